@@ -1,0 +1,157 @@
+#pragma once
+
+#include "kernels/tensor.h"
+
+/// Arguments of the primitive operations. A device enqueues them on a stream (device.h); host/ implements each twice,
+/// scalar (the reference) and SIMD. Rounding points are part of the meaning, so that all devices agree: what is stored
+/// as BF16 is rounded there and nowhere else; sums are FP32.
+namespace krasis {
+
+/// out[t, :] = table[ids[t], :].  table BF16 [vocabulary, hidden]; an id outside the vocabulary gives zeros.
+struct EmbeddingArgs {
+  Matrix table;
+  View<const std::int32_t> ids;  ///< [tokens]
+  View<float> out;               ///< [tokens, hidden], overwritten
+};
+
+/// out[t, i] = x[t, i] / sqrt(mean_i(x[t, i]^2) + epsilon) * weight[i]   (RMSNorm, Zhang and Sennrich 2019)
+struct RmsNormArgs {
+  View<const float> x;       ///< [tokens, width]
+  View<const bf16> weight;   ///< [width]
+  View<bf16> out;            ///< [tokens, width], overwritten
+  std::int64_t width = 0;
+  float epsilon = 1e-6f;
+};
+
+/// The same for BF16 rows in place: each head of q or k by itself (Qwen3's q_norm and k_norm).
+struct HeadNormArgs {
+  View<bf16> x;             ///< [tokens * heads, head_dim], updated
+  View<const bf16> weight;  ///< [head_dim]
+  std::int64_t head_dim = 0;
+  float epsilon = 1e-6f;
+};
+
+/// out[t, o] = sum_i weight[o, i] * x[t, i].  Exactly one of the outputs is given:
+/// `out_bf16` and `out_f32` are overwritten, `accumulate` is added to.
+struct MatmulArgs {
+  View<const bf16> x;  ///< [tokens, columns of weight]
+  Matrix weight;       ///< [out, in]
+  View<bf16> out_bf16;
+  View<float> out_f32;
+  View<float> accumulate;
+  std::int64_t tokens = 0;
+};
+
+/// out[t, i] = silu(gate[t, i]) * up[t, i], silu(v) = v / (1 + exp(-v)), computed in FP32 from FP32 inputs.
+struct SwiGluArgs {
+  View<const float> gate;  ///< [tokens, width]
+  View<const float> up;    ///< [tokens, width]
+  View<bf16> out;          ///< [tokens, width], overwritten
+};
+
+/// Rotary embedding, "rotate half" form (Su et al. 2021; transformers' apply_rotary_pos_emb), in place:
+///   a = x[t,h,i], b = x[t,h,i+d/2], angle = positions[t] * inverse_frequency[i]
+///   x[t,h,i] = a cos(angle) - b sin(angle);  x[t,h,i+d/2] = b cos(angle) + a sin(angle)
+struct RotaryArgs {
+  View<bf16> x;                          ///< [tokens, heads, head_dim], updated
+  View<const float> inverse_frequency;   ///< [head_dim / 2]
+  Batch batch;
+  int heads = 0;
+  int head_dim = 0;
+};
+
+/// Writes k and v of each token to its row (first_slot + position) of the cache, quantized if the cache is.
+struct KvAppendArgs {
+  View<const bf16> k;  ///< [tokens, heads, head_dim], after rotary
+  View<const bf16> v;  ///< [tokens, heads, head_dim]
+  KvCache cache;
+  Batch batch;
+};
+
+/// Causal attention with grouped heads: query head h reads cache head h / (heads / cache.heads).
+///   out[t,h,:] = sum_{p <= positions[t]} softmax_p(scale * q[t,h,:] . k[p]) v[p], FP32 inside, a running maximum.
+struct AttentionArgs {
+  View<const bf16> q;  ///< [tokens, heads, head_dim]
+  KvCache cache;       ///< holds the keys and values of the batch's own tokens, too
+  Batch batch;
+  View<bf16> out;  ///< [tokens, heads, head_dim], overwritten
+  int heads = 0;
+  float scale = 1.0f;
+};
+
+/// softmax over all experts, the k largest (ties: the smaller index), in falling order; divided by their sum if
+/// `renormalize` (Qwen3's norm_topk_prob).
+struct RouterArgs {
+  View<const float> logits;       ///< [tokens, experts]
+  View<std::int32_t> ids;         ///< [tokens, top_k], overwritten
+  View<float> weights;            ///< [tokens, top_k], overwritten
+  int experts = 0;
+  int top_k = 0;
+  bool renormalize = true;
+};
+
+/// out[t, :] += sum_j weights[t, j] * expert(ids[t, j])(x[t, :]), j in order, only for experts that are here;
+/// expert(x) = down(bf16(silu(gate(x)) * up(x))).
+struct ExpertsArgs {
+  View<const bf16> x;                  ///< [tokens, hidden]
+  View<const std::int32_t> ids;        ///< [tokens, top_k]; an id outside [0, experts) is skipped
+  View<const float> weights;           ///< [tokens, top_k]
+  View<const std::byte> pool;          ///< where the blocks lie
+  View<const std::int64_t> offsets;    ///< [experts]: of the block in `pool`, -1 = not here (someone else computes it)
+  ExpertLayout layout;
+  int top_k = 0;
+  View<float> out;                     ///< [tokens, hidden], added to
+  View<std::byte> workspace;           ///< experts_workspace_bytes(tokens, top_k, layout); contents undefined
+};
+constexpr std::size_t experts_workspace_bytes(std::int64_t tokens, int top_k, const ExpertLayout& layout) {
+  const auto pairs = static_cast<std::size_t>(tokens) * static_cast<std::size_t>(top_k);
+  return round_up(pairs * static_cast<std::size_t>(layout.width()) * (2 * 4 + 2), 64) +
+         round_up(pairs * static_cast<std::size_t>(layout.hidden()) * 4, 64) + round_up(pairs * 16 + 4096, 64);
+}
+
+/// out[i] += x[i]
+struct AddArgs {
+  View<const float> x;
+  View<float> out;
+};
+
+/// out[i] = value
+struct FillArgs {
+  View<float> out;
+  float value = 0.0f;
+};
+
+/// counts[layer_offset + ids[i]] += 1 for each id: the heatmap of expert use.
+struct CountExpertsArgs {
+  View<const std::int32_t> ids;
+  View<std::int64_t> counts;  ///< [experts], added to
+};
+
+/// How the next token is chosen; lives in device memory. temperature 0 is greedy (ties: the smaller id).
+/// Order, as in transformers and llama.cpp: repetition penalty, temperature, top-k, top-p, min-p, draw.
+struct SamplingState {
+  float temperature = 0.0f;
+  std::int32_t top_k = 0;            ///< 0 = all
+  float top_p = 1.0f;
+  float min_p = 0.0f;
+  float repetition_penalty = 1.0f;   ///< logit > 0 ? logit / p : logit * p for every token already in the sequence
+  std::uint64_t seed = 0;
+  std::int32_t length = 0;           ///< tokens in `history`; also the draw's counter, so equal seeds give equal text
+};
+
+/// token = choice from logits; then history[length] = token and length += 1.
+struct SampleArgs {
+  View<const float> logits;        ///< [vocabulary]
+  View<SamplingState> state;       ///< [1], updated
+  View<std::int32_t> history;      ///< [maximum context], updated
+  View<std::int32_t> token;        ///< [1], overwritten
+};
+
+/// Prepares the batch of the next decode step on the device: ids[0] = token, positions[0] += 1.
+struct AdvanceArgs {
+  View<const std::int32_t> token;     ///< [1]
+  View<std::int32_t> id;              ///< [1], overwritten
+  View<std::int32_t> position;        ///< [1], increased by one
+};
+
+}  // namespace krasis
