@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace krasis {
+
+enum class HotCache : std::uint8_t { Off, On, Multi };
+
+/// Everything that decides how one run proceeds. Each field is one row of the parameter table (parameters.h), with the
+/// same name there, in TOML, on the command line, in the database and in Markdown.
+struct RunConfiguration {
+  // What
+  std::string model = "embedded";   ///< "embedded", a folder in Hugging Face layout, or "synthetic:PATH/config.json"
+  std::string device = "host";      ///< "host"
+  std::string operations = "simd";  ///< host device only: "simd" or "scalar"
+
+  // Placement
+  int device_count = 1;
+  int lgs = 2;                      ///< layers with experts resident together while prefilling
+  HotCache hcs = HotCache::Off;
+  double hcs_share = 0.5;           ///< of all experts that are cached when hcs is on or multi, 0..1
+  std::int64_t vram_budget_mib = 4096;  ///< of each device
+  int threads = 0;                  ///< CPU threads of the experts; 0 = physical cores
+
+  // Quantization (bits: 4, 8 or 16 = BF16)
+  int gpu_bits = 4;
+  int cpu_bits = 4;
+  int attention_bits = 8;
+  int dense_mlp_bits = 8;
+  int lm_head_bits = 8;
+  int group_size = 128;
+  std::string kv_cache = "bf16";    ///< "bf16" or "fp8"
+
+  // Context
+  int max_context = 4096;           ///< tokens the KV cache holds
+  int chunk_tokens = 512;           ///< prefill works on this many tokens at a time
+
+  // Workload
+  int prompt_tokens = 512;
+  int decode_tokens = 64;
+  int warmups = 1;
+  int repetitions = 5;
+
+  // Sampling (benchmarks are greedy)
+  double temperature = 0.0;
+  int top_k = 0;
+  double top_p = 1.0;
+  double min_p = 0.0;
+  double repetition_penalty = 1.0;
+  std::int64_t seed = 1;
+
+  // Synthetic weights
+  std::int64_t synthetic_seed = 1;
+  double synthetic_skew = 0.0;      ///< Zipf exponent of the routing: 0 = uniform
+
+  bool operator==(const RunConfiguration&) const = default;
+};
+
+}  // namespace krasis

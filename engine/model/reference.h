@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "engine/weights/packed_model.h"
+
+namespace krasis {
+
+/// The plain forward pass: one token after another, scalar reference operations, no streams, no groups, no cache of
+/// experts. What every verdict is measured against.
+///
+/// @param tokens     the whole sequence
+/// @param positions  whose logits are wanted, rising
+/// @param on_gpu     (expert layer index, expert, position) -> computed with the GPU's precision? (prefill: always)
+/// @return [positions, vocabulary]
+Expected<std::vector<float>> reference_logits(const PackedModel& model, KvElement kv_element,
+                                              std::span<const std::int32_t> tokens,
+                                              std::span<const std::int32_t> positions,
+                                              const std::function<bool(int, int, int)>& on_gpu);
+
+}  // namespace krasis

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "engine/config/run_configuration.h"
+#include "engine/model/model_config.h"
+
+namespace krasis {
+
+/// What the machine gives, for the plan. Bandwidths in GB/s (1e9 bytes), measured where they are known.
+struct Hardware {
+  int devices = 1;                    ///< that exist (the host device can pretend any number up to 16)
+  std::size_t host_memory_bytes = 0;  ///< available
+  double h2d_gb_per_s = 0;            ///< host to device, page-locked
+  double host_read_gb_per_s = 0;      ///< all threads reading
+  double device_read_gb_per_s = 0;
+  double device_tflop_per_s = 0;      ///< dense products
+};
+
+/// Bytes that one thing needs in one place. `device` is -1 for host memory.
+struct PlanItem {
+  int device = -1;
+  std::string place;  ///< the allocator's name for it: "dense weights", "group buffers", "kv cache", "activations", ...
+  std::size_t bytes = 0;
+  std::string meaning;  ///< for the tooltip: "2 x 2 layers of 16 experts, INT4"
+};
+
+/// One bar of the form: a device, or the host's memory.
+struct PlanPlace {
+  int device = -1;
+  std::size_t needed_bytes = 0;
+  std::size_t budget_bytes = 0;
+  bool fits() const { return needed_bytes <= budget_bytes; }
+};
+
+/// What lives where, how many bytes, and how long it should take. A pure function's result: the fit bar shows it, the
+/// engine allocates exactly it, and after a run it is stored beside what was used.
+struct Plan {
+  std::vector<PlanItem> items;
+  std::vector<PlanPlace> places;        ///< host first, then the devices
+  std::vector<std::string> advice;      ///< when over budget: which change would free how much, best first
+  double predicted_prefill_s = 0;       ///< of prompt_tokens; 0 if the hardware's rates are not known
+  double predicted_decode_s_per_token = 0;
+  std::size_t prefill_copy_bytes = 0;   ///< over the link for one prompt
+  std::size_t decode_bytes_per_token = 0;
+  int cached_experts = 0;
+
+  bool fits() const;
+  std::size_t bytes(int device, const std::string& place) const;
+};
+
+/// The plan of `configuration` for `model` on `hardware`. Errors are about parameters that cannot be (LGS beyond the
+/// layers, more devices than exist); a plan that does not fit is no error here: it says so.
+Expected<Plan> make_plan(const ModelConfig& model, const RunConfiguration& configuration, const Hardware& hardware);
+
+/// The device that owns a layer: its attention, KV cache and group buffer. Groups of LGS layers alternate.
+int owner_of_layer(std::int64_t layer, const RunConfiguration& configuration);
+
+}  // namespace krasis

@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "engine/config/run_configuration.h"
+#include "engine/placement/plan.h"
+#include "engine/weights/packed_model.h"
+#include "kernels/device.h"
+
+namespace krasis {
+
+enum class StopReason : std::uint8_t { Length, EndOfText, Cancelled };
+
+struct GenerationOptions {
+  int max_new_tokens = 64;
+  bool ignore_end_of_text = false;  ///< benchmarks decode exactly max_new_tokens
+  std::stop_token stop;
+};
+
+/// What a generation did. Times are of the steady clock, in seconds.
+struct Generation {
+  std::vector<std::int32_t> tokens;   ///< generated, the first one from the prefill
+  double prefill_s = 0;               ///< prompt tokens to the first sampled token, on the device (= TTFT without text work)
+  std::vector<double> token_s;        ///< of each later token: tokens.size() - 1 entries
+  StopReason stop = StopReason::Length;
+  std::int64_t cache_hits = 0, cache_misses = 0;  ///< picks of experts in decode
+};
+
+/// Bytes of one place, predicted and used.
+struct PlaceReport {
+  int device = -1;
+  std::string place;
+  std::size_t planned_bytes = 0;
+  std::size_t high_water_bytes = 0;
+};
+
+/// Router picks of all tokens: [layers with experts, tokens, top_k].
+struct RouterPicks {
+  std::vector<std::int32_t> ids;
+  std::vector<float> weights;
+};
+
+/// Teacher-forced logits: the first `prefill_tokens` go through prefill, the rest token by token through decode.
+struct EvaluationOptions {
+  int prefill_tokens = 0;                    ///< 1..tokens
+  std::vector<std::int32_t> positions;       ///< whose logits are wanted, rising
+  const RouterPicks* forced_picks = nullptr; ///< replaces the router's choice
+  bool record_picks = false;
+};
+struct Evaluation {
+  std::vector<float> logits;  ///< [positions, vocabulary]
+  RouterPicks picks;          ///< if recorded
+};
+
+struct EngineOptions {
+  std::filesystem::path embedded_model;   ///< where resources/models/... lies
+  std::filesystem::path cache_directory;  ///< packed copies and heatmaps; empty = none
+  std::function<void(const LoadProgress&)> progress;
+  std::stop_token stop;
+  bool check_order = false;               ///< host device: happens-before checker
+  std::optional<std::uint64_t> schedule_seed;  ///< host device: seeded schedule instead of threads
+  bool trace = false;
+  std::vector<std::int32_t> heatmap_tokens;  ///< real text that the expert heatmap is measured on (hcs on or multi)
+};
+
+/// One loaded model on its devices. Used by one thread at a time.
+class Engine {
+ public:
+  static Expected<std::unique_ptr<Engine>> load(const RunConfiguration& configuration, const EngineOptions& options);
+  virtual ~Engine() = default;
+
+  /// Prefill of `prompt`, then decode. `on_token(token, index)` is called on the calling thread as each token is known.
+  /// The KV cache's prefix that equals the previous call's tokens is NOT reused: every benchmark repetition is whole.
+  virtual Expected<Generation> generate(std::span<const std::int32_t> prompt, const GenerationOptions& options,
+                                        const std::function<void(std::int32_t, int)>& on_token) = 0;
+  virtual Expected<Evaluation> evaluate(std::span<const std::int32_t> tokens, const EvaluationOptions& options) = 0;
+
+  virtual const PackedModel& model() const = 0;
+  virtual const RunConfiguration& configuration() const = 0;
+  virtual const Plan& plan() const = 0;
+  virtual std::vector<PlaceReport> memory_report() const = 0;
+  /// Sampling of later generations (temperature, top_k, top_p, min_p, repetition_penalty, seed of `configuration`).
+  virtual void set_sampling(const RunConfiguration& configuration) = 0;
+  /// Which experts are computed on a device in decode: [layers with experts * experts] device index or -1.
+  virtual const std::vector<int>& cached_experts() const = 0;
+};
+
+}  // namespace krasis

@@ -1,0 +1,99 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "engine/model/model_config.h"
+#include "kernels/tensor.h"
+
+namespace krasis {
+
+/// The precision of each part of a model. Embedding, norms and router stay BF16.
+struct Precision {
+  Element gpu_experts = Element::Int4;
+  Element cpu_experts = Element::Int4;
+  Element attention = Element::Int8;
+  Element dense_mlp = Element::Int8;
+  Element lm_head = Element::Int8;
+  int group_size = 128;
+  bool operator==(const Precision&) const = default;
+};
+
+/// One anonymous, 2 MiB-aligned piece of host memory, transparent huge pages asked for.
+class HostRegion {
+ public:
+  HostRegion() = default;
+  static Expected<HostRegion> allocate(std::string name, std::size_t bytes);
+  HostRegion(HostRegion&&) noexcept;
+  HostRegion& operator=(HostRegion&&) noexcept;
+  ~HostRegion();
+  const std::string& name() const { return name_; }
+  std::byte* data() const { return data_; }
+  std::size_t bytes() const { return bytes_; }
+
+ private:
+  std::string name_;
+  std::byte* data_ = nullptr;
+  std::size_t bytes_ = 0;
+};
+
+/// Where the weights of one layer lie inside the regions of a PackedModel.
+struct PackedLayer {
+  View<const bf16> input_norm;           ///< [hidden]
+  View<const bf16> post_attention_norm;  ///< [hidden]
+  View<const bf16> q_norm, k_norm;       ///< [head_dim]
+  Matrix q_proj, k_proj, v_proj, o_proj;
+  Matrix router;                          ///< BF16 [experts, hidden]; no rows in a dense layer
+  Matrix gate_proj, up_proj, down_proj;   ///< dense layers only
+  View<const std::byte> gpu_experts;      ///< [experts] blocks of gpu_expert_layout, contiguous; empty in a dense layer
+  View<const std::byte> cpu_experts;      ///< the same memory as gpu_experts when both have one precision
+};
+
+/// All weights of a model in host memory, quantized and packed: one copy, two of the experts only when the GPU's and the
+/// CPU's precision differ. Immutable after loading.
+struct PackedModel {
+  ModelConfig config;
+  Precision precision;
+  std::string fingerprint;  ///< of the source weights' content, hexadecimal
+  ExpertLayout gpu_expert_layout, cpu_expert_layout;
+  Matrix embedding;         ///< BF16 [vocabulary, hidden]
+  Matrix lm_head;           ///< [vocabulary, hidden], quantized on its own also when tied; the embedding itself if BF16 and tied
+  View<const bf16> final_norm;
+  std::vector<PackedLayer> layers;
+
+  HostRegion dense;        ///< "dense weights": everything but the experts
+  HostRegion gpu_experts;  ///< "experts (GPU)"
+  HostRegion cpu_experts;  ///< "experts (CPU)"; no bytes when the precisions are equal
+  std::vector<std::string> notes;  ///< what the loader wants the user to know (e.g. unknown keys, cache used)
+};
+
+/// Bytes of the three regions, exactly; shared by the plan and the loader.
+struct PackedBytes {
+  std::size_t dense = 0, gpu_experts = 0, cpu_experts = 0;
+};
+PackedBytes packed_bytes(const ModelConfig& config, const Precision& precision);
+
+struct LoadProgress {
+  std::string stage;  ///< "hash", "quantize", "read cache", ...
+  double done = 0;    ///< 0..1
+};
+
+struct LoadOptions {
+  std::filesystem::path cache_directory;  ///< of packed copies; empty = none
+  std::int64_t synthetic_seed = 1;
+  double synthetic_skew = 0.0;
+  std::function<void(const LoadProgress&)> progress;
+  std::stop_token stop;
+};
+
+/// `model` is a folder in Hugging Face layout or "synthetic:PATH/config.json" (never on disk; weights seeded, drawn on
+/// the fly). Every BF16/F16/F32 tensor is checked for shape and for NaN. Errors name file and tensor.
+Expected<PackedModel> load_packed_model(const std::string& model, const Precision& precision, const LoadOptions& options);
+
+}  // namespace krasis
