@@ -1,0 +1,35 @@
+#pragma once
+
+#include "kernels/operations.h"
+
+namespace krasis {
+
+/// One implementation of every primitive operation on the CPU. kernels/operations.h gives formulas, shapes and rounding
+/// points; kernels/host/accesses.h says which bytes each one may read and write. A function runs to its end on the
+/// thread that calls it, keeps no state between calls and may run on several streams at the same time. It trusts its
+/// arguments: shapes are validated when a plan is made, not once more for each operation. An exception that leaves it
+/// becomes the Error of the next synchronize().
+struct HostOperations {
+  void (*embedding)(const EmbeddingArgs&) = nullptr;
+  void (*rms_norm)(const RmsNormArgs&) = nullptr;
+  void (*head_norm)(const HeadNormArgs&) = nullptr;
+  void (*matmul)(const MatmulArgs&) = nullptr;
+  void (*swiglu)(const SwiGluArgs&) = nullptr;
+  void (*rotary)(const RotaryArgs&) = nullptr;
+  void (*kv_append)(const KvAppendArgs&) = nullptr;
+  void (*attention)(const AttentionArgs&) = nullptr;
+  void (*router)(const RouterArgs&) = nullptr;
+  void (*experts)(const ExpertsArgs&) = nullptr;
+  void (*add)(const AddArgs&) = nullptr;
+  void (*fill)(const FillArgs&) = nullptr;
+  void (*count_experts)(const CountExpertsArgs&) = nullptr;
+  void (*sample)(const SampleArgs&) = nullptr;
+  void (*advance)(const AdvanceArgs&) = nullptr;
+};
+
+/// The reference: plain loops in the order of the formulas.
+const HostOperations& scalar_operations();
+/// Vectorized; agrees with the reference within the tolerances that its tests derive, never by its own word.
+const HostOperations& simd_operations();
+
+}  // namespace krasis
