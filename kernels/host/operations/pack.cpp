@@ -7,8 +7,12 @@
 namespace krasis {
 namespace {
 
-float to_float(float value) { return value; }
-float to_float(bf16 value) { return static_cast<float>(value); }
+float to_float(float value) {
+  return value;
+}
+float to_float(bf16 value) {
+  return static_cast<float>(value);
+}
 
 /// The scale of one group.
 template <class T>
@@ -77,8 +81,12 @@ void pack(std::span<const T> values, const MatrixLayout& layout, std::byte* out)
 
 }  // namespace
 
-void pack_rows(std::span<const float> values, const MatrixLayout& layout, std::byte* out) { pack(values, layout, out); }
-void pack_rows(std::span<const bf16> values, const MatrixLayout& layout, std::byte* out) { pack(values, layout, out); }
+void pack_rows(std::span<const float> values, const MatrixLayout& layout, std::byte* out) {
+  pack(values, layout, out);
+}
+void pack_rows(std::span<const bf16> values, const MatrixLayout& layout, std::byte* out) {
+  pack(values, layout, out);
+}
 
 float unpack_element(const Matrix& matrix, std::int64_t row, std::int64_t column) {
   const std::byte* data = matrix.row(row);

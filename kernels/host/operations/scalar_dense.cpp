@@ -1,0 +1,98 @@
+#include <cmath>
+
+#include "kernels/host/operations/pack.h"
+#include "kernels/host/operations/scalar.h"
+
+namespace krasis::scalar {
+
+void embedding(const EmbeddingArgs& args) {
+  const std::int64_t hidden = args.table.layout.columns;
+  float* out = args.out.data;
+  for (std::size_t t = 0; t < args.ids.size; ++t, out += hidden) {
+    const std::int64_t id = args.ids.data[t];
+    const bool known = id >= 0 && id < args.table.layout.rows;
+    for (std::int64_t i = 0; i < hidden; ++i) out[i] = known ? unpack_element(args.table, id, i) : 0.0f;
+  }
+}
+
+void rms_norm(const RmsNormArgs& args) {
+  const auto width = static_cast<std::size_t>(args.width);
+  for (std::size_t begin = 0; begin < args.x.size; begin += width) {
+    float sum = 0.0f;
+    for (std::size_t i = 0; i < width; ++i) sum += args.x.data[begin + i] * args.x.data[begin + i];
+    const float norm = std::sqrt(sum / static_cast<float>(width) + args.epsilon);
+    for (std::size_t i = 0; i < width; ++i) {
+      args.out.data[begin + i] = bf16(args.x.data[begin + i] / norm * static_cast<float>(args.weight.data[i]));
+    }
+  }
+}
+
+void head_norm(const HeadNormArgs& args) {
+  const auto width = static_cast<std::size_t>(args.head_dim);
+  for (std::size_t begin = 0; begin < args.x.size; begin += width) {
+    bf16* x = args.x.data + begin;
+    float sum = 0.0f;
+    for (std::size_t i = 0; i < width; ++i) sum += static_cast<float>(x[i]) * static_cast<float>(x[i]);
+    const float norm = std::sqrt(sum / static_cast<float>(width) + args.epsilon);
+    for (std::size_t i = 0; i < width; ++i) {
+      x[i] = bf16(static_cast<float>(x[i]) / norm * static_cast<float>(args.weight.data[i]));
+    }
+  }
+}
+
+void matmul(const MatmulArgs& args) {
+  const std::int64_t rows = args.weight.layout.rows;
+  const std::int64_t columns = args.weight.layout.columns;
+  for (std::int64_t t = 0; t < args.tokens; ++t) {
+    const bf16* x = args.x.data + t * columns;
+    for (std::int64_t o = 0; o < rows; ++o) {
+      float sum = 0.0f;
+      for (std::int64_t i = 0; i < columns; ++i) sum += unpack_element(args.weight, o, i) * static_cast<float>(x[i]);
+      if (!args.out_bf16.empty()) args.out_bf16.data[t * rows + o] = bf16(sum);
+      if (!args.out_f32.empty()) args.out_f32.data[t * rows + o] = sum;
+      if (!args.accumulate.empty()) args.accumulate.data[t * rows + o] += sum;
+    }
+  }
+}
+
+void swiglu(const SwiGluArgs& args) {
+  for (std::size_t i = 0; i < args.out.size; ++i) {
+    const float gate = args.gate.data[i];
+    args.out.data[i] = bf16(gate / (1.0f + std::exp(-gate)) * args.up.data[i]);
+  }
+}
+
+void rotary(const RotaryArgs& args) {
+  const int half = args.head_dim / 2;
+  for (int t = 0; t < args.batch.tokens; ++t) {
+    const auto position = static_cast<float>(args.batch.positions.data[t]);
+    bf16* token = args.x.data + static_cast<std::int64_t>(t) * args.heads * args.head_dim;
+    for (int i = 0; i < half; ++i) {
+      const float angle = position * args.inverse_frequency.data[i];
+      const float cosine = std::cos(angle);
+      const float sine = std::sin(angle);
+      for (int h = 0; h < args.heads; ++h) {
+        bf16* x = token + static_cast<std::int64_t>(h) * args.head_dim;
+        const auto a = static_cast<float>(x[i]);
+        const auto b = static_cast<float>(x[i + half]);
+        x[i] = bf16(a * cosine - b * sine);
+        x[i + half] = bf16(b * cosine + a * sine);
+      }
+    }
+  }
+}
+
+void add(const AddArgs& args) {
+  for (std::size_t i = 0; i < args.out.size; ++i) args.out.data[i] += args.x.data[i];
+}
+
+void fill(const FillArgs& args) {
+  for (std::size_t i = 0; i < args.out.size; ++i) args.out.data[i] = args.value;
+}
+
+void advance(const AdvanceArgs& args) {
+  args.id.data[0] = args.token.data[0];
+  args.position.data[0] += 1;
+}
+
+}  // namespace krasis::scalar

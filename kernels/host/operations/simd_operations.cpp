@@ -1,0 +1,9 @@
+#include "kernels/host/operations/operations.h"
+
+namespace krasis {
+
+const HostOperations& simd_operations() {
+  return scalar_operations();
+}
+
+}  // namespace krasis
