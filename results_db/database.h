@@ -1,0 +1,146 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "results_db/records.h"
+
+namespace krasis::results {
+
+enum class OpenMode : std::uint8_t {
+  ReadOnly,   ///< the file must exist; nothing is written, not even a migration
+  ReadWrite,  ///< the file must exist
+  Create,     ///< as ReadWrite; made when there is none (its folder must exist)
+};
+
+struct OpenOptions {
+  OpenMode mode = OpenMode::Create;
+  int busy_timeout_ms = 5000;  ///< how long a statement waits for another program's lock
+};
+
+/// Which runs a query gives. Everything that is set must hold.
+struct RunFilter {
+  std::vector<RunId> ids;            ///< empty: all
+  std::vector<std::string> uuids;    ///< empty: all
+  std::vector<RunStatus> statuses;   ///< empty: all
+  std::optional<std::string> sweep;  ///< exact name
+  std::string text;           ///< part of model, sweep, uuid, tag, note, status, device, ..., without case (ASCII)
+  bool newest_first = false;  ///< otherwise in the order in which they were created
+  std::int64_t limit = -1;    ///< -1: all
+};
+
+/// A database of results in one SQLite file (WAL, foreign keys enforced).
+///
+/// Evidence is kept by the file itself: triggers refuse to change or delete a run that has ended, or any sample.
+/// An object belongs to one thread; any number of objects and processes may have the same file open.
+/// Every function may fail with Io, Conflict (locked beyond the timeout, or refused by a rule above), Corrupt; every
+/// changing one with Unsupported when read_only(). A failed call leaves the file as it was.
+class Database {
+ public:
+  /// Opens or makes a database. Falls back to read-only, with read_only_reason(), when the file was written by a newer
+  /// version, is write-protected, or is locked for writing beyond the timeout.
+  /// Fails with NotFound (no such file or folder), Corrupt (damaged or no SQLite file), Unsupported (another program's
+  /// SQLite file; an older schema that ReadOnly may not migrate), Conflict (locked even for reading), Io. A file that
+  /// is refused is never written to.
+  static Expected<Database> open(const std::filesystem::path& path, const OpenOptions& options = {});
+  Database(Database&&) noexcept;
+  Database& operator=(Database&&) noexcept;
+  ~Database();
+
+  const std::filesystem::path& path() const;
+  bool read_only() const;
+  /// Why nothing can be written, a whole sentence; empty if it can be.
+  const std::string& read_only_reason() const;
+  /// Version of the schema in the file.
+  int schema_version() const;
+  /// The version that this program writes.
+  static int current_schema_version();
+  /// SQLite's complete check. Fails with Corrupt and the first finding.
+  Expected<void> check_integrity();
+  /// Grows with every change that another connection commits; poll it to know when to query again.
+  Expected<std::int64_t> change_counter();
+
+  // The queue
+
+  /// Stores a run at the end of the queue. Fails with InvalidArgument for an empty model fingerprint, a malformed JSON
+  /// text, time or uuid, negative counts or numbers that are not finite; with Conflict for a uuid that exists.
+  Expected<RunId> enqueue(const NewRun& run);
+  /// All of them or none.
+  Expected<std::vector<RunId>> enqueue(std::span<const NewRun> runs);
+  /// Queued runs, the next one first.
+  Expected<std::vector<RunRecord>> queued_runs();
+  /// Moves a queued run to `index` among the queued ones (0 = next; beyond the end = last).
+  Expected<void> set_position(RunId run, std::size_t index);
+  /// Deletes a run that is still queued; the only deletion there is.
+  Expected<void> remove_queued(RunId run);
+  /// Queues a copy (new uuid) of a run, to try it again.
+  Expected<RunId> requeue(RunId run);
+  /// Makes a queued run `running`, owned by this process. Conflict if it is not queued (any more).
+  Expected<RunRecord> claim(RunId run);
+  /// Claims the first queued run; nothing when the queue is empty.
+  Expected<std::optional<RunRecord>> claim_next();
+  /// Marks as crashed the runs that are `running` though the process that claimed them is gone. Returns their ids.
+  /// For the owner of the queue to call once after opening.
+  Expected<std::vector<RunId>> mark_interrupted();
+
+  // A run that is running
+
+  Expected<void> set_environment(RunId run, const EnvironmentRecord& environment);
+  /// Replaces the plan (a JSON object): predicted first, with the actual high-water marks later.
+  Expected<void> set_plan(RunId run, std::string_view plan_json);
+  /// Corrects a parameter that only the worker knows (threads, the prompt's fingerprint).
+  Expected<void> set_parameters(RunId run, const RunParameters& parameters);
+  /// Stores one repetition in one transaction; when the call returns it is on the disk. Fails with InvalidArgument for
+  /// numbers that are not finite, negative or contradict each other; with Conflict if the run is not running or has
+  /// this index already.
+  Expected<void> append_repetition(RunId run, const Repetition& repetition);
+  /// Allowed in every state: the log of a crash arrives after it.
+  Expected<void> append_log(RunId run, std::span<const LogLine> lines);
+  /// Ends a run that is running, or queued (then only as cancelled or failed).
+  Expected<void> finish(RunId run, const RunOutcome& outcome);
+
+  // Annotations, allowed in every state; their history is kept
+
+  Expected<void> set_note(RunId run, std::string_view note);
+  Expected<void> set_tags(RunId run, std::span<const std::string> tags);
+
+  // Queries
+
+  Expected<RunRecord> run(RunId run);  ///< NotFound
+  Expected<std::vector<RunRecord>> runs(const RunFilter& filter = {});
+  Expected<RunSummary> summary(RunId run);  ///< NotFound
+  Expected<std::vector<RunSummary>> summaries(const RunFilter& filter = {});
+  /// Warm-ups first, each in order of index, with all samples.
+  Expected<std::vector<Repetition>> repetitions(RunId run);
+  /// In the order in which they were appended; `last` > 0 gives the last so many.
+  Expected<std::vector<LogLine>> log(RunId run, std::int64_t last = 0);
+  Expected<std::int64_t> run_count();
+  Expected<std::vector<ModelRecord>> models();
+
+  /// A finished (or queued) run with everything that belongs to it, as it moves between databases.
+  struct WholeRun {
+    RunRecord run;
+    std::vector<Repetition> repetitions;
+    std::vector<LogLine> log;
+  };
+  struct ImportReport {
+    std::size_t added = 0;
+    std::size_t skipped = 0;  ///< their uuid was there already
+  };
+  /// Adds runs of another database, all or none; ids and positions are given anew. A run that was running there becomes
+  /// crashed. Validates like enqueue() and append_repetition().
+  Expected<ImportReport> import_runs(std::span<const WholeRun> runs);
+
+ private:
+  struct Connection;
+  explicit Database(std::unique_ptr<Connection> connection);
+  std::unique_ptr<Connection> connection_;
+};
+
+}  // namespace krasis::results

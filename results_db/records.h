@@ -1,0 +1,200 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "results_db/statistics.h"
+
+namespace krasis::results {
+
+/// Row number of a run in one database; the uuid is what identifies it across databases.
+using RunId = std::int64_t;
+
+/// What was run. Two records with one fingerprint are the same model.
+struct ModelRecord {
+  std::string fingerprint;   ///< of the weights' content, or of config and seed when synthetic; not empty
+  std::string name;          ///< as tables show it: "Qwen3-Coder-Next"
+  std::string model_type;    ///< Hugging Face model_type: "qwen3_moe"
+  std::string architecture;  ///< one line: "5 layers, hidden 256, 16 experts, top 4"
+  bool synthetic = false;    ///< the weights were drawn, not trained; every table says so
+  bool operator==(const ModelRecord&) const = default;
+};
+
+/// Where it was run. Identical facts are stored once.
+struct EnvironmentRecord {
+  std::string fingerprint;  ///< left empty: derived from the other fields when stored
+  std::string machine;      ///< short label for tables: "EPYC 9654, 2 x RTX 4090"
+  std::string cpu;
+  std::int64_t memory_bytes = 0;
+  std::string gpu;                   ///< empty: none
+  std::string driver;                ///< GPU driver; empty: none
+  std::string kernel;                ///< operating system's kernel: "Linux 6.1.0"
+  std::string build;                 ///< fingerprint of the binary
+  std::string facts_json = "{}";     ///< everything else known about the machine, a JSON object
+  std::string ceilings_json = "{}";  ///< measured bandwidths and throughputs, a JSON object
+  bool operator==(const EnvironmentRecord&) const = default;
+};
+
+/// The parameters that tables, filters and comparisons use; each is an indexed column with the name of the parameter
+/// table (engine/config). The complete configuration is stored beside them as JSON.
+struct RunParameters {
+  std::string device = "host";      ///< kind of device: "host" (pretended devices) or "cuda"
+  std::string operations = "simd";  ///< of the host device: "simd" or "scalar"
+  std::int64_t device_count = 1;
+  std::int64_t lgs = 1;              ///< layer group size
+  std::string hcs = "off";           ///< hot-cache strategy: "off", "on", "multi"
+  double hcs_share = 0.0;            ///< of all experts that are cached, 0..1; without meaning when hcs is off
+  std::int64_t vram_budget_mib = 0;  ///< of each device; 0 = not limited
+  std::int64_t threads = 0;          ///< CPU threads that really worked; 0 = unknown
+  std::int64_t gpu_bits = 4;         ///< 4, 8 (integers) or 16 (BF16); so are the others
+  std::int64_t cpu_bits = 4;
+  std::int64_t attention_bits = 8;
+  std::int64_t dense_mlp_bits = 8;
+  std::int64_t lm_head_bits = 8;
+  std::int64_t group_size = 128;
+  std::string kv_cache = "bf16";  ///< "bf16" or "fp8"
+  std::int64_t chunk_tokens = 512;
+  std::int64_t prompt_tokens = 0;
+  std::int64_t decode_tokens = 0;
+  std::int64_t warmups = 0;
+  std::int64_t repetitions = 0;
+  std::int64_t seed = 0;
+  std::string prompt_fingerprint;
+  bool operator==(const RunParameters&) const = default;
+};
+
+/// One parameter as text, for generic tables.
+struct ParameterValue {
+  std::string_view name;   ///< of the parameter table: "lgs"
+  std::string_view title;  ///< heading of a column: "LGS"
+  std::string value;       ///< as tables show it: "INT4", "multi", "512"
+  bool operator==(const ParameterValue&) const = default;
+};
+
+/// All parameters in table order. `hcs_share` is "-" when hcs is off.
+std::vector<ParameterValue> describe(const RunParameters& parameters);
+
+/// "INT4", "INT8", "BF16" for 4, 8, 16; otherwise "N bits".
+std::string bits_name(std::int64_t bits);
+
+enum class RunStatus : std::uint8_t { Queued, Running, Done, Failed, Crashed, Cancelled, OutOfMemory };
+enum class Verdict : std::uint8_t { None, Pass, Fail };
+
+/// Names as stored and exported: "queued", "out_of_memory"; "none", "pass", "fail".
+std::string_view name_of(RunStatus status);
+std::string_view name_of(Verdict verdict);
+std::optional<RunStatus> run_status_of(std::string_view name);
+std::optional<Verdict> verdict_of(std::string_view name);
+
+/// A run that has ended stays as it is: the database refuses every change but annotations.
+constexpr bool is_final(RunStatus status) {
+  return status != RunStatus::Queued && status != RunStatus::Running;
+}
+
+/// Whether the output was right, and the figure that decided it.
+struct VerdictRecord {
+  Verdict verdict = Verdict::None;
+  std::string figure;  ///< "KL divergence against the reference, nats"
+  std::optional<double> value;
+  std::optional<double> threshold;
+  bool operator==(const VerdictRecord&) const = default;
+};
+
+/// Why a run did not end well. Empty for good ones.
+struct FailureRecord {
+  std::string cause;   ///< whole sentence, shown as it is
+  std::string remedy;  ///< whole sentence
+  std::string stage;   ///< "load", "warm-up", "prefill", "decode", ...
+  int signal = 0;      ///< that ended the worker; 0 = none
+  bool operator==(const FailureRecord&) const = default;
+};
+
+/// How a run ended.
+struct RunOutcome {
+  RunStatus status = RunStatus::Done;  ///< a final one
+  VerdictRecord verdict;
+  FailureRecord failure;
+};
+
+/// What a caller gives to have a run queued.
+struct NewRun {
+  std::string uuid;        ///< empty: drawn
+  std::string created_at;  ///< UTC, "2026-02-22T10:11:12.345Z"; empty: now
+  std::string sweep;       ///< name of the sweep; empty: a single run
+  ModelRecord model;
+  RunParameters parameters;
+  std::string configuration_json = "{}";  ///< the whole configuration as it was asked for, a JSON object
+  std::string plan_json = "{}";           ///< predicted bytes per place and times, a JSON object
+};
+
+/// One row of the table of runs.
+struct RunRecord {
+  RunId id = 0;
+  std::string uuid;
+  std::string created_at;   ///< UTC, "2026-02-22T10:11:12.345Z"
+  std::string started_at;   ///< empty: not yet
+  std::string finished_at;  ///< empty: not yet
+  std::string sweep;
+  ModelRecord model;
+  std::shared_ptr<const EnvironmentRecord> environment;  ///< null until a worker has reported it; shared between runs
+  RunParameters parameters;
+  std::string configuration_json = "{}";
+  std::string plan_json = "{}";  ///< predicted bytes per place and the actual high-water marks
+  RunStatus status = RunStatus::Queued;
+  std::int64_t position = 0;  ///< in the queue, smaller first; only for queued runs
+  VerdictRecord verdict;
+  FailureRecord failure;
+  std::vector<std::string> tags;
+  std::string note;
+
+  std::string short_id() const { return uuid.substr(0, 8); }
+};
+
+/// One repetition with its samples, or one warm-up. Raw numbers; nothing here is derived.
+struct Repetition {
+  int index = 0;            ///< from 0, warm-ups and repetitions counted separately
+  bool warm_up = false;     ///< stored, and excluded from statistics
+  std::string measured_at;  ///< UTC; empty: now
+  std::int64_t prefill_tokens = 0;
+  double prefill_s = 0;                ///< from the prompt's tokens to the end of prefill
+  double ttft_s = 0;                   ///< from the prompt's tokens to the first sampled token
+  std::int64_t decode_tokens = 0;      ///< written after the first one
+  double decode_s = 0;                 ///< for `decode_tokens`
+  std::vector<double> decode_token_s;  ///< each token's duration in seconds; empty or `decode_tokens` long
+  std::string metrics_json = "{}";     ///< anything else measured, a JSON object
+  std::string output_text;
+  bool operator==(const Repetition&) const = default;
+};
+
+struct LogLine {
+  std::string time;   ///< UTC; empty: now
+  std::string level;  ///< "debug", "info", "warning", "error"
+  std::string stage;
+  std::string text;
+  bool operator==(const LogLine&) const = default;
+};
+
+/// One measured quantity over the repetitions of a run.
+struct Metric {
+  std::vector<double> samples;  ///< one for each repetition, in their order, warm-ups excluded
+  Statistics statistics;        ///< of `samples`
+};
+
+/// A run with its statistics: derived from the stored samples whenever it is asked for, never stored.
+struct RunSummary {
+  RunRecord run;
+  Metric prefill_tokens_per_second;  ///< prefill_tokens / prefill_s (llama-bench's convention)
+  Metric ttft_s;
+  Metric decode_tokens_per_second;  ///< decode_tokens / decode_s
+  Metric ms_per_token;              ///< 1000 / decode tok/s of the same repetition
+};
+
+/// The summary of a run from its repetitions; a repetition without decoded tokens gives no decode sample, likewise
+/// for prefill.
+RunSummary summarize(RunRecord run, const std::vector<Repetition>& repetitions);
+
+}  // namespace krasis::results
