@@ -60,4 +60,8 @@ Expected<Plan> make_plan(const ModelConfig& model, const RunConfiguration& confi
 /// The device that owns a layer: its attention, KV cache and group buffer. Groups of LGS layers alternate.
 int owner_of_layer(std::int64_t layer, const RunConfiguration& configuration);
 
+/// How many experts `device` keeps for decode: hcs_share of those of its own layers (multi), or of all layers (on,
+/// device 0 alone), rounded down.
+std::int64_t hot_experts(const ModelConfig& model, const RunConfiguration& configuration, int device);
+
 }  // namespace krasis

@@ -1,0 +1,330 @@
+#include "engine/placement/plan.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include <fmt/format.h>
+
+#include "base/format.h"
+
+namespace krasis {
+namespace {
+
+Element element_of(int bits) { return bits == 4 ? Element::Int4 : bits == 8 ? Element::Int8 : Element::Bf16; }
+
+std::size_t matrix_bytes(int bits, int group_size, std::int64_t rows, std::int64_t columns) {
+  return MatrixLayout{fit_format(element_of(bits), group_size, columns), rows, columns}.bytes();
+}
+
+std::size_t vector_bytes(std::int64_t elements, std::size_t each) {
+  return round_up(static_cast<std::size_t>(elements) * each, 64);
+}
+
+/// The sizes of one configuration of one model, in bytes.
+class Sizes {
+ public:
+  Sizes(const ModelConfig& model, const RunConfiguration& run)
+      : m_(model),
+        r_(run),
+        gpu_expert_(expert_layout(element_of(run.gpu_bits), run.group_size, model.hidden, model.expert_width)),
+        cpu_expert_(expert_layout(element_of(run.cpu_bits), run.group_size, model.hidden, model.expert_width)) {}
+
+  std::size_t gpu_expert() const { return gpu_expert_.bytes(); }
+  std::size_t cpu_expert() const { return cpu_expert_.bytes(); }
+  std::int64_t chunk() const { return std::min(r_.chunk_tokens, r_.max_context); }
+
+  /// Attention, norms and router or dense MLP of one layer.
+  std::size_t resident_layer(std::int64_t layer) const {
+    const std::int64_t q = std::int64_t{m_.heads} * m_.head_dim;
+    const std::int64_t kv = std::int64_t{m_.kv_heads} * m_.head_dim;
+    const auto attention = [&](std::int64_t rows, std::int64_t columns) {
+      return matrix_bytes(r_.attention_bits, r_.group_size, rows, columns);
+    };
+    std::size_t bytes = 2 * vector_bytes(m_.hidden, 2) + 2 * vector_bytes(m_.head_dim, 2) + attention(q, m_.hidden) +
+                        2 * attention(kv, m_.hidden) + attention(m_.hidden, q);
+    if (m_.has_experts[static_cast<std::size_t>(layer)]) {
+      bytes += matrix_bytes(16, 0, m_.experts, m_.hidden);
+    } else {
+      bytes += 2 * matrix_bytes(r_.dense_mlp_bits, r_.group_size, m_.dense_width, m_.hidden) +
+               matrix_bytes(r_.dense_mlp_bits, r_.group_size, m_.hidden, m_.dense_width);
+    }
+    return bytes;
+  }
+
+  std::size_t embedding() const { return matrix_bytes(16, 0, m_.vocabulary, m_.hidden); }
+  std::size_t lm_head() const {
+    if (m_.tied_embeddings && r_.lm_head_bits == 16) return 0;  // the embedding itself
+    return matrix_bytes(r_.lm_head_bits, r_.group_size, m_.vocabulary, m_.hidden);
+  }
+  std::size_t final_norm() const { return vector_bytes(m_.hidden, 2); }
+
+  std::size_t kv_layer() const {
+    const auto heads = static_cast<std::size_t>(r_.max_context) * static_cast<std::size_t>(m_.kv_heads);
+    const auto dim = static_cast<std::size_t>(m_.head_dim);
+    return 2 * (r_.kv_cache == "fp8" ? heads * (dim + sizeof(float)) : heads * dim * 2);
+  }
+
+  std::size_t activations(int device) const {
+    const auto c = static_cast<std::size_t>(chunk());
+    const auto t = static_cast<std::size_t>(r_.max_context);
+    const auto h = static_cast<std::size_t>(m_.hidden);
+    const auto q = static_cast<std::size_t>(m_.heads) * static_cast<std::size_t>(m_.head_dim);
+    const auto kv = static_cast<std::size_t>(m_.kv_heads) * static_cast<std::size_t>(m_.head_dim);
+    const auto k = static_cast<std::size_t>(m_.top_k);
+    std::size_t bytes = t * h * 4;                                         // residual of the whole prompt
+    bytes += c * (h + 2 * q + 2 * kv) * 2;                                 // normed, q, attended, k, v
+    bytes += c * (static_cast<std::size_t>(m_.experts) + 2 * k) * 4;       // router logits, ids, weights
+    if (m_.expert_layers() > 0) bytes += experts_workspace();
+    if (m_.expert_layers() < m_.layers) bytes += c * static_cast<std::size_t>(m_.dense_width) * (4 + 4 + 2);
+    bytes += t * 4 + 2 * h * 4;                                            // positions; experts' sums in decode
+    if (device == 0) bytes += t * 8 + static_cast<std::size_t>(m_.vocabulary) * 4;  // prompt, history, logits
+    return bytes;
+  }
+
+  std::size_t experts_workspace() const {
+    const auto pairs = static_cast<std::size_t>(chunk()) * static_cast<std::size_t>(m_.top_k);
+    return pairs * static_cast<std::size_t>(m_.expert_width) * 10 + pairs * static_cast<std::size_t>(m_.hidden) * 4 +
+           pairs * 16 + 4096;
+  }
+
+  std::size_t staging() const {
+    const auto t = static_cast<std::size_t>(r_.max_context);
+    const auto h = static_cast<std::size_t>(m_.hidden);
+    const auto pairs = static_cast<std::size_t>(m_.top_k);
+    const std::size_t cpu_workspace = pairs * static_cast<std::size_t>(m_.expert_width) * 10 + pairs * h * 4 + pairs * 16 + 4096;
+    return t * 8 + h * 6 + pairs * 8 + static_cast<std::size_t>(m_.vocabulary) * 4 + cpu_workspace;
+  }
+
+ private:
+  const ModelConfig& m_;
+  const RunConfiguration& r_;
+  ExpertLayout gpu_expert_, cpu_expert_;
+};
+
+Expected<void> check(const ModelConfig& m, const RunConfiguration& r, const Hardware& hardware) {
+  const auto bits_ok = [](int bits) { return bits == 4 || bits == 8 || bits == 16; };
+  if (r.lgs < 1 || r.lgs > m.layers) {
+    return fail(ErrorCode::InvalidArgument, fmt::format("LGS is {}, but {} has {} layers.", r.lgs, m.name, m.layers),
+                fmt::format("Choose an LGS from 1 to {}.", m.layers));
+  }
+  if (r.device_count < 1 || r.device_count > hardware.devices) {
+    return fail(ErrorCode::InvalidArgument,
+                fmt::format("{} devices were asked for, but {} exist.", r.device_count, hardware.devices),
+                fmt::format("Choose a device count from 1 to {}.", hardware.devices));
+  }
+  for (const auto& [name, bits] : {std::pair{"gpu_bits", r.gpu_bits}, std::pair{"cpu_bits", r.cpu_bits},
+                                   std::pair{"attention_bits", r.attention_bits},
+                                   std::pair{"dense_mlp_bits", r.dense_mlp_bits}, std::pair{"lm_head_bits", r.lm_head_bits}}) {
+    if (!bits_ok(bits)) {
+      return fail(ErrorCode::InvalidArgument, fmt::format("{} is {}.", name, bits), "Choose 4, 8 or 16 bits.");
+    }
+  }
+  if (r.group_size < 2 || r.group_size > 4096 || (r.group_size & (r.group_size - 1)) != 0) {
+    return fail(ErrorCode::InvalidArgument, fmt::format("group_size is {}.", r.group_size),
+                "Choose a power of two from 2 to 4096; 128 is usual.");
+  }
+  if (!(r.hcs_share >= 0.0 && r.hcs_share <= 1.0)) {
+    return fail(ErrorCode::InvalidArgument, fmt::format("hcs_share is {}.", r.hcs_share), "Choose a share from 0 to 1.");
+  }
+  if (r.max_context < 1 || r.max_context > m.max_position) {
+    return fail(ErrorCode::InvalidArgument,
+                fmt::format("max_context is {} tokens, but {} was made for at most {}.", r.max_context, m.name, m.max_position),
+                fmt::format("Choose a max_context from 1 to {}.", m.max_position));
+  }
+  if (r.chunk_tokens < 1) {
+    return fail(ErrorCode::InvalidArgument, fmt::format("chunk_tokens is {}.", r.chunk_tokens), "Choose 1 or more.");
+  }
+  if (r.prompt_tokens < 1 || r.decode_tokens < 1 ||
+      std::int64_t{r.prompt_tokens} + r.decode_tokens > std::int64_t{r.max_context}) {
+    return fail(ErrorCode::InvalidArgument,
+                fmt::format("A prompt of {} and {} decoded tokens do not fit into a context of {} tokens.", r.prompt_tokens,
+                            r.decode_tokens, r.max_context),
+                "Raise max_context or shorten the prompt; both counts must be at least 1.");
+  }
+  if (r.kv_cache != "bf16" && r.kv_cache != "fp8") {
+    return fail(ErrorCode::InvalidArgument, fmt::format("kv_cache is \"{}\".", r.kv_cache), "Choose bf16 or fp8.");
+  }
+  if (r.vram_budget_mib < 1) {
+    return fail(ErrorCode::InvalidArgument, fmt::format("vram_budget_mib is {}.", r.vram_budget_mib), "Choose 1 or more.");
+  }
+  return {};
+}
+
+/// Experts of the layers that `device` caches: its own with hcs = multi, all of them on device 0 with hcs = on.
+std::int64_t cacheable_experts(const ModelConfig& m, const RunConfiguration& r, int device) {
+  if (r.hcs == HotCache::Off || (r.hcs == HotCache::On && device != 0)) return 0;
+  std::int64_t count = 0;
+  for (std::int64_t layer = 0; layer < m.layers; ++layer) {
+    const bool here = r.hcs == HotCache::On || owner_of_layer(layer, r) == device;
+    if (here && m.has_experts[static_cast<std::size_t>(layer)]) count += m.experts;
+  }
+  return count;
+}
+
+void add_device(Plan& plan, const ModelConfig& m, const RunConfiguration& r, const Sizes& sizes, int device) {
+  std::size_t resident = static_cast<std::size_t>(m.head_dim) * 2;  // rotary frequencies
+  std::size_t largest_group = 0;
+  std::int64_t layers = 0, groups = 0;
+  for (std::int64_t first = 0; first < m.layers; first += r.lgs) {
+    if (owner_of_layer(first, r) != device) continue;
+    std::size_t group = 0;
+    for (std::int64_t layer = first; layer < std::min(first + r.lgs, m.layers); ++layer, ++layers) {
+      resident += sizes.resident_layer(layer);
+      if (m.has_experts[static_cast<std::size_t>(layer)]) group += static_cast<std::size_t>(m.experts) * sizes.gpu_expert();
+    }
+    largest_group = std::max(largest_group, group);
+    groups += group > 0;
+  }
+  const auto buffers = static_cast<std::size_t>(std::min<std::int64_t>(groups, 2));
+  const std::int64_t cached = hot_experts(m, r, device);
+  const auto item = [&](const char* place, std::size_t bytes, std::string meaning) {
+    if (bytes > 0) plan.items.push_back({device, place, bytes, std::move(meaning)});
+  };
+  item("resident weights", resident, fmt::format("attention, norms and routers of {} layers, {} bits", layers, r.attention_bits));
+  if (device == 0) {
+    item("embedding and head", sizes.embedding() + sizes.lm_head() + sizes.final_norm(),
+         fmt::format("{} tokens x {}, head {} bits", m.vocabulary, m.hidden, r.lm_head_bits));
+  }
+  item("group buffers", buffers * largest_group,
+       fmt::format("{} x {} layers of {} experts, {} bits", buffers, r.lgs, m.experts, r.gpu_bits));
+  item("kv cache", static_cast<std::size_t>(layers) * sizes.kv_layer(),
+       fmt::format("{} layers x {} tokens, {}", layers, r.max_context, r.kv_cache));
+  item("activations", sizes.activations(device), fmt::format("chunks of {} tokens", sizes.chunk()));
+  const auto table = static_cast<std::size_t>(m.expert_layers() * m.experts) * sizeof(std::int64_t);
+  item("expert tables", table + static_cast<std::size_t>(r.lgs) * static_cast<std::size_t>(m.experts) * sizeof(std::int64_t) +
+                            (r.hcs == HotCache::Off ? 0 : table),
+       "where each expert lies; how often it was picked");
+  item("expert cache", static_cast<std::size_t>(cached) * sizes.gpu_expert(),
+       fmt::format("{} hot experts, {} bits", cached, r.gpu_bits));
+  plan.cached_experts += static_cast<int>(cached);
+}
+
+void predict_times(Plan& plan, const ModelConfig& m, const RunConfiguration& r, const Hardware& hw, const Sizes& sizes) {
+  const auto expert_layers = static_cast<double>(m.expert_layers());
+  plan.prefill_copy_bytes = static_cast<std::size_t>(m.expert_layers() * m.experts) * sizes.gpu_expert();
+  const double picks = expert_layers * m.top_k;
+  const double all = expert_layers * m.experts;
+  const double hit = all > 0 ? plan.cached_experts / all : 0.0;  // uniform routing: real routing hits more
+  const double cpu_bytes = picks * (1.0 - hit) * static_cast<double>(sizes.cpu_expert());
+  double device_bytes = picks * hit * static_cast<double>(sizes.gpu_expert()) +
+                        static_cast<double>(sizes.lm_head() > 0 ? sizes.lm_head() : sizes.embedding());
+  for (std::int64_t layer = 0; layer < m.layers; ++layer) device_bytes += static_cast<double>(sizes.resident_layer(layer));
+  const double context = r.prompt_tokens + r.decode_tokens / 2.0;
+  device_bytes += static_cast<double>(m.layers) * static_cast<double>(sizes.kv_layer()) * context / r.max_context;
+  plan.decode_bytes_per_token = static_cast<std::size_t>(cpu_bytes + device_bytes);
+
+  if (hw.h2d_gb_per_s > 0 && hw.device_tflop_per_s > 0) {
+    const double copy_s = static_cast<double>(plan.prefill_copy_bytes) / (hw.h2d_gb_per_s * 1e9 * r.device_count);
+    const double compute_s = 2.0 * static_cast<double>(m.active_parameters()) * r.prompt_tokens / (hw.device_tflop_per_s * 1e12);
+    plan.predicted_prefill_s = std::max(copy_s, compute_s);
+  }
+  if (hw.host_read_gb_per_s > 0 && hw.device_read_gb_per_s > 0) {
+    plan.predicted_decode_s_per_token =
+        cpu_bytes / (hw.host_read_gb_per_s * 1e9) + device_bytes / (hw.device_read_gb_per_s * 1e9);
+  }
+}
+
+Plan plan_without_advice(const ModelConfig& m, const RunConfiguration& r, const Hardware& hw) {
+  Plan plan;
+  const Sizes sizes(m, r);
+  std::size_t dense = sizes.embedding() + sizes.lm_head() + sizes.final_norm();
+  for (std::int64_t layer = 0; layer < m.layers; ++layer) dense += sizes.resident_layer(layer);
+  const auto experts = static_cast<std::size_t>(m.expert_layers() * m.experts);
+  plan.items.push_back({-1, "dense weights", dense, "attention, norms, routers, embedding and head"});
+  plan.items.push_back({-1, "experts (GPU)", experts * sizes.gpu_expert(),
+                        r.gpu_bits == r.cpu_bits ? fmt::format("all experts, {} bits, for GPU and CPU", r.gpu_bits)
+                                                 : fmt::format("all experts, {} bits", r.gpu_bits)});
+  if (r.gpu_bits != r.cpu_bits) {
+    plan.items.push_back({-1, "experts (CPU)", experts * sizes.cpu_expert(), fmt::format("all experts once more, {} bits", r.cpu_bits)});
+  }
+  plan.items.push_back({-1, "staging", sizes.staging(), "page-locked: tokens, activations, logits"});
+  for (int device = 0; device < r.device_count; ++device) add_device(plan, m, r, sizes, device);
+
+  for (int device = -1; device < r.device_count; ++device) {
+    PlanPlace place{device, 0, device < 0 ? hw.host_memory_bytes : static_cast<std::size_t>(r.vram_budget_mib) << 20};
+    for (const auto& item : plan.items) place.needed_bytes += item.device == device ? item.bytes : 0;
+    plan.places.push_back(place);
+  }
+  predict_times(plan, m, r, hw, sizes);
+  return plan;
+}
+
+std::size_t excess(const Plan& plan) {
+  std::size_t bytes = 0;
+  for (const auto& place : plan.places) bytes += place.fits() ? 0 : place.needed_bytes - place.budget_bytes;
+  return bytes;
+}
+
+/// Tries each single change that a user could make and keeps those that help, best first.
+std::vector<std::string> advise(const ModelConfig& m, const RunConfiguration& r, const Hardware& hw, const Plan& plan) {
+  struct Change {
+    std::string text;
+    RunConfiguration configuration;
+  };
+  std::vector<Change> changes;
+  const auto change = [&](std::string text, auto&& edit) {
+    RunConfiguration c = r;
+    edit(c);
+    if (!(c == r)) changes.push_back({std::move(text), c});
+  };
+  change(fmt::format("LGS {}", std::max(1, r.lgs / 2)), [](auto& c) { c.lgs = std::max(1, c.lgs / 2); });
+  change("LGS 1", [](auto& c) { c.lgs = 1; });
+  change("HCS off", [](auto& c) { c.hcs = HotCache::Off; });
+  change(fmt::format("hcs_share {:.2f}", r.hcs_share / 2), [](auto& c) {
+    if (c.hcs != HotCache::Off) c.hcs_share /= 2;
+  });
+  change("GPU bits 4", [](auto& c) { c.gpu_bits = 4; });
+  change("attention bits 8", [](auto& c) { c.attention_bits = std::min(c.attention_bits, 8); });
+  change("LM head bits 8", [](auto& c) { c.lm_head_bits = std::min(c.lm_head_bits, 8); });
+  change("KV cache fp8", [](auto& c) { c.kv_cache = "fp8"; });
+  const int needed_context = r.prompt_tokens + r.decode_tokens;
+  change(fmt::format("max_context {}", needed_context), [&](auto& c) { c.max_context = std::min(c.max_context, needed_context); });
+  change(fmt::format("chunk_tokens {}", std::max(1, r.chunk_tokens / 4)), [](auto& c) { c.chunk_tokens = std::max(1, c.chunk_tokens / 4); });
+
+  std::vector<std::pair<std::size_t, std::string>> helpful;
+  const std::size_t now = excess(plan);
+  for (const auto& [text, configuration] : changes) {
+    const std::size_t then = excess(plan_without_advice(m, configuration, hw));
+    if (then >= now) continue;
+    helpful.emplace_back(now - then, fmt::format("{} frees {:.1f} MiB{}", text, static_cast<double>(now - then) / 1048576.0,
+                                                 then == 0 ? " and then it fits" : ""));
+  }
+  std::stable_sort(helpful.begin(), helpful.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+  std::vector<std::string> texts;
+  for (auto& [bytes, text] : helpful) {
+    if (std::find(texts.begin(), texts.end(), text) == texts.end()) texts.push_back(std::move(text));
+  }
+  return texts;
+}
+
+}  // namespace
+
+bool Plan::fits() const {
+  return std::all_of(places.begin(), places.end(), [](const PlanPlace& place) { return place.fits(); });
+}
+
+std::size_t Plan::bytes(int device, const std::string& place) const {
+  for (const auto& item : items) {
+    if (item.device == device && item.place == place) return item.bytes;
+  }
+  return 0;
+}
+
+int owner_of_layer(std::int64_t layer, const RunConfiguration& configuration) {
+  return static_cast<int>(layer / configuration.lgs % configuration.device_count);
+}
+
+std::int64_t hot_experts(const ModelConfig& model, const RunConfiguration& configuration, int device) {
+  return static_cast<std::int64_t>(
+      std::floor(configuration.hcs_share * static_cast<double>(cacheable_experts(model, configuration, device)) + 1e-9));
+}
+
+Expected<Plan> make_plan(const ModelConfig& model, const RunConfiguration& configuration, const Hardware& hardware) {
+  KRASIS_CHECK(check(model, configuration, hardware));
+  Plan plan = plan_without_advice(model, configuration, hardware);
+  if (!plan.fits()) plan.advice = advise(model, configuration, hardware, plan);
+  return plan;
+}
+
+}  // namespace krasis
