@@ -130,9 +130,8 @@ std::string normalize_nfc(std::string_view text) {
   order_run();
   std::vector<utf8proc_int32_t> code_points(decomposed.size());
   std::transform(decomposed.begin(), decomposed.end(), code_points.begin(), [](const Mark& m) { return m.code_point; });
-  const auto length =
-      utf8proc_normalize_utf32(code_points.data(), static_cast<utf8proc_ssize_t>(code_points.size()),
-                               static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+  const auto length = utf8proc_normalize_utf32(code_points.data(), static_cast<utf8proc_ssize_t>(code_points.size()),
+                                               static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
   std::string out;
   for (utf8proc_ssize_t i = 0; i < length; ++i)
     append_utf8(out, static_cast<char32_t>(code_points[static_cast<std::size_t>(i)]));
