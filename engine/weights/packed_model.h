@@ -43,16 +43,20 @@ class HostRegion {
   std::size_t bytes_ = 0;
 };
 
-/// Where the weights of one layer lie inside the regions of a PackedModel.
-struct PackedLayer {
+/// Everything but the routed experts of one layer, in host memory or on the device that owns the layer.
+struct LayerWeights {
   View<const bf16> input_norm;           ///< [hidden]
   View<const bf16> post_attention_norm;  ///< [hidden]
   View<const bf16> q_norm, k_norm;       ///< [head_dim]
   Matrix q_proj, k_proj, v_proj, o_proj;
-  Matrix router;                          ///< BF16 [experts, hidden]; no rows in a dense layer
-  Matrix gate_proj, up_proj, down_proj;   ///< dense layers only
-  View<const std::byte> gpu_experts;      ///< [experts] blocks of gpu_expert_layout, contiguous; empty in a dense layer
-  View<const std::byte> cpu_experts;      ///< the same memory as gpu_experts when both have one precision
+  Matrix router;                         ///< BF16 [experts, hidden]; no rows in a dense layer
+  Matrix gate_proj, up_proj, down_proj;  ///< dense layers only
+};
+
+/// Where the weights of one layer lie inside the regions of a PackedModel.
+struct PackedLayer : LayerWeights {
+  View<const std::byte> gpu_experts;  ///< [experts] blocks of gpu_expert_layout, contiguous; empty in a dense layer
+  View<const std::byte> cpu_experts;  ///< the same memory as gpu_experts when both have one precision
 };
 
 /// All weights of a model in host memory, quantized and packed: one copy, two of the experts only when the GPU's and the

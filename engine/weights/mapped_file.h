@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+
+#include "base/error.h"
+
+namespace krasis {
+
+/// A whole file, mapped read-only and private. A file that another program cuts short while it is mapped ends this
+/// process (SIGBUS), as with every mapped file; engines run in a process of their own for such reasons.
+class MappedFile {
+ public:
+  /// Errors: NotFound, Io; both name the file. An empty file has no bytes and is no error.
+  static Expected<MappedFile> open(const std::filesystem::path& path);
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+  ~MappedFile();
+
+  std::span<const std::byte> bytes() const { return bytes_; }
+
+ private:
+  MappedFile() = default;
+  std::span<const std::byte> bytes_;
+};
+
+}  // namespace krasis
