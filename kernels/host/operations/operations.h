@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string_view>
+
 #include "kernels/operations.h"
 
 namespace krasis {
@@ -30,6 +32,10 @@ struct HostOperations {
 /// The reference: plain loops in the order of the formulas.
 const HostOperations& scalar_operations();
 /// Vectorized; agrees with the reference within the tolerances that its tests derive, never by its own word.
+/// Heavy operations use the calling thread's TBB arena; results do not depend on its number of threads. On a CPU
+/// without AVX2, FMA and F16C, and on other architectures, these are the scalar operations.
 const HostOperations& simd_operations();
+/// What simd_operations() uses on this CPU: "AVX2", or "none" for the scalar operations.
+std::string_view simd_level();
 
 }  // namespace krasis

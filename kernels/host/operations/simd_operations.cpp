@@ -1,9 +1,127 @@
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
 #include "kernels/host/operations/operations.h"
+#include "kernels/host/operations/parallel.h"
+#include "kernels/host/operations/scalar.h"
+#include "kernels/host/operations/simd_product.h"
 
 namespace krasis {
+namespace simd {
+
+const Kernels* kernels() {
+#ifdef KRASIS_HAVE_AVX2
+  static const bool avx2 =
+      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  return avx2 ? &avx2_kernels() : nullptr;
+#else
+  return nullptr;
+#endif
+}
+
+namespace {
+
+/// Elements of an elementwise operation that one unit of work has.
+constexpr std::int64_t kChunk = 16384;
+
+/// Runs body(begin, count) for chunks of [0, size).
+template <class Body>
+void parallel_chunks(std::size_t size, const Body& body) {
+  const auto total = static_cast<std::int64_t>(size);
+  parallel_units(tiles(total, kChunk), total,
+                 [&](std::int64_t chunk) { body(chunk * kChunk, std::min(kChunk, total - chunk * kChunk)); });
+}
+
+void rms_norm(const RmsNormArgs& args) {
+  const Kernels& k = *kernels();
+  const auto size = static_cast<std::int64_t>(args.x.size);
+  parallel_units(size / args.width, size, [&](std::int64_t t) {
+    k.rms_norm(args.x.data + t * args.width, args.weight.data, args.width, args.epsilon,
+               args.out.data + t * args.width);
+  });
+}
+
+void head_norm(const HeadNormArgs& args) {
+  const Kernels& k = *kernels();
+  const auto size = static_cast<std::int64_t>(args.x.size);
+  parallel_units(size / args.head_dim, size, [&](std::int64_t row) {
+    k.head_norm(args.x.data + row * args.head_dim, args.weight.data, args.head_dim, args.epsilon);
+  });
+}
+
+void swiglu(const SwiGluArgs& args) {
+  const Kernels& k = *kernels();
+  parallel_chunks(args.out.size, [&](std::int64_t begin, std::int64_t count) {
+    k.swiglu(args.gate.data + begin, args.up.data + begin, count, args.out.data + begin);
+  });
+}
+
+void rotary(const RotaryArgs& args) {
+  const Kernels& k = *kernels();
+  const std::int64_t token_size = static_cast<std::int64_t>(args.heads) * args.head_dim;
+  const int half = args.head_dim / 2;
+  parallel_units(args.batch.tokens, token_size * args.batch.tokens, [&](std::int64_t t) {
+    thread_local std::vector<float> angles;
+    angles.resize(static_cast<std::size_t>(2 * half));
+    for (int i = 0; i < half; ++i) {
+      const float angle = static_cast<float>(args.batch.positions.data[t]) * args.inverse_frequency.data[i];
+      angles[static_cast<std::size_t>(i)] = std::cos(angle);
+      angles[static_cast<std::size_t>(half + i)] = std::sin(angle);
+    }
+    for (int h = 0; h < args.heads; ++h) {
+      k.rotate(args.x.data + t * token_size + static_cast<std::int64_t>(h) * args.head_dim, angles.data(),
+               angles.data() + half, half);
+    }
+  });
+}
+
+/// The reference, token by token: ranking a few hundred experts is not worth a kernel.
+void router(const RouterArgs& args) {
+  const auto experts_count = static_cast<std::size_t>(args.experts);
+  const auto top_k = static_cast<std::size_t>(args.top_k);
+  const std::size_t tokens = args.logits.size / experts_count;
+  const auto work = static_cast<std::int64_t>(args.logits.size * top_k);
+  parallel_units(static_cast<std::int64_t>(tokens), work, [&](std::int64_t token) {
+    const auto t = static_cast<std::size_t>(token);
+    RouterArgs one = args;
+    one.logits = args.logits.sub(t * experts_count, experts_count);
+    one.ids = args.ids.sub(t * top_k, top_k);
+    one.weights = args.weights.sub(t * top_k, top_k);
+    scalar::router(one);
+  });
+}
+
+void add(const AddArgs& args) {
+  const Kernels& k = *kernels();
+  parallel_chunks(args.out.size, [&](std::int64_t begin, std::int64_t count) {
+    k.add(args.x.data + begin, count, args.out.data + begin);
+  });
+}
+
+}  // namespace
+}  // namespace simd
 
 const HostOperations& simd_operations() {
-  return scalar_operations();
+  static const HostOperations operations = [] {
+    HostOperations set = scalar_operations();  // what only moves data, and sampling, stays
+    if (!simd::kernels()) return set;
+    set.rms_norm = simd::rms_norm;
+    set.head_norm = simd::head_norm;
+    set.matmul = simd::matmul;
+    set.swiglu = simd::swiglu;
+    set.rotary = simd::rotary;
+    set.attention = simd::attention;
+    set.router = simd::router;
+    set.experts = simd::experts;
+    set.add = simd::add;
+    return set;
+  }();
+  return operations;
+}
+
+std::string_view simd_level() {
+  return simd::kernels() ? simd::kernels()->level : "none";
 }
 
 }  // namespace krasis

@@ -1,0 +1,119 @@
+#include <algorithm>
+#include <numeric>
+
+#include "kernels/host/operations/experts_workspace.h"
+#include "kernels/host/operations/parallel.h"
+#include "kernels/host/operations/simd_product.h"
+
+namespace krasis::simd {
+namespace {
+
+/// The (token, pick) pairs whose expert is here, sorted by expert; pairs of one expert form a group.
+struct Groups {
+  std::int64_t pairs = 0;
+  std::int64_t count = 0;
+  std::int32_t* order = nullptr;   ///< [pairs] pair at each place of the sorted order
+  std::int32_t* token = nullptr;   ///< [pairs] its token
+  std::int32_t* begin = nullptr;   ///< [count + 1] first place of each group
+  std::int32_t* blocks = nullptr;  ///< [count + 1] token blocks of all groups before
+};
+
+Groups group_by_expert(const ExpertsArgs& args, const ExpertsWorkspace& work) {
+  const auto all = static_cast<std::int64_t>(args.ids.size);
+  Groups g;
+  g.order = work.lists;
+  g.token = g.order + all;
+  g.begin = g.token + all;
+  g.blocks = g.begin + all + 1;
+  const std::int32_t* ids = args.ids.data;
+  for (std::int32_t pair = 0; pair < all; ++pair) {
+    if (expert_block(args, ids[pair])) g.order[g.pairs++] = pair;
+  }
+  std::sort(g.order, g.order + g.pairs,
+            [ids](std::int32_t a, std::int32_t b) { return ids[a] != ids[b] ? ids[a] < ids[b] : a < b; });
+  g.blocks[0] = 0;
+  for (std::int32_t place = 0; place < g.pairs; ++place) {
+    g.token[place] = g.order[place] / args.top_k;
+    if (place == 0 || ids[g.order[place]] != ids[g.order[place - 1]]) g.begin[g.count++] = place;
+  }
+  g.begin[g.count] = static_cast<std::int32_t>(g.pairs);
+  for (std::int64_t i = 0; i < g.count; ++i) {
+    g.blocks[i + 1] = g.blocks[i] + static_cast<std::int32_t>(tiles(g.begin[i + 1] - g.begin[i], kTileTokens));
+  }
+  return g;
+}
+
+/// Up to kTileTokens pairs of one group.
+struct TokenBlock {
+  std::int64_t first = 0;  ///< place in the sorted order
+  int count = 0;
+  std::int32_t expert = 0;
+};
+
+TokenBlock token_block(const ExpertsArgs& args, const Groups& g, std::int64_t block) {
+  const auto group = std::upper_bound(g.blocks, g.blocks + g.count + 1, block) - g.blocks - 1;
+  const std::int64_t first = g.begin[group] + (block - g.blocks[group]) * kTileTokens;
+  return {first, static_cast<int>(std::min<std::int64_t>(kTileTokens, g.begin[group + 1] - first)),
+          args.ids.data[g.order[first]]};
+}
+
+/// activated[place, :] = silu(gate(x)) * up(x)
+void gate_and_up(const Kernels& k, const ExpertsArgs& args, const ExpertsWorkspace& work, const Groups& g) {
+  const std::int64_t width = args.layout.width();
+  const std::int64_t row_tiles = tiles(width, kTileRows);
+  const std::int64_t multiply_adds = 2 * g.pairs * width * args.layout.hidden();
+  parallel_units(row_tiles * g.blocks[g.count], multiply_adds, [&](std::int64_t unit) {
+    TileScratch& scratch = tile_scratch();
+    const TokenBlock block = token_block(args, g, unit / row_tiles);
+    const ExpertMatrices expert = expert_matrices(args.layout, expert_block(args, block.expert));
+    const std::int64_t row = unit % row_tiles * kTileRows;
+    const int row_count = static_cast<int>(std::min<std::int64_t>(kTileRows, width - row));
+    const TokenRows tokens{args.x.data, g.token + block.first, block.count};
+    product_tile(k, expert.gate, row, row_count, tokens, scratch, scratch.first);
+    product_tile(k, expert.up, row, row_count, tokens, scratch, scratch.second);
+    for (int n = 0; n < block.count; ++n) {
+      k.swiglu(scratch.first + n * kTileRows, scratch.second + n * kTileRows, row_count,
+               work.activated + (block.first + n) * width + row);
+    }
+  });
+}
+
+/// down[pair, :] = down(activated[place, :])
+void down(const Kernels& k, const ExpertsArgs& args, const ExpertsWorkspace& work, const Groups& g) {
+  const std::int64_t hidden = args.layout.hidden();
+  const std::int64_t width = args.layout.width();
+  const std::int64_t row_tiles = tiles(hidden, kTileRows);
+  parallel_units(row_tiles * g.blocks[g.count], g.pairs * width * hidden, [&](std::int64_t unit) {
+    TileScratch& scratch = tile_scratch();
+    const TokenBlock block = token_block(args, g, unit / row_tiles);
+    const ExpertMatrices expert = expert_matrices(args.layout, expert_block(args, block.expert));
+    const std::int64_t row = unit % row_tiles * kTileRows;
+    const int row_count = static_cast<int>(std::min<std::int64_t>(kTileRows, hidden - row));
+    product_tile(k, expert.down, row, row_count, {work.activated + block.first * width, nullptr, block.count}, scratch,
+                 scratch.first);
+    for (int n = 0; n < block.count; ++n) {
+      std::copy_n(scratch.first + n * kTileRows, row_count, work.down + g.order[block.first + n] * hidden + row);
+    }
+  });
+}
+
+}  // namespace
+
+void experts(const ExpertsArgs& args) {
+  const Kernels& k = *kernels();
+  const ExpertsWorkspace work = experts_workspace(args);
+  const Groups groups = group_by_expert(args, work);
+  if (groups.pairs == 0) return;
+  gate_and_up(k, args, work, groups);
+  down(k, args, work, groups);
+  const std::int64_t hidden = args.layout.hidden();
+  const std::int64_t tokens = static_cast<std::int64_t>(args.ids.size) / args.top_k;
+  parallel_units(tokens, groups.pairs * hidden, [&](std::int64_t t) {
+    for (std::int64_t pair = t * args.top_k; pair < (t + 1) * args.top_k; ++pair) {
+      if (!expert_block(args, args.ids.data[pair])) continue;
+      k.add_scaled(work.down + pair * hidden, args.weights.data[pair], hidden, args.out.data + t * hidden);
+    }
+  });
+}
+
+}  // namespace krasis::simd

@@ -1,0 +1,210 @@
+#include <algorithm>
+#include <stdexcept>
+
+#include "tests/kernels/operations/support.h"
+
+namespace krasis::test {
+namespace {
+
+using AttentionTest = OperationTest;
+KRASIS_BOTH_SETS(AttentionTest);
+
+/// A cache with its memory, poisoned with NaN.
+struct Cache {
+  Cache(KvElement element, int rows, int heads, int head_dim)
+      : size(static_cast<std::size_t>(rows) * heads * head_dim * (element == KvElement::Bf16 ? 2 : 1)),
+        keys(size, std::byte{0x7f}),
+        values(size, std::byte{0x7f}),
+        key_scales(poisoned(static_cast<std::size_t>(rows) * heads)),
+        value_scales(key_scales) {
+    cache = {element, rows, heads, head_dim, {view(keys), {}}, {view(values), {}}};
+    if (element == KvElement::Fp8) {
+      cache.keys.scales = view(key_scales);
+      cache.values.scales = view(value_scales);
+    }
+  }
+  /// The stored number by the words of kernels/tensor.h.
+  double read(const KvPlane& plane, std::int64_t row, int head, int i) const {
+    const std::int64_t at = (row * cache.heads + head) * cache.head_dim + i;
+    if (cache.element == KvElement::Bf16) {
+      return static_cast<float>(reinterpret_cast<const bf16*>(plane.values.data)[at]);
+    }
+    return static_cast<double>(plane.scales.data[row * cache.heads + head]) *
+           e4m3_value(static_cast<int>(plane.values.data[at]));
+  }
+  std::size_t size;
+  std::vector<std::byte> keys, values;
+  std::vector<float> key_scales, value_scales;
+  KvCache cache;
+};
+
+/// Three sequences in one batch: one in its middle, one of a single token, one from its start with 17 tokens.
+struct Sequences {
+  std::vector<std::int32_t> positions;
+  std::vector<SequenceSpan> spans = {{0, 3, 10}, {3, 1, 100}, {4, 17, 140}};
+  Sequences() : positions({60, 61, 62, 35}) {
+    for (int i = 0; i < 17; ++i) positions.push_back(i);
+  }
+  Batch batch() const { return {static_cast<int>(positions.size()), view(positions), view(spans)}; }
+  static constexpr int kRows = 160;
+};
+
+TEST_P(AttentionTest, AppendWritesTheRowsOfItsTokensAndNoOther) {
+  const Sequences s;
+  const int heads = 3;
+  const int head_dim = 20;
+  Cache c(KvElement::Bf16, Sequences::kRows, heads, head_dim);
+  const auto k = random_.bf16s(s.positions.size() * heads * head_dim);
+  const auto v = random_.bf16s(k.size());
+  op().kv_append({view(k), view(v), c.cache, s.batch()});
+  std::vector<bool> written(Sequences::kRows, false);
+  for (const SequenceSpan& span : s.spans) {
+    for (int t = span.query_begin; t < span.query_begin + span.query_count; ++t) {
+      const int row = span.first_slot + s.positions[t];
+      written[row] = true;
+      for (int i = 0; i < heads * head_dim; ++i) {
+        EXPECT_EQ(c.read(c.cache.keys, row, 0, i), static_cast<float>(k[t * heads * head_dim + i]));
+        EXPECT_EQ(c.read(c.cache.values, row, 0, i), static_cast<float>(v[t * heads * head_dim + i]));
+      }
+    }
+  }
+  EXPECT_EQ(std::count(written.begin(), written.end(), true), 21);
+  for (std::size_t i = 0; i < c.size; ++i) {
+    if (!written[i / (heads * head_dim * 2)]) {
+      EXPECT_EQ(c.keys[i], std::byte{0x7f});
+      EXPECT_EQ(c.values[i], std::byte{0x7f});
+    }
+  }
+}
+
+TEST_P(AttentionTest, AppendQuantizesToTheNearestFp8OfEachHead) {
+  const int head_dim = 24;
+  Cache c(KvElement::Fp8, 4, 2, head_dim);
+  auto k = random_.bf16s(2 * head_dim, 3.0);
+  const auto v = random_.bf16s(2 * head_dim, 1e-3);
+  std::fill(k.begin(), k.begin() + head_dim, bf16(0.0f));
+  const std::vector<std::int32_t> positions = {2};
+  const std::vector<SequenceSpan> spans = {{0, 1, 1}};
+  op().kv_append({view(k), view(v), c.cache, {1, view(positions), view(spans)}});
+  EXPECT_EQ(c.key_scales[3 * 2], 1.0f) << "a head of zeros";
+  for (int head = 0; head < 2; ++head) {
+    float largest = 0;
+    for (int i = 0; i < head_dim; ++i)
+      largest = std::max(largest, std::fabs(static_cast<float>(v[head * head_dim + i])));
+    EXPECT_FLOAT_EQ(c.value_scales[3 * 2 + head], largest / 448.0f);
+    for (int i = 0; i < head_dim; ++i) {
+      const double exact = static_cast<float>(v[head * head_dim + i]);
+      double nearest = 1e9;
+      for (int code = 0; code < 256; ++code) {
+        if (code % 128 == 127) continue;
+        nearest =
+            std::min(nearest, std::fabs(e4m3_value(code) * static_cast<double>(c.value_scales[6 + head]) - exact));
+      }
+      // The quotient is rounded to FP32 before it is rounded to FP8.
+      EXPECT_NEAR(std::fabs(c.read(c.cache.values, 3, head, i) - exact), nearest, 2 * kU * std::fabs(exact));
+    }
+  }
+}
+
+TEST_P(AttentionTest, AppendRefusesARowBeyondTheCache) {
+  Cache c(KvElement::Bf16, 4, 1, 8);
+  const auto k = random_.bf16s(8);
+  const std::vector<std::int32_t> positions = {3};
+  const std::vector<SequenceSpan> spans = {{0, 1, 1}};
+  EXPECT_THROW(op().kv_append({view(k), view(k), c.cache, {1, view(positions), view(spans)}}), std::out_of_range);
+}
+
+/// Fills the rows that the sequences see; all others stay NaN, so that a key too many shows.
+void fill_cache(Random& random, const Sequences& s, Cache& c) {
+  for (const SequenceSpan& span : s.spans) {
+    const int length = s.positions[span.query_begin + span.query_count - 1] + 1;
+    std::vector<std::int32_t> positions;
+    for (int p = 0; p < length; ++p) positions.push_back(p);
+    const std::vector<SequenceSpan> one = {{0, length, span.first_slot}};
+    const auto k = random.bf16s(static_cast<std::size_t>(length) * c.cache.heads * c.cache.head_dim, 2.0);
+    const auto v = random.bf16s(k.size());
+    scalar_operations().kv_append({view(k), view(v), c.cache, {length, view(positions), view(one)}});
+  }
+}
+
+/// One query head against the formula.
+///
+/// Errors: a score by gamma(d + 2) sum|scale q k| (one rounding for a dequantized key, one for the scale); the
+/// difference to the maximum by u of it; exp by 4 u. Each of n keys can raise the maximum and so multiply earlier sums
+/// by another rounded exp (6 u). A softmax weight's relative error is at most the sum of these, twice: once for the
+/// numerator, once for the denominator. The sum over n values adds gamma(n + 2).
+void check_head(const Cache& c, const AttentionArgs& args, const SequenceSpan& span, int t, int head) {
+  const int d = c.cache.head_dim;
+  const int kv_head = head / (args.heads / c.cache.heads);
+  const int n = args.batch.positions.data[t] + 1;
+  const std::int64_t at = (static_cast<std::int64_t>(t) * args.heads + head) * d;
+  std::vector<double> scores;
+  double score_error = 0;
+  for (int p = 0; p < n; ++p) {
+    std::vector<double> key;
+    for (int i = 0; i < d; ++i) key.push_back(c.read(c.cache.keys, span.first_slot + p, kv_head, i));
+    const Dot product = dot(args.q.data + at, key.data(), d);
+    scores.push_back(static_cast<double>(args.scale) * product.sum);
+    score_error = std::max(score_error, gamma(d + 2) * static_cast<double>(args.scale) * product.magnitude);
+  }
+  const auto [lowest, highest] = std::minmax_element(scores.begin(), scores.end());
+  const double range = *highest - *lowest;
+  const double top = *highest;
+  double total = 0;
+  for (double& score : scores) total += score = std::exp(score - top);
+  const double relative = 2 * (2 * score_error + kU * range + (6.0 * n + 4) * kU) + gamma(n + 2);
+  for (int i = 0; i < d; ++i) {
+    double value = 0;
+    double magnitude = 0;
+    for (int p = 0; p < n; ++p) {
+      const double term = scores[p] / total * c.read(c.cache.values, span.first_slot + p, kv_head, i);
+      value += term;
+      magnitude += std::fabs(term);
+    }
+    ASSERT_NEAR(static_cast<float>(args.out.data[at + i]), value, bf16_bound(value, relative * magnitude))
+        << "token " << t << " head " << head << " element " << i;
+  }
+}
+
+TEST_P(AttentionTest, SeveralSequencesGroupedHeadsOddSizes) {
+  struct Shape {
+    int heads, kv_heads, head_dim;
+  };
+  const Sequences s;
+  for (const KvElement element : {KvElement::Bf16, KvElement::Fp8}) {
+    for (const Shape shape : {Shape{1, 1, 64}, Shape{6, 2, 80}, Shape{4, 4, 18}, Shape{7, 1, 128}}) {
+      SCOPED_TRACE(std::to_string(shape.heads) + " heads of " + std::to_string(shape.head_dim));
+      Cache c(element, Sequences::kRows, shape.kv_heads, shape.head_dim);
+      fill_cache(random_, s, c);
+      const auto q = random_.bf16s(s.positions.size() * shape.heads * shape.head_dim);
+      auto out = poisoned_bf16(q.size());
+      const float scale = 1.0f / std::sqrt(static_cast<float>(shape.head_dim));
+      const AttentionArgs args{view(q), c.cache, s.batch(), view(out), shape.heads, scale};
+      op().attention(args);
+      for (const SequenceSpan& span : s.spans) {
+        for (int t = span.query_begin; t < span.query_begin + span.query_count; ++t) {
+          for (int head = 0; head < shape.heads; ++head) check_head(c, args, span, t, head);
+        }
+      }
+    }
+  }
+}
+
+TEST_P(AttentionTest, LargeScoresDoNotOverflow) {
+  Cache c(KvElement::Bf16, 40, 1, 16);
+  std::vector<std::int32_t> positions;
+  for (int p = 0; p < 40; ++p) positions.push_back(p);
+  const std::vector<SequenceSpan> spans = {{0, 40, 0}};
+  const Batch batch{40, view(positions), view(spans)};
+  const auto k = random_.bf16s(40 * 16, 50.0);
+  const auto v = random_.bf16s(40 * 16);
+  op().kv_append({view(k), view(v), c.cache, batch});
+  const auto q = random_.bf16s(40 * 16, 50.0);
+  auto out = poisoned_bf16(q.size());
+  const AttentionArgs args{view(q), c.cache, batch, view(out), 1, 1.0f};
+  op().attention(args);
+  for (int t = 0; t < 40; ++t) check_head(c, args, spans[0], t, 0);
+}
+
+}  // namespace
+}  // namespace krasis::test

@@ -1,0 +1,201 @@
+#include "tests/kernels/operations/support.h"
+
+namespace krasis::test {
+namespace {
+
+using DenseTest = OperationTest;
+KRASIS_BOTH_SETS(DenseTest);
+
+TEST_P(DenseTest, EmbeddingTakesRowsAndZerosForUnknownIds) {
+  const PackedMatrix table = random_matrix(random_, Element::Bf16, 0, 10, 70);
+  const std::vector<std::int32_t> ids = {3, -1, 9, 10, 0};
+  auto out = poisoned(ids.size() * 70);
+  op().embedding({table.matrix(), view(ids), view(out)});
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const int id = ids[i / 70];
+    const double expected = id < 0 || id > 9 ? 0.0 : decode(table.matrix(), id, static_cast<std::int64_t>(i % 70));
+    EXPECT_EQ(static_cast<double>(out[i]), expected) << "element " << i;
+  }
+}
+
+/// Checks a row of RMSNorm. The sum of n squares and its mean err by gamma(n + 1), the root by half of it and u, the
+/// quotient and the product by u each.
+template <class T>
+void check_norm(const T* x, const std::vector<bf16>& weight, double epsilon, const bf16* out) {
+  const auto width = static_cast<std::int64_t>(weight.size());
+  double squares = 0;
+  for (std::int64_t i = 0; i < width; ++i) squares += std::pow(static_cast<double>(static_cast<float>(x[i])), 2);
+  const double norm = std::sqrt(squares / static_cast<double>(width) + epsilon);
+  for (std::int64_t i = 0; i < width; ++i) {
+    const double value = static_cast<double>(static_cast<float>(x[i])) / norm * static_cast<float>(weight[i]);
+    const double error = gamma(static_cast<double>(width) / 2 + 5) * std::fabs(value);
+    ASSERT_NEAR(static_cast<float>(out[i]), value, bf16_bound(value, error)) << "element " << i << " of " << width;
+  }
+}
+
+TEST_P(DenseTest, RmsNorm) {
+  for (const int width : {2, 7, 64, 96, 257, 2880}) {
+    const auto x = random_.floats(3 * width, 2.0);
+    const auto weight = random_.bf16s(width);
+    auto out = poisoned_bf16(x.size());
+    op().rms_norm({view(x), view(weight), view(out), width, 1e-5f});
+    for (int t = 0; t < 3; ++t) check_norm(x.data() + t * width, weight, static_cast<double>(1e-5f), &out[t * width]);
+  }
+}
+
+TEST_P(DenseTest, RmsNormOfZerosIsZero) {
+  const std::vector<float> x(96, 0.0f);
+  const auto weight = random_.bf16s(96);
+  auto out = poisoned_bf16(96);
+  op().rms_norm({view(x), view(weight), view(out), 96, 1e-6f});
+  for (const bf16 v : out) EXPECT_EQ(static_cast<float>(v), 0.0f);
+}
+
+TEST_P(DenseTest, HeadNormInPlace) {
+  for (const int head_dim : {10, 64, 80, 128}) {
+    const auto x = random_.bf16s(6 * head_dim);
+    const auto weight = random_.bf16s(head_dim);
+    auto out = x;
+    op().head_norm({view(out), view(weight), head_dim, 1e-6f});
+    for (int row = 0; row < 6; ++row) {
+      check_norm(x.data() + row * head_dim, weight, static_cast<double>(1e-6f), &out[row * head_dim]);
+    }
+  }
+}
+
+/// Products: scale * q * x has at most 8 + 7 + 8 bits and is exact in FP32, so only the n additions err, in whatever
+/// order; a scale that is multiplied in after the sum of its group adds two roundings.
+void check_matmul(const HostOperations& op, Random& random, const FormatCase& f, int tokens, int rows, int columns) {
+  SCOPED_TRACE(std::string(name_of(f.element)) + " group " + std::to_string(f.group_size) + ", " +
+               std::to_string(tokens) + " tokens, [" + std::to_string(rows) + ", " + std::to_string(columns) + "]");
+  const PackedMatrix packed = random_matrix(random, f.element, f.group_size, rows, columns);
+  const std::vector<double> weight = decode(packed.matrix());
+  const auto x = random.bf16s(static_cast<std::size_t>(tokens) * columns);
+  const auto before = random.floats(static_cast<std::size_t>(tokens) * rows);
+  auto f32 = poisoned(before.size());
+  auto rounded = poisoned_bf16(before.size());
+  auto accumulated = before;
+  op.matmul({.x = view(x), .weight = packed.matrix(), .out_f32 = view(f32), .tokens = tokens});
+  op.matmul({.x = view(x), .weight = packed.matrix(), .out_bf16 = view(rounded), .tokens = tokens});
+  op.matmul({.x = view(x), .weight = packed.matrix(), .accumulate = view(accumulated), .tokens = tokens});
+  for (std::size_t i = 0; i < f32.size(); ++i) {
+    const Dot y = dot(&x[i / rows * columns], &weight[i % rows * columns], columns);
+    const double error = gamma(columns + 2) * y.magnitude;
+    ASSERT_NEAR(f32[i], y.sum, error) << "element " << i;
+    ASSERT_NEAR(static_cast<float>(rounded[i]), y.sum, bf16_bound(y.sum, error)) << "element " << i;
+    const double sum = static_cast<double>(before[i]) + y.sum;
+    ASSERT_NEAR(accumulated[i], sum, error + kU * (std::fabs(sum) + error)) << "element " << i;
+  }
+}
+
+TEST_P(DenseTest, MatmulInAllFormats) {
+  for (const FormatCase& f : kFormats) {
+    check_matmul(op(), random_, f, 1, 5, 256);
+    check_matmul(op(), random_, f, 2, 49, 96);
+    check_matmul(op(), random_, f, 7, 50, 192);
+    check_matmul(op(), random_, f, 64, 3, 64);
+  }
+}
+
+TEST_P(DenseTest, MatmulOfOddShapes) {
+  for (const FormatCase& f : kFormats) {
+    check_matmul(op(), random_, f, 1, 1, 2);
+    check_matmul(op(), random_, f, 3, 98, 62);
+    check_matmul(op(), random_, f, 1, 97, 130);
+    check_matmul(op(), random_, f, 5, 4, 66);
+    check_matmul(op(), random_, f, random_.integer(1, 64), random_.integer(1, 100), 2 * random_.integer(1, 150));
+  }
+}
+
+TEST_P(DenseTest, MatmulBeyondOneTileOfColumnsAndOfTokens) {
+  check_matmul(op(), random_, {Element::Int4, 128}, 2, 5, 1408);
+  check_matmul(op(), random_, {Element::Int8, 64}, 131, 2, 576);
+  check_matmul(op(), random_, {Element::Bf16, 0}, 1, 3, 70000);
+}
+
+TEST_P(DenseTest, MatmulShowsNotANumber) {
+  PackedMatrix packed = random_matrix(random_, Element::Int4, 32, 2, 64);
+  auto* scales = reinterpret_cast<bf16*>(packed.bytes.data() + packed.layout.scales_offset());
+  scales[1] = bf16(std::nanf(""));
+  for (const int tokens : {1, 2}) {
+    const auto x = random_.bf16s(tokens * 64);
+    auto out = std::vector<float>(tokens * 2, 0.0f);
+    op().matmul({.x = view(x), .weight = packed.matrix(), .out_f32 = view(out), .tokens = tokens});
+    EXPECT_TRUE(std::isnan(out[0]));
+    EXPECT_FALSE(std::isnan(out[1]));
+  }
+}
+
+TEST_P(DenseTest, SwiGlu) {
+  for (const std::size_t n : {std::size_t{1}, std::size_t{13}, std::size_t{1000}}) {
+    auto gate = random_.floats(n, 4.0);
+    if (n > 5) {
+      gate[0] = -60.0f;
+      gate[1] = 200.0f;
+      gate[2] = -200.0f;
+      gate[3] = 0.0f;
+    }
+    const auto up = random_.floats(n);
+    auto out = poisoned_bf16(n);
+    op().swiglu({view(gate), view(up), view(out)});
+    for (std::size_t i = 0; i < n; ++i) {
+      const double g = gate[i];
+      const double value = g / (1 + std::exp(-g)) * up[i];
+      // exp to 2 ulp (4 u), then three operations; exp(88) stands for all beyond.
+      const double error = 8 * kU * std::fabs(value) + std::fabs(g * static_cast<double>(up[i])) * std::exp(-88.0);
+      ASSERT_NEAR(static_cast<float>(out[i]), value, bf16_bound(value, error)) << "gate " << g;
+    }
+  }
+}
+
+TEST_P(DenseTest, RotaryByPositionsOfTheBatch) {
+  for (const int head_dim : {2, 64, 80, 128}) {
+    const int heads = 3;
+    const int half = head_dim / 2;
+    const std::vector<std::int32_t> positions = {0, 1, 2, 4095, 7, 8};
+    std::vector<float> frequency;
+    for (int i = 0; i < half; ++i)
+      frequency.push_back(static_cast<float>(std::pow(1e6, -static_cast<double>(i) / half)));
+    const auto x = random_.bf16s(positions.size() * heads * head_dim);
+    auto out = x;
+    const std::vector<SequenceSpan> sequences = {{0, 4, 0}, {4, 2, 5000}};
+    op().rotary({view(out), view(frequency), {6, view(positions), view(sequences)}, heads, head_dim});
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const int d = static_cast<int>(i) % head_dim;
+      const double angle =
+          static_cast<double>(positions[i / (heads * head_dim)]) * static_cast<double>(frequency[d % half]);
+      const std::size_t other = d < half ? i + half : i - half;
+      const double a = static_cast<float>(x[i]);
+      const double b = static_cast<float>(x[other]);
+      const double value = a * std::cos(angle) + (d < half ? -b : b) * std::sin(angle);
+      // The angle is rounded to FP32 (u of it), sine and cosine to 1 ulp, then two products and a sum.
+      const double error = (std::fabs(a) + std::fabs(b)) * (kU * angle + 2 * kU + gamma(3));
+      ASSERT_NEAR(static_cast<float>(out[i]), value, bf16_bound(value, error)) << "element " << i;
+    }
+  }
+}
+
+TEST_P(DenseTest, AddFillAdvanceAndCount) {
+  const auto x = random_.floats(37);
+  const auto before = random_.floats(37);
+  auto out = before;
+  op().add({view(x), view(out)});
+  for (std::size_t i = 0; i < x.size(); ++i) EXPECT_EQ(out[i], before[i] + x[i]);
+  op().fill({view(out), -2.5f});
+  EXPECT_EQ(out, std::vector<float>(37, -2.5f));
+
+  const std::vector<std::int32_t> token = {42};
+  std::vector<std::int32_t> id = {-7};
+  std::vector<std::int32_t> position = {11};
+  op().advance({view(token), view(id), view(position)});
+  EXPECT_EQ(id[0], 42);
+  EXPECT_EQ(position[0], 12);
+
+  const std::vector<std::int32_t> ids = {2, 0, 2, -1, 3, 2};
+  std::vector<std::int64_t> counts = {10, 20, 30};
+  op().count_experts({view(ids), view(counts)});
+  EXPECT_EQ(counts, (std::vector<std::int64_t>{11, 20, 33}));
+}
+
+}  // namespace
+}  // namespace krasis::test

@@ -1,0 +1,59 @@
+#include "tests/kernels/operations/support.h"
+
+#include <cstdlib>
+
+namespace krasis::test {
+
+std::uint64_t Random::choose_seed() {
+  if (const char* given = std::getenv("KRASIS_TEST_SEED")) return std::strtoull(given, nullptr, 10);
+  return std::random_device{}();
+}
+
+PackedMatrix random_matrix(Random& random, Element element, int group_size, std::int64_t rows, std::int64_t columns,
+                           double deviation) {
+  PackedMatrix packed{{fit_format(element, group_size, columns), rows, columns}, {}};
+  packed.bytes.resize(packed.layout.bytes());
+  pack_rows(random.floats(static_cast<std::size_t>(rows * columns), deviation), packed.layout, packed.bytes.data());
+  return packed;
+}
+
+namespace {
+double bf16_at(const std::byte* data) {
+  return static_cast<double>(static_cast<float>(bf16::from_bits(
+      static_cast<std::uint16_t>(static_cast<unsigned>(data[0]) | static_cast<unsigned>(data[1]) << 8))));
+}
+}  // namespace
+
+double decode(const Matrix& m, std::int64_t row, std::int64_t column) {
+  const MatrixLayout& layout = m.layout;
+  const std::int64_t padded = (layout.columns + 63) / 64 * 64;
+  const int bits = layout.format.element == Element::Int4 ? 4 : layout.format.element == Element::Int8 ? 8 : 16;
+  const std::byte* numbers = m.data + row * padded * bits / 8;
+  if (bits == 16) return bf16_at(numbers + 2 * column);
+  const std::int64_t rows_end = (layout.rows * padded * bits / 8 + 63) / 64 * 64;
+  const std::int64_t groups = layout.columns / layout.format.group_size;
+  const double scale = bf16_at(m.data + rows_end + 2 * (row * groups + column / layout.format.group_size));
+  if (bits == 8) return scale * static_cast<std::int8_t>(numbers[column]);
+  const std::int64_t block = column / 64;
+  const std::int64_t j = column - block * 64;
+  const auto byte = static_cast<int>(numbers[block * 32 + (j < 32 ? j : j - 32)]);
+  return scale * ((j < 32 ? byte % 16 : byte / 16) - 8);
+}
+
+std::vector<double> decode(const Matrix& m) {
+  std::vector<double> values;
+  for (std::int64_t r = 0; r < m.layout.rows; ++r)
+    for (std::int64_t c = 0; c < m.layout.columns; ++c) values.push_back(decode(m, r, c));
+  return values;
+}
+
+double e4m3_value(int code) {
+  const int exponent = code / 8 % 16;
+  const int mantissa = code % 8;
+  if (exponent == 15 && mantissa == 7) return std::nan("");
+  const double magnitude =
+      exponent == 0 ? mantissa / 8.0 * std::pow(2.0, -6) : (1.0 + mantissa / 8.0) * std::pow(2.0, exponent - 7);
+  return code >= 128 ? -magnitude : magnitude;
+}
+
+}  // namespace krasis::test

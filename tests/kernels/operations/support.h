@@ -1,0 +1,136 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/bf16.h"
+#include "kernels/host/operations/operations.h"
+#include "kernels/host/operations/pack.h"
+
+/// What the tests of the operations share. References are plain formulas in double; each implementation, scalar and
+/// SIMD, is held against them alone. u = 2^-24 is FP32's unit roundoff; a sum of n products in any order errs by at
+/// most gamma(n) * sum|products| (Higham 2002, section 3.1); rounding to BF16 (8 bits) by at most 2^-8 of the value.
+namespace krasis::test {
+
+constexpr double kU = 0x1.0p-24;
+constexpr double kBf16Roundoff = 0x1.0p-8;
+inline double gamma(double n) {
+  return n * kU / (1 - n * kU);
+}
+/// The bound for a result that is within `error` of `value` before it is rounded to BF16.
+inline double bf16_bound(double value, double error) {
+  return error + kBf16Roundoff * (std::fabs(value) + error);
+}
+
+/// Fresh random numbers at each run; the seed is printed with every failure and set by KRASIS_TEST_SEED.
+class Random {
+ public:
+  Random() : seed_(choose_seed()), engine_(seed_) {}
+  std::uint64_t seed() const { return seed_; }
+  double uniform(double low, double high) { return std::uniform_real_distribution<double>(low, high)(engine_); }
+  int integer(int low, int high) { return std::uniform_int_distribution<int>(low, high)(engine_); }
+  std::vector<float> floats(std::size_t n, double deviation = 1.0) {
+    std::normal_distribution<float> normal(0.0f, static_cast<float>(deviation));
+    std::vector<float> values(n);
+    for (float& v : values) v = normal(engine_);
+    return values;
+  }
+  std::vector<bf16> bf16s(std::size_t n, double deviation = 1.0) {
+    std::vector<bf16> values;
+    for (float v : floats(n, deviation)) values.push_back(bf16(v));
+    return values;
+  }
+  template <class T>
+  void shuffle(std::vector<T>& values) {
+    std::shuffle(values.begin(), values.end(), engine_);
+  }
+
+ private:
+  static std::uint64_t choose_seed();
+  std::uint64_t seed_;
+  std::mt19937_64 engine_;
+};
+
+template <class T>
+View<T> view(std::vector<T>& values) {
+  return {values.data(), values.size()};
+}
+template <class T>
+View<const T> view(const std::vector<T>& values) {
+  return {values.data(), values.size()};
+}
+
+/// n values that no operation may leave behind.
+inline std::vector<float> poisoned(std::size_t n) {
+  return std::vector<float>(n, std::nanf(""));
+}
+inline std::vector<bf16> poisoned_bf16(std::size_t n) {
+  return std::vector<bf16>(n, bf16::from_bits(0x7fc0));
+}
+
+/// A packed matrix with its memory.
+struct PackedMatrix {
+  MatrixLayout layout;
+  std::vector<std::byte> bytes;
+  Matrix matrix() const { return {layout, bytes.data()}; }
+};
+PackedMatrix random_matrix(Random& random, Element element, int group_size, std::int64_t rows, std::int64_t columns,
+                           double deviation = 1.0);
+
+/// The number that a packed matrix has at [row, column], read from its bytes by the words of base/format.h.
+double decode(const Matrix& matrix, std::int64_t row, std::int64_t column);
+/// All of it, [rows, columns].
+std::vector<double> decode(const Matrix& matrix);
+
+/// |sum| and the sum of |products| of one dot product.
+struct Dot {
+  double sum = 0;
+  double magnitude = 0;
+};
+template <class A, class B>
+Dot dot(const A* a, const B* b, std::int64_t n) {
+  Dot d;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const double product = static_cast<double>(static_cast<float>(a[i])) * static_cast<double>(b[i]);
+    d.sum += product;
+    d.magnitude += std::fabs(product);
+  }
+  return d;
+}
+
+/// The value of an E4M3 code by the format's definition (OCP 8-bit floating point, 1.0).
+double e4m3_value(int code);
+
+enum class Set { Scalar, Simd };
+inline const HostOperations& operations(Set set) {
+  return set == Set::Scalar ? scalar_operations() : simd_operations();
+}
+inline std::string name_of_set(const testing::TestParamInfo<Set>& info) {
+  return info.param == Set::Scalar ? "scalar" : "simd";
+}
+
+/// A test that runs with both implementations.
+class OperationTest : public testing::TestWithParam<Set> {
+ protected:
+  const HostOperations& op() const { return operations(GetParam()); }
+  Random random_;
+  testing::ScopedTrace trace_{__FILE__, __LINE__, "KRASIS_TEST_SEED=" + std::to_string(random_.seed())};
+};
+#define KRASIS_BOTH_SETS(suite) \
+  INSTANTIATE_TEST_SUITE_P(Host, suite, testing::Values(Set::Scalar, Set::Simd), name_of_set)
+
+/// Integer formats with whole, half, quarter and tiny groups, and BF16.
+struct FormatCase {
+  Element element;
+  int group_size;
+};
+inline const FormatCase kFormats[] = {{Element::Bf16, 0},   {Element::Int8, 128}, {Element::Int8, 32},
+                                      {Element::Int4, 128}, {Element::Int4, 32},  {Element::Int4, 4}};
+
+}  // namespace krasis::test

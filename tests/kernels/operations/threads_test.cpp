@@ -1,0 +1,120 @@
+#include <tbb/global_control.h>
+#include <tbb/task_arena.h>
+
+#include <cstring>
+#include <numeric>
+
+#include "tests/kernels/operations/support.h"
+
+/// The bits of a result do not depend on how many threads computed it. Sizes are such that the work is really shared.
+namespace krasis::test {
+namespace {
+
+class ThreadsTest : public testing::Test {
+ protected:
+  /// Runs `compute` (which returns the bits of its result) with 1, 2 and 4 threads.
+  template <class Compute>
+  void expect_same_bits(const Compute& compute) {
+    const tbb::global_control allow(tbb::global_control::max_allowed_parallelism, 4);
+    const auto with = [&](int threads) {
+      tbb::task_arena arena(threads);
+      return arena.execute(compute);
+    };
+    const auto alone = with(1);
+    for (const int threads : {2, 4}) {
+      const auto shared = with(threads);
+      ASSERT_EQ(alone.size(), shared.size());
+      EXPECT_EQ(std::memcmp(alone.data(), shared.data(), alone.size() * sizeof(alone[0])), 0) << threads << " threads";
+    }
+  }
+  Random random_;
+  testing::ScopedTrace trace_{__FILE__, __LINE__, "KRASIS_TEST_SEED=" + std::to_string(random_.seed())};
+};
+
+TEST_F(ThreadsTest, Matmul) {
+  for (const FormatCase& f : kFormats) {
+    for (const int tokens : {1, 150}) {
+      const PackedMatrix weight = random_matrix(random_, f.element, f.group_size, 1031, 384);
+      const auto x = random_.bf16s(tokens * 384);
+      expect_same_bits([&] {
+        auto out = poisoned(tokens * 1031);
+        simd_operations().matmul({.x = view(x), .weight = weight.matrix(), .out_f32 = view(out), .tokens = tokens});
+        return out;
+      });
+    }
+  }
+}
+
+TEST_F(ThreadsTest, Experts) {
+  const ExpertLayout layout = expert_layout(Element::Int4, 128, 256, 512);
+  std::vector<std::byte> pool(8 * layout.bytes());
+  std::vector<std::int64_t> offsets;
+  for (std::size_t e = 0; e < 8; ++e) {
+    offsets.push_back(static_cast<std::int64_t>(e * layout.bytes()));
+    std::size_t at = e * layout.bytes();
+    for (const MatrixLayout& m : {layout.gate, layout.up, layout.down}) {
+      pack_rows(random_.floats(m.rows * m.columns, 0.1), m, pool.data() + at);
+      at += m.bytes();
+    }
+  }
+  for (const int tokens : {1, 70}) {
+    std::vector<std::int32_t> ids;
+    for (int t = 0; t < tokens; ++t) {
+      std::vector<std::int32_t> all(8);
+      std::iota(all.begin(), all.end(), 0);
+      random_.shuffle(all);
+      ids.insert(ids.end(), all.begin(), all.begin() + 4);
+    }
+    const auto weights = random_.floats(ids.size());
+    const auto x = random_.bf16s(tokens * 256);
+    expect_same_bits([&] {
+      std::vector<float> out(tokens * 256, 1.0f);
+      std::vector<std::byte> workspace(experts_workspace_bytes(tokens, 4, layout), std::byte{0xff});
+      simd_operations().experts(
+          {view(x), view(ids), view(weights), view(pool), view(offsets), layout, 4, view(out), view(workspace)});
+      return out;
+    });
+  }
+}
+
+TEST_F(ThreadsTest, Attention) {
+  const int tokens = 100;
+  const int heads = 8;
+  const int head_dim = 64;
+  std::vector<bf16> keys = random_.bf16s(tokens * 2 * head_dim);
+  std::vector<bf16> values = random_.bf16s(keys.size());
+  const auto bytes = [](std::vector<bf16>& v) {
+    return View<std::byte>{reinterpret_cast<std::byte*>(v.data()), v.size() * 2};
+  };
+  const KvCache cache{KvElement::Bf16, tokens, 2, head_dim, {bytes(keys), {}}, {bytes(values), {}}};
+  std::vector<std::int32_t> positions(tokens);
+  std::iota(positions.begin(), positions.end(), 0);
+  const std::vector<SequenceSpan> spans = {{0, tokens, 0}};
+  const auto q = random_.bf16s(tokens * heads * head_dim);
+  expect_same_bits([&] {
+    auto out = poisoned_bf16(q.size());
+    simd_operations().attention({view(q), cache, {tokens, view(positions), view(spans)}, view(out), heads, 0.125f});
+    return out;
+  });
+}
+
+/// Prefill in one chunk or in several: with more than one token, a token's products have the bits that they have in any
+/// other company.
+TEST_F(ThreadsTest, ATokensProductsDoNotDependOnItsCompany) {
+  const PackedMatrix weight = random_matrix(random_, Element::Int4, 128, 101, 640);
+  const auto x = random_.bf16s(9 * 640);
+  const auto run = [&](int first, int count) {
+    auto out = poisoned(count * 101);
+    const View<const bf16> tokens = view(x).sub(first * 640, count * 640);
+    simd_operations().matmul({.x = tokens, .weight = weight.matrix(), .out_f32 = view(out), .tokens = count});
+    return out;
+  };
+  const auto whole = run(0, 9);
+  for (const auto& [first, count] : {std::pair{0, 2}, std::pair{2, 3}, std::pair{5, 4}}) {
+    const auto part = run(first, count);
+    EXPECT_EQ(std::memcmp(part.data(), &whole[first * 101], part.size() * 4), 0) << first;
+  }
+}
+
+}  // namespace
+}  // namespace krasis::test
