@@ -192,7 +192,7 @@ void add_device(Plan& plan, const ModelConfig& m, const RunConfiguration& r, con
        fmt::format("{} layers x {} tokens, {}", layers, r.max_context, r.kv_cache));
   item("activations", sizes.activations(device), fmt::format("chunks of {} tokens", sizes.chunk()));
   const auto table = static_cast<std::size_t>(m.expert_layers() * m.experts) * sizeof(std::int64_t);
-  item("expert tables", table + static_cast<std::size_t>(r.lgs) * static_cast<std::size_t>(m.experts) * sizeof(std::int64_t) +
+  item("expert tables", table + static_cast<std::size_t>(m.experts) * sizeof(std::int64_t) +
                             (r.hcs == HotCache::Off ? 0 : table),
        "where each expert lies; how often it was picked");
   item("expert cache", static_cast<std::size_t>(cached) * sizes.gpu_expert(),

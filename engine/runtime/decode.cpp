@@ -1,0 +1,151 @@
+#include "engine/runtime/decode.h"
+
+#include <algorithm>
+#include <array>
+
+#include "engine/runtime/prefill.h"
+
+namespace krasis {
+
+Decode::Decode(const PackedModel& model, const RunConfiguration& configuration, std::span<DeviceState> devices,
+               const DecodeStaging& staging, const HostOperations& cpu, const std::vector<int>& cached_on)
+    : model_(model),
+      devices_(devices),
+      staging_(staging),
+      cpu_(cpu),
+      arena_(configuration.threads > 0 ? configuration.threads : tbb::task_arena::automatic) {
+  const auto experts = static_cast<std::size_t>(model.config.experts);
+  const auto expert_layers = static_cast<std::size_t>(model.config.expert_layers());
+  cache_device_.assign(expert_layers, -1);
+  cpu_offsets_.assign(expert_layers * experts, -1);
+  for (std::size_t i = 0; i < cpu_offsets_.size(); ++i) {
+    if (cached_on[i] >= 0) {
+      cache_device_[i / experts] = cached_on[i];
+    } else {
+      cpu_offsets_[i] = static_cast<std::int64_t>(i % experts * model.cpu_expert_layout.bytes());
+    }
+  }
+  cpu_lane_ = devices_[0].device->create_stream("CPU experts", Lane::Host);
+  for (DeviceState& state : devices_) {
+    to_cpu_.push_back(state.device->create_signal("to CPU " + std::to_string(state.index)));
+    from_cpu_.push_back(state.device->create_signal("from CPU " + std::to_string(state.index)));
+  }
+}
+
+void Decode::compute_on_cpu(std::int64_t layer, std::int64_t expert_layer) {
+  const auto experts = static_cast<std::size_t>(model_.config.experts);
+  const std::int64_t* offsets = cpu_offsets_.data() + static_cast<std::size_t>(expert_layer) * experts;
+  for (std::size_t j = 0; j < staging_.ids.size; ++j) {
+    const std::int32_t id = staging_.ids.data[j];
+    if (id >= 0 && id < model_.config.experts) ++(offsets[id] < 0 ? hits : misses);
+  }
+  std::fill_n(staging_.sum.data, staging_.sum.size, 0.0f);
+  arena_.execute([&] {
+    cpu_.experts({.x = staging_.x,
+                  .ids = staging_.ids,
+                  .weights = staging_.weights,
+                  .pool = model_.layers[static_cast<std::size_t>(layer)].cpu_experts,
+                  .offsets = {offsets, experts},
+                  .layout = model_.cpu_expert_layout,
+                  .top_k = model_.config.top_k,
+                  .out = staging_.sum,
+                  .workspace = staging_.workspace});
+  });
+}
+
+void Decode::enqueue_cached(DeviceState& owner, DeviceState& cache, std::int64_t expert_layer) {
+  const ModelConfig& c = model_.config;
+  const auto hidden = static_cast<std::size_t>(c.hidden);
+  const auto top_k = static_cast<std::size_t>(c.top_k);
+  const auto experts = static_cast<std::size_t>(c.experts);
+  const bool away = owner.index != cache.index;
+  const View<bf16> x = cache.workspace.normed.sub(0, hidden);
+  const View<std::int32_t> ids = cache.workspace.ids.sub(0, top_k);
+  const View<float> weights = cache.workspace.weights.sub(0, top_k);
+  if (away) {
+    Device& device = *cache.device;
+    device.wait(cache.compute, owner.device->record(owner.compute), "activations arrive at the cache");
+    copy(device, cache.compute, x, owner.workspace.normed.sub(0, hidden), "activations to the cache");
+    copy(device, cache.compute, ids, owner.workspace.ids.sub(0, top_k), "picks to the cache");
+    copy(device, cache.compute, weights, owner.workspace.weights.sub(0, top_k), "picks to the cache");
+    device.fill(cache.compute, {cache.cached_sum, 0.0f});
+  }
+  cache.device->experts(cache.compute,
+                        {.x = x,
+                         .ids = ids,
+                         .weights = weights,
+                         .pool = cache.cache_pool.view<const std::byte>(),
+                         .offsets = cache.cache_offsets.sub(static_cast<std::size_t>(expert_layer) * experts, experts),
+                         .layout = model_.gpu_expert_layout,
+                         .top_k = c.top_k,
+                         .out = away ? cache.cached_sum : owner.residual.sub(0, hidden),
+                         .workspace = cache.workspace.experts});
+  if (away) {
+    owner.device->wait(owner.compute, cache.device->record(cache.compute), "cached experts are done");
+    copy(*owner.device, owner.compute, owner.cached_sum, cache.cached_sum, "sum from the cache");
+    owner.device->add(owner.compute, {owner.cached_sum, owner.residual.sub(0, hidden)});
+  }
+}
+
+void Decode::enqueue_experts(DeviceState& owner, std::int64_t layer, std::int64_t expert_layer) {
+  Device& device = *owner.device;
+  const auto hidden = static_cast<std::size_t>(model_.config.hidden);
+  const auto top_k = static_cast<std::size_t>(model_.config.top_k);
+  const auto index = static_cast<std::size_t>(owner.index);
+  copy(device, owner.compute, staging_.x, owner.workspace.normed.sub(0, hidden), "activations to the CPU");
+  copy(device, owner.compute, staging_.ids, owner.workspace.ids.sub(0, top_k), "picks to the CPU");
+  copy(device, owner.compute, staging_.weights, owner.workspace.weights.sub(0, top_k), "picks to the CPU");
+  device.raise(owner.compute, to_cpu_[index]);
+
+  Device& home = *devices_[0].device;
+  home.await(cpu_lane_, to_cpu_[index], "activations are on the host");
+  const std::array reads{Access::of(staging_.x), Access::of(staging_.ids), Access::of(staging_.weights),
+                         Access::of(model_.layers[static_cast<std::size_t>(layer)].cpu_experts)};
+  const std::array writes{Access::of(staging_.sum), Access::of(staging_.workspace)};
+  home.host_task(cpu_lane_, "CPU experts", reads, writes,
+                 [this, layer, expert_layer] { compute_on_cpu(layer, expert_layer); });
+  home.raise(cpu_lane_, from_cpu_[index]);
+
+  if (const int cache = cache_device_[static_cast<std::size_t>(expert_layer)]; cache >= 0) {
+    enqueue_cached(owner, devices_[static_cast<std::size_t>(cache)], expert_layer);
+  }
+  device.await(owner.compute, from_cpu_[index], "CPU experts are done");
+  copy(device, owner.compute, owner.cpu_sum, staging_.sum, "sum from the CPU");
+  device.add(owner.compute, {owner.cpu_sum, owner.residual.sub(0, hidden)});
+}
+
+void Decode::enqueue(const PickHooks& hooks, std::size_t token_index) {
+  const ModelConfig& c = model_.config;
+  const auto hidden = static_cast<std::size_t>(c.hidden);
+  DeviceState& home = devices_[0];
+  for (DeviceState& state : devices_) state.device->advance(state.compute, {state.token, state.id, state.position});
+  home.device->embedding(home.compute, {home.resident.embedding(), home.id, home.residual.sub(0, hidden)});
+
+  DeviceState* current = &home;
+  std::int64_t expert_layer = 0;
+  for (std::int64_t l = 0; l < c.layers; ++l) {
+    DeviceState& owner = *std::find_if(devices_.begin(), devices_.end(), [&](const DeviceState& state) {
+      return std::binary_search(state.layers.begin(), state.layers.end(), l);
+    });
+    if (&owner != current) move_residual(*current, owner, hidden);
+    current = &owner;
+    const Batch batch{1, owner.position, owner.decode_span};
+    const qwen3_moe::Layer layer{c, owner.resident.layer(l), owner.resident.inverse_frequency(), owner.sequence.layer(l),
+                                 batch, owner.residual.sub(0, hidden), owner.workspace};
+    qwen3_moe::attend(*owner.device, owner.compute, layer);
+    if (!c.has_experts[static_cast<std::size_t>(l)]) {
+      qwen3_moe::dense_mlp(*owner.device, owner.compute, layer);
+      continue;
+    }
+    qwen3_moe::route(*owner.device, owner.compute, layer);
+    apply_hooks(owner, c, hooks, expert_layer, token_index, 1);
+    enqueue_experts(owner, l, expert_layer++);
+  }
+  if (current != &home) move_residual(*current, home, hidden);
+  qwen3_moe::head(*home.device, home.compute, c, home.residual.sub(0, hidden), home.resident.final_norm(),
+                  home.resident.lm_head(), home.workspace.normed, home.logits);
+  home.device->sample(home.compute, {home.logits, home.sampling, home.history, home.token});
+  copy(*home.device, home.compute, staging_.token, home.token, "token to the host");
+}
+
+}  // namespace krasis

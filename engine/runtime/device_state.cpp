@@ -1,0 +1,130 @@
+#include "engine/runtime/device_state.h"
+
+#include <algorithm>
+
+namespace krasis {
+namespace {
+
+/// Allocates views of one place, each its own buffer.
+class Allocator {
+ public:
+  Allocator(Device& device, std::vector<Buffer>& buffers) : device_(device), buffers_(buffers) {}
+
+  template <class T>
+  Expected<void> operator()(const char* place, View<T>& view, std::int64_t count) {
+    KRASIS_TRY(Buffer buffer, device_.allocate(place, static_cast<std::size_t>(count) * sizeof(T), MemorySpace::Device));
+    view = buffer.view<T>(0, static_cast<std::size_t>(count));
+    buffers_.push_back(std::move(buffer));
+    return {};
+  }
+
+ private:
+  Device& device_;
+  std::vector<Buffer>& buffers_;
+};
+
+Expected<void> allocate_workspace(Allocator& allocate, qwen3_moe::Workspace& w, const PackedModel& model, std::int64_t chunk) {
+  const ModelConfig& c = model.config;
+  constexpr const char* kPlace = "activations";
+  KRASIS_CHECK(allocate(kPlace, w.normed, chunk * c.hidden));
+  KRASIS_CHECK(allocate(kPlace, w.q, chunk * c.heads * c.head_dim));
+  KRASIS_CHECK(allocate(kPlace, w.k, chunk * c.kv_heads * c.head_dim));
+  KRASIS_CHECK(allocate(kPlace, w.v, chunk * c.kv_heads * c.head_dim));
+  KRASIS_CHECK(allocate(kPlace, w.attended, chunk * c.heads * c.head_dim));
+  KRASIS_CHECK(allocate(kPlace, w.router_logits, chunk * c.experts));
+  KRASIS_CHECK(allocate(kPlace, w.ids, chunk * c.top_k));
+  KRASIS_CHECK(allocate(kPlace, w.weights, chunk * c.top_k));
+  if (c.expert_layers() > 0) {
+    const std::size_t bytes = experts_workspace_bytes(chunk, c.top_k, model.gpu_expert_layout);
+    KRASIS_CHECK(allocate(kPlace, w.experts, static_cast<std::int64_t>(bytes)));
+  }
+  if (c.expert_layers() < c.layers) {
+    KRASIS_CHECK(allocate(kPlace, w.gate, chunk * c.dense_width));
+    KRASIS_CHECK(allocate(kPlace, w.up, chunk * c.dense_width));
+    KRASIS_CHECK(allocate(kPlace, w.activated, chunk * c.dense_width));
+  }
+  return {};
+}
+
+}  // namespace
+
+std::vector<LayerGroup> layer_groups(const PackedModel& model, const RunConfiguration& configuration) {
+  std::vector<LayerGroup> groups;
+  std::vector<int> loaded(static_cast<std::size_t>(configuration.device_count), 0);
+  for (std::int64_t first = 0; first < model.config.layers; first += configuration.lgs) {
+    LayerGroup group{first, std::min<std::int64_t>(configuration.lgs, model.config.layers - first),
+                     owner_of_layer(first, configuration), 0, 0};
+    for (std::int64_t layer = first; layer < first + group.count; ++layer) {
+      group.bytes += model.layers[static_cast<std::size_t>(layer)].gpu_experts.size;
+    }
+    if (group.bytes > 0) group.buffer = loaded[static_cast<std::size_t>(group.owner)]++ % 2;
+    groups.push_back(group);
+  }
+  return groups;
+}
+
+Expected<DeviceState> DeviceState::create(Device& device, int index, const PackedModel& model,
+                                          const RunConfiguration& configuration, const std::vector<LayerGroup>& groups,
+                                          View<const float> frequencies, const HostConstants& constants) {
+  const ModelConfig& c = model.config;
+  DeviceState s;
+  s.device = &device;
+  s.index = index;
+  s.compute = device.create_stream("compute " + std::to_string(index), Lane::Compute);
+  s.loader = device.create_stream("copy " + std::to_string(index), Lane::Copy);
+
+  std::size_t largest_group = 0;
+  std::int64_t loaded_groups = 0;
+  for (const LayerGroup& group : groups) {
+    if (group.owner != index) continue;
+    for (std::int64_t layer = group.first; layer < group.first + group.count; ++layer) s.layers.push_back(layer);
+    largest_group = std::max(largest_group, group.bytes);
+    loaded_groups += group.bytes > 0;
+  }
+  KRASIS_TRY(s.resident, ResidentWeights::upload(device, s.compute, model, s.layers, frequencies, index == 0));
+  KRASIS_TRY(s.sequence, SequenceState::create(device, c, configuration, s.layers));
+  for (std::int64_t i = 0; i < std::min<std::int64_t>(loaded_groups, 2); ++i) {
+    KRASIS_TRY(Buffer buffer, device.allocate("group buffers", largest_group, MemorySpace::Device));
+    s.group_buffers.push_back(std::move(buffer));
+  }
+
+  Allocator allocate(device, s.buffers);
+  constexpr const char* kPlace = "activations";
+  const std::int64_t context = configuration.max_context;
+  KRASIS_CHECK(allocate_workspace(allocate, s.workspace, model, std::min<std::int64_t>(configuration.chunk_tokens, context)));
+  KRASIS_CHECK(allocate(kPlace, s.residual, context * c.hidden));
+  KRASIS_CHECK(allocate(kPlace, s.prompt_positions, context));
+  KRASIS_CHECK(allocate(kPlace, s.chunk_span, 2));
+  KRASIS_CHECK(allocate(kPlace, s.position, 1));
+  KRASIS_CHECK(allocate(kPlace, s.decode_span, 1));
+  KRASIS_CHECK(allocate(kPlace, s.id, 1));
+  KRASIS_CHECK(allocate(kPlace, s.token, 1));
+  KRASIS_CHECK(allocate(kPlace, s.cpu_sum, c.hidden));
+  KRASIS_CHECK(allocate(kPlace, s.cached_sum, c.hidden));
+  if (index == 0) {
+    KRASIS_CHECK(allocate(kPlace, s.prompt, context));
+    KRASIS_CHECK(allocate(kPlace, s.history, context));
+    KRASIS_CHECK(allocate(kPlace, s.logits, c.vocabulary));
+    KRASIS_CHECK(allocate(kPlace, s.sampling, 1));
+  }
+
+  const std::int64_t all_experts = c.expert_layers() * c.experts;
+  KRASIS_CHECK(allocate("expert tables", s.group_offsets, c.experts));
+  KRASIS_CHECK(allocate("expert tables", s.cache_offsets, all_experts));
+  if (configuration.hcs != HotCache::Off) KRASIS_CHECK(allocate("expert tables", s.pick_counts, all_experts));
+  const auto cached = static_cast<std::size_t>(hot_experts(c, configuration, index));
+  if (cached > 0) {
+    KRASIS_TRY(s.cache_pool,
+               device.allocate("expert cache", cached * model.gpu_expert_layout.bytes(), MemorySpace::Device));
+  }
+
+  const auto upload = [&](auto view, const auto& host) {
+    copy(device, s.compute, view, View{host.data(), host.size()}, "upload constants");
+  };
+  upload(s.prompt_positions, constants.positions);
+  upload(s.group_offsets, constants.group_offsets);
+  upload(s.decode_span, constants.decode_span);
+  return s;
+}
+
+}  // namespace krasis

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <vector>
+
+#include "engine/model/qwen3_moe.h"
+#include "engine/placement/plan.h"
+#include "engine/runtime/resident_weights.h"
+#include "engine/runtime/sequence_state.h"
+
+namespace krasis {
+
+/// A run of `lgs` layers whose experts are on a device together while prefilling.
+struct LayerGroup {
+  std::int64_t first = 0;
+  std::int64_t count = 0;
+  int owner = 0;          ///< device
+  int buffer = 0;         ///< of the owner's group buffers
+  std::size_t bytes = 0;  ///< of all its experts; 0 = only dense layers, nothing to load
+};
+
+std::vector<LayerGroup> layer_groups(const PackedModel& model, const RunConfiguration& configuration);
+
+/// Everything that the engine keeps on one device: streams, weights, KV cache, activations, buffers and tables.
+struct DeviceState {
+  Device* device = nullptr;
+  int index = 0;
+  Stream compute, loader;
+  std::vector<std::int64_t> layers;  ///< that it owns
+  ResidentWeights resident;
+  SequenceState sequence;
+
+  qwen3_moe::Workspace workspace;     ///< of one chunk
+  View<float> residual;               ///< [max_context, hidden]
+  View<std::int32_t> prompt_positions; ///< [max_context], 0, 1, 2, ...
+  View<SequenceSpan> chunk_span;      ///< [2]: of a whole chunk and of the last one
+  View<std::int32_t> position;        ///< [1], of the token that decode works on
+  View<SequenceSpan> decode_span;     ///< [1]
+  View<std::int32_t> id, token;       ///< [1] each: the step's input, the sampled output (device 0; others: idle copies)
+  View<float> cpu_sum, cached_sum;    ///< [hidden] each: experts computed elsewhere, in decode
+
+  std::vector<Buffer> group_buffers;
+  View<std::int64_t> group_offsets;   ///< [experts]: expert e is the e-th block
+  Buffer cache_pool;                  ///< the expert cache
+  View<std::int64_t> cache_offsets;   ///< [layers with experts, experts], -1 = not cached here
+  View<std::int64_t> pick_counts;     ///< [layers with experts, experts]: the heatmap, if hcs needs one
+
+  // Device 0 alone
+  View<std::int32_t> prompt;          ///< [max_context]
+  View<std::int32_t> history;         ///< [max_context]
+  View<float> logits;                 ///< [vocabulary]
+  View<SamplingState> sampling;       ///< [1]
+
+  std::vector<Buffer> buffers;        ///< owns what the views above show
+
+  /// Allocates all of it as the plan says and enqueues the constant parts' copies. `frequencies` and `constants` stay
+  /// alive until they are done.
+  static Expected<DeviceState> create(Device& device, int index, const PackedModel& model,
+                                      const RunConfiguration& configuration, const std::vector<LayerGroup>& groups,
+                                      View<const float> frequencies, const struct HostConstants& constants);
+};
+
+/// Host arrays that are copied to every device once.
+struct HostConstants {
+  std::vector<std::int32_t> positions;       ///< [max_context] 0, 1, 2, ...
+  std::vector<std::int64_t> group_offsets;   ///< [experts]
+  std::vector<SequenceSpan> decode_span;     ///< [1]
+};
+
+}  // namespace krasis

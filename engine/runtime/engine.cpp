@@ -1,0 +1,119 @@
+#include "engine/runtime/engine.h"
+
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "engine/runtime/hybrid_engine.h"
+#include "engine/runtime/setup.h"
+#include "kernels/host/host_platform.h"
+
+namespace krasis {
+namespace {
+
+/// A HybridEngine with the platform that it runs on.
+class HostedEngine final : public Engine {
+ public:
+  HostedEngine(std::unique_ptr<HostPlatform> platform, std::unique_ptr<HybridEngine> engine)
+      : platform_(std::move(platform)), engine_(std::move(engine)) {}
+
+  Expected<Generation> generate(std::span<const std::int32_t> prompt, const GenerationOptions& options,
+                                const std::function<void(std::int32_t, int)>& on_token) override {
+    return checked(engine_->generate(prompt, options, on_token));
+  }
+  Expected<Evaluation> evaluate(std::span<const std::int32_t> tokens, const EvaluationOptions& options) override {
+    return checked(engine_->evaluate(tokens, options));
+  }
+  const PackedModel& model() const override { return engine_->model(); }
+  const RunConfiguration& configuration() const override { return engine_->configuration(); }
+  const Plan& plan() const override { return engine_->plan(); }
+  std::vector<PlaceReport> memory_report() const override { return engine_->memory_report(); }
+  void set_sampling(const RunConfiguration& configuration) override { engine_->set_sampling(configuration); }
+  const std::vector<int>& cached_experts() const override { return engine_->cached_experts(); }
+
+ private:
+  /// Output that depends on an unordered access is no result.
+  template <class T>
+  Expected<T> checked(Expected<T> result) const {
+    const auto violations = platform_->violations();
+    if (result && !violations.empty()) {
+      return fail(ErrorCode::Conflict, fmt::format("{} unordered accesses were found; the first: {}", violations.size(), violations.front().message()),
+                  "This is a defect of the program: please report it.");
+    }
+    return result;
+  }
+
+  std::unique_ptr<HostPlatform> platform_;  // outlives the engine's buffers
+  std::unique_ptr<HybridEngine> engine_;
+};
+
+std::string place_name(int device) { return device < 0 ? "host memory" : fmt::format("device {}", device); }
+
+Expected<void> check_fit(const Plan& plan) {
+  for (const PlanPlace& place : plan.places) {
+    if (place.fits()) continue;
+    const auto mib = [](std::size_t bytes) { return static_cast<double>(bytes) / 1048576.0; };
+    return fail(ErrorCode::OutOfMemory,
+                fmt::format("The plan needs {:.1f} MiB of {}, but {:.1f} MiB are there.", mib(place.needed_bytes),
+                            place_name(place.device), mib(place.budget_bytes)),
+                plan.advice.empty() ? "No single change makes it fit: raise vram_budget_mib or choose a smaller model."
+                                    : "What helps most: " + plan.advice.front() + ".");
+  }
+  return {};
+}
+
+}  // namespace
+
+Precision precision_of(const RunConfiguration& configuration) {
+  const auto element = [](int bits) { return bits == 4 ? Element::Int4 : bits == 8 ? Element::Int8 : Element::Bf16; };
+  return {element(configuration.gpu_bits),       element(configuration.cpu_bits),     element(configuration.attention_bits),
+          element(configuration.dense_mlp_bits), element(configuration.lm_head_bits), configuration.group_size};
+}
+
+Hardware host_hardware() {
+  Hardware hardware;
+  hardware.devices = 16;  // pretended ones
+  hardware.host_memory_bytes = static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  return hardware;
+}
+
+std::filesystem::path model_folder(const std::string& model, const std::filesystem::path& embedded_model) {
+  if (model == "embedded") return embedded_model;
+  constexpr std::string_view kSynthetic = "synthetic:";
+  if (!model.starts_with(kSynthetic)) return model;
+  const std::filesystem::path path = model.substr(kSynthetic.size());
+  return path.filename() == "config.json" ? path.parent_path() : path;
+}
+
+Expected<std::unique_ptr<Engine>> Engine::load(const RunConfiguration& configuration, const EngineOptions& options) {
+  if (configuration.device != "host") {
+    return fail(ErrorCode::Unsupported, fmt::format("There is no device \"{}\" in this build.", configuration.device), "Choose \"host\".");
+  }
+  const std::string source = configuration.model == "embedded" ? options.embedded_model.string() : configuration.model;
+  KRASIS_TRY(const ModelConfig config, load_model_config(model_folder(configuration.model, options.embedded_model)));
+  KRASIS_TRY(Plan plan, make_plan(config, configuration, host_hardware()));
+  KRASIS_CHECK(check_fit(plan));
+  KRASIS_TRY(PackedModel model, load_packed_model(source, precision_of(configuration),
+                                                  {.cache_directory = options.cache_directory,
+                                                   .synthetic_seed = configuration.synthetic_seed,
+                                                   .synthetic_skew = configuration.synthetic_skew,
+                                                   .progress = options.progress,
+                                                   .stop = options.stop}));
+  const bool scalar = configuration.operations == "scalar";
+  HostPlatformOptions platform_options;
+  platform_options.devices = configuration.device_count;
+  platform_options.budgets = {static_cast<std::size_t>(configuration.vram_budget_mib) << 20};
+  platform_options.operations = scalar ? OperationSet::Scalar : OperationSet::Simd;
+  platform_options.schedule = options.schedule_seed ? Schedule::Seeded : Schedule::Threads;
+  platform_options.seed = options.schedule_seed.value_or(0);
+  platform_options.check_order = options.check_order;
+  platform_options.trace = options.trace;
+  KRASIS_TRY(auto platform, HostPlatform::create(platform_options));
+  std::vector<Device*> devices;
+  for (int i = 0; i < platform->device_count(); ++i) devices.push_back(&platform->device(i));
+  KRASIS_TRY(auto engine, HybridEngine::create(std::move(devices), std::make_shared<const PackedModel>(std::move(model)), configuration,
+                                               std::move(plan), options.heatmap_tokens, scalar ? scalar_operations() : simd_operations()));
+  return std::make_unique<HostedEngine>(std::move(platform), std::move(engine));
+}
+
+}  // namespace krasis

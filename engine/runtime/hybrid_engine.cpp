@@ -1,0 +1,344 @@
+#include "engine/runtime/hybrid_engine.h"
+
+#include <array>
+#include <chrono>
+#include <numeric>
+
+#include <fmt/format.h>
+
+#include "engine/runtime/expert_cache.h"
+
+namespace krasis {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+double seconds_between(Clock::time_point from, Clock::time_point to) {
+  return std::chrono::duration<double>(to - from).count();
+}
+
+}  // namespace
+
+HybridEngine::HybridEngine(std::vector<Device*> devices, std::shared_ptr<const PackedModel> model,
+                           const RunConfiguration& configuration, Plan plan, const HostOperations& cpu)
+    : devices_(std::move(devices)),
+      model_(std::move(model)),
+      configuration_(configuration),
+      plan_(std::move(plan)),
+      cpu_(cpu),
+      groups_(layer_groups(*model_, configuration_)),
+      frequencies_(qwen3_moe::inverse_frequencies(model_->config)) {
+  constants_.positions.resize(static_cast<std::size_t>(configuration_.max_context));
+  std::iota(constants_.positions.begin(), constants_.positions.end(), 0);
+  constants_.group_offsets.resize(static_cast<std::size_t>(model_->config.experts));
+  for (std::size_t e = 0; e < constants_.group_offsets.size(); ++e) {
+    constants_.group_offsets[e] = static_cast<std::int64_t>(e * model_->gpu_expert_layout.bytes());
+  }
+  constants_.decode_span = {{0, 1, 0}};
+}
+
+HybridEngine::~HybridEngine() {
+  // Whatever was still running reads and writes the buffers that die now. Errors have no one left to hear them.
+  for (DeviceState& state : states_) {
+    (void)state.device->synchronize(state.device->record(state.loader), "engine ends");
+    (void)state.device->synchronize(state.device->record(state.compute), "engine ends");
+  }
+  staging_ = {};
+  states_.clear();
+  for (std::byte* data : registered_) devices_.front()->unregister_host(data);
+}
+
+Expected<std::unique_ptr<HybridEngine>> HybridEngine::create(std::vector<Device*> devices,
+                                                             std::shared_ptr<const PackedModel> model,
+                                                             const RunConfiguration& configuration, Plan plan,
+                                                             std::span<const std::int32_t> heatmap_tokens,
+                                                             const HostOperations& cpu) {
+  std::unique_ptr<HybridEngine> engine(
+      new HybridEngine(std::move(devices), std::move(model), configuration, std::move(plan), cpu));
+  const PackedModel& packed = *engine->model_;
+  for (const HostRegion* region : {&packed.dense, &packed.gpu_experts, &packed.cpu_experts}) {
+    if (region->bytes() == 0) continue;
+    KRASIS_CHECK(engine->devices_.front()->register_host(region->name(), region->data(), region->bytes()));
+    engine->registered_.push_back(region->data());
+  }
+  const View<const float> frequencies{engine->frequencies_.data(), engine->frequencies_.size()};
+  for (std::size_t i = 0; i < engine->devices_.size(); ++i) {
+    KRASIS_TRY(DeviceState state, DeviceState::create(*engine->devices_[i], static_cast<int>(i), packed, configuration,
+                                                      engine->groups_, frequencies, engine->constants_));
+    engine->states_.push_back(std::move(state));
+  }
+  KRASIS_CHECK(engine->allocate_staging());
+  engine->prefill_ = std::make_unique<Prefill>(packed, engine->configuration_, engine->groups_, engine->states_);
+  KRASIS_CHECK(engine->measure_heatmap(heatmap_tokens));
+  engine->fill_cache();
+  engine->record_decode();
+  return engine;
+}
+
+Expected<void> HybridEngine::allocate_staging() {
+  const ModelConfig& c = model_->config;
+  const auto allocate = [&](auto& view, std::int64_t count) -> Expected<void> {
+    using T = std::remove_pointer_t<decltype(view.data)>;
+    KRASIS_TRY(Buffer buffer, devices_.front()->allocate("staging", static_cast<std::size_t>(count) * sizeof(T), MemorySpace::Pinned));
+    view = buffer.view<T>(0, static_cast<std::size_t>(count));
+    staging_.buffers.push_back(std::move(buffer));
+    return {};
+  };
+  KRASIS_CHECK(allocate(staging_.prompt, configuration_.max_context));
+  KRASIS_CHECK(allocate(staging_.chunk_span, 2));
+  KRASIS_CHECK(allocate(staging_.position, 1));
+  KRASIS_CHECK(allocate(staging_.forced, 1));
+  KRASIS_CHECK(allocate(staging_.sampling, 1));
+  KRASIS_CHECK(allocate(staging_.logits, c.vocabulary));
+  KRASIS_CHECK(allocate(staging_.decode.x, c.hidden));
+  KRASIS_CHECK(allocate(staging_.decode.ids, c.top_k));
+  KRASIS_CHECK(allocate(staging_.decode.weights, c.top_k));
+  KRASIS_CHECK(allocate(staging_.decode.sum, c.hidden));
+  const std::size_t workspace = experts_workspace_bytes(1, c.top_k, model_->cpu_expert_layout);
+  KRASIS_CHECK(allocate(staging_.decode.workspace, static_cast<std::int64_t>(workspace)));
+  KRASIS_CHECK(allocate(staging_.decode.token, 1));
+  return {};
+}
+
+Expected<void> HybridEngine::measure_heatmap(std::span<const std::int32_t> tokens) {
+  if (configuration_.hcs == HotCache::Off) return {};
+  const auto entries = static_cast<std::size_t>(model_->config.expert_layers() * model_->config.experts);
+  heatmap_.assign(entries, 0);
+  if (tokens.empty()) {
+    return fail(ErrorCode::InvalidArgument, "HCS is on, but there is no text to measure the use of experts on.",
+                "Give a text of some hundred tokens.");
+  }
+  tokens = tokens.first(std::min(tokens.size(), static_cast<std::size_t>(configuration_.max_context)));
+  for (DeviceState& s : states_) {  // heatmap_ holds zeros until the first synchronize below
+    copy(*s.device, s.compute, s.pick_counts, View<const std::int64_t>{heatmap_.data(), entries}, "clear heatmap");
+  }
+  start(tokens, {.count = true});
+  std::vector<std::int64_t> counts(entries * states_.size());
+  for (DeviceState& s : states_) {
+    const View<std::int64_t> part{counts.data() + static_cast<std::size_t>(s.index) * entries, entries};
+    copy(*s.device, s.compute, part, s.pick_counts, "read heatmap");
+  }
+  for (DeviceState& s : states_) {
+    KRASIS_CHECK(s.device->synchronize(s.device->record(s.compute), "heatmap is known"));
+  }
+  const std::array reads{Access::of(View{counts.data(), counts.size()})};
+  const std::array writes{Access::of(View{heatmap_.data(), entries})};
+  devices_.front()->host_access("heatmap", reads, writes);
+  for (std::size_t i = 0; i < counts.size(); ++i) heatmap_[i % entries] += counts[i];
+  return {};
+}
+
+void HybridEngine::fill_cache() {
+  const ModelConfig& c = model_->config;
+  const std::size_t block = model_->gpu_expert_layout.bytes();
+  cached_on_ = choose_cached_experts(c, configuration_, heatmap_);
+  cache_offsets_.assign(states_.size(), std::vector<std::int64_t>(cached_on_.size()));
+  for (DeviceState& s : states_) {
+    std::vector<std::int64_t>& offsets = cache_offsets_[static_cast<std::size_t>(s.index)];
+    std::size_t slots = 0;
+    for (std::size_t i = 0; i < cached_on_.size(); ++i) {
+      offsets[i] = cached_on_[i] == s.index ? static_cast<std::int64_t>(slots++ * block) : -1;
+      if (offsets[i] < 0) continue;
+      const auto experts = static_cast<std::size_t>(c.experts);
+      const View<const std::byte> layer = experts_of_layer(*model_, i / experts);
+      s.device->copy(s.compute, s.cache_pool.view<std::byte>(static_cast<std::size_t>(offsets[i]), block),
+                     layer.sub(i % experts * block, block), "cache expert");
+    }
+    copy(*s.device, s.compute, s.cache_offsets, View{offsets.data(), offsets.size()}, "cache table");
+  }
+}
+
+void HybridEngine::record_decode() {
+  decode_ = std::make_unique<Decode>(*model_, configuration_, states_, staging_.decode, cpu_, cached_on_);
+  devices_.front()->begin_recording();
+  decode_->enqueue({}, 0);
+  step_ = devices_.front()->end_recording();
+}
+
+Expected<void> HybridEngine::check_length(std::size_t tokens, std::size_t new_tokens) const {
+  if (tokens == 0) return fail(ErrorCode::InvalidArgument, "The prompt has no tokens.", "Write something first.");
+  if (tokens + new_tokens > static_cast<std::size_t>(configuration_.max_context)) {
+    return fail(ErrorCode::InvalidArgument,
+                fmt::format("{} tokens and {} new ones do not fit into the context of {}.", tokens, new_tokens,
+                            configuration_.max_context),
+                "Raise max_context or shorten the text.");
+  }
+  return {};
+}
+
+void HybridEngine::start(std::span<const std::int32_t> prompt, const PickHooks& hooks) {
+  const auto tokens = static_cast<std::int32_t>(prompt.size());
+  const std::int32_t chunk = std::min(configuration_.chunk_tokens, configuration_.max_context);
+  std::copy(prompt.begin(), prompt.end(), staging_.prompt.data);
+  staging_.chunk_span.data[0] = {0, chunk, 0};
+  staging_.chunk_span.data[1] = {0, tokens % chunk, 0};
+  staging_.position.data[0] = tokens - 1;
+  staging_.forced.data[0] = 0;
+  staging_.sampling.data[0] = {.temperature = static_cast<float>(configuration_.temperature),
+                               .top_k = configuration_.top_k,
+                               .top_p = static_cast<float>(configuration_.top_p),
+                               .min_p = static_cast<float>(configuration_.min_p),
+                               .repetition_penalty = static_cast<float>(configuration_.repetition_penalty),
+                               .seed = static_cast<std::uint64_t>(configuration_.seed),
+                               .length = tokens};
+  const std::array writes{Access::of(staging_.prompt), Access::of(staging_.chunk_span), Access::of(staging_.position),
+                          Access::of(staging_.forced), Access::of(staging_.sampling)};
+  devices_.front()->host_access("prompt", {}, writes);
+
+  for (DeviceState& s : states_) {
+    copy(*s.device, s.compute, s.chunk_span, staging_.chunk_span, "chunk spans");
+    copy(*s.device, s.compute, s.position, staging_.position, "position");
+    copy(*s.device, s.compute, s.token, staging_.forced, "token");
+  }
+  const View<std::int32_t> text = staging_.prompt.sub(0, prompt.size());
+  copy(*home().device, home().compute, home().prompt.sub(0, prompt.size()), text, "prompt");
+  copy(*home().device, home().compute, home().history.sub(0, prompt.size()), text, "history");
+  copy(*home().device, home().compute, home().sampling, staging_.sampling, "sampling");
+  prefill_->enqueue(tokens, hooks);
+}
+
+void HybridEngine::enqueue_head(std::size_t row) {
+  DeviceState& s = home();
+  const auto hidden = static_cast<std::size_t>(model_->config.hidden);
+  qwen3_moe::head(*s.device, s.compute, model_->config, s.residual.sub(row * hidden, hidden), s.resident.final_norm(),
+                  s.resident.lm_head(), s.workspace.normed, s.logits);
+}
+
+Expected<std::int32_t> HybridEngine::read_token() {
+  KRASIS_CHECK(home().device->synchronize(record_home(), "token is known"));
+  const std::array reads{Access::of(staging_.decode.token)};
+  home().device->host_access("token", reads, {});
+  return staging_.decode.token.data[0];
+}
+
+Expected<void> HybridEngine::read_logits(std::string_view why, std::vector<float>& out) {
+  copy(*home().device, home().compute, staging_.logits, home().logits, "logits to the host");
+  KRASIS_CHECK(home().device->synchronize(record_home(), why));
+  const std::array reads{Access::of(staging_.logits)};
+  home().device->host_access("logits", reads, {});
+  out.insert(out.end(), staging_.logits.data, staging_.logits.data + staging_.logits.size);
+  return {};
+}
+
+Expected<Generation> HybridEngine::generate(std::span<const std::int32_t> prompt, const GenerationOptions& options,
+                                            const std::function<void(std::int32_t, int)>& on_token) {
+  if (options.max_new_tokens < 1) {
+    return fail(ErrorCode::InvalidArgument, fmt::format("{} new tokens were asked for.", options.max_new_tokens), "Ask for 1 or more.");
+  }
+  KRASIS_CHECK(check_length(prompt.size(), static_cast<std::size_t>(options.max_new_tokens)));
+  const auto& eos = model_->config.eos_tokens;
+  Generation result;
+  decode_->hits = decode_->misses = 0;
+
+  const auto begin = Clock::now();
+  start(prompt, {});
+  enqueue_head(prompt.size() - 1);
+  DeviceState& s = home();
+  s.device->sample(s.compute, {s.logits, s.sampling, s.history, s.token});
+  copy(*s.device, s.compute, staging_.decode.token, s.token, "token to the host");
+  KRASIS_TRY(std::int32_t token, read_token());
+  auto before = Clock::now();
+  result.prefill_s = seconds_between(begin, before);
+
+  for (int index = 0;; ++index) {
+    result.tokens.push_back(token);
+    if (on_token) on_token(token, index);
+    if (!options.ignore_end_of_text && std::find(eos.begin(), eos.end(), token) != eos.end()) {
+      result.stop = StopReason::EndOfText;
+      break;
+    }
+    if (index + 1 == options.max_new_tokens) break;
+    if (options.stop.stop_requested()) {
+      result.stop = StopReason::Cancelled;
+      break;
+    }
+    s.device->replay(*step_);
+    KRASIS_TRY(token, read_token());
+    const auto now = Clock::now();
+    result.token_s.push_back(seconds_between(before, now));
+    before = now;
+  }
+  result.cache_hits = decode_->hits;
+  result.cache_misses = decode_->misses;
+  return result;
+}
+
+Expected<Evaluation> HybridEngine::evaluate(std::span<const std::int32_t> tokens, const EvaluationOptions& options) {
+  KRASIS_CHECK(check_length(tokens.size(), 0));
+  const auto prefilled = static_cast<std::size_t>(options.prefill_tokens);
+  if (options.prefill_tokens < 1 || prefilled > tokens.size()) {
+    return fail(ErrorCode::InvalidArgument,
+                fmt::format("prefill_tokens is {} of {} tokens.", options.prefill_tokens, tokens.size()), "Choose 1 to all of them.");
+  }
+  Evaluation result;
+  PickHooks hooks{.forced = options.forced_picks, .tokens = tokens.size()};
+  const std::size_t picks = static_cast<std::size_t>(model_->config.expert_layers() * model_->config.top_k) * tokens.size();
+  if (options.record_picks) {
+    result.picks.ids.assign(picks, -1);
+    result.picks.weights.assign(picks, 0.0f);
+    hooks.recorded = &result.picks;
+  }
+  if (hooks.forced != nullptr && (hooks.forced->ids.size() != picks || hooks.forced->weights.size() != picks)) {
+    return fail(ErrorCode::InvalidShape, fmt::format("{} forced picks were given for {}.", hooks.forced->ids.size(), picks),
+                "Give [layers with experts, tokens, top_k] of them.");
+  }
+  const auto wanted = [&, next = options.positions.begin()](std::size_t position) mutable {
+    const bool hit = next != options.positions.end() && *next == static_cast<std::int32_t>(position);
+    if (hit) ++next;
+    return hit;
+  };
+  result.logits.reserve(options.positions.size() * static_cast<std::size_t>(model_->config.vocabulary));
+
+  start(tokens.first(prefilled), hooks);
+  auto is_wanted = wanted;
+  for (std::size_t position = 0; position < prefilled; ++position) {
+    if (!is_wanted(position)) continue;
+    enqueue_head(position);
+    KRASIS_CHECK(read_logits("logits are read", result.logits));
+  }
+  KRASIS_CHECK(home().device->synchronize(record_home(), "prefill is done"));
+  for (std::size_t position = prefilled; position < tokens.size(); ++position) {
+    staging_.forced.data[0] = tokens[position];
+    const std::array writes{Access::of(staging_.forced)};
+    home().device->host_access("forced token", {}, writes);
+    copy(*home().device, home().compute, home().token, staging_.forced, "forced token");
+    if (hooks.forced != nullptr || hooks.recorded != nullptr) {
+      decode_->enqueue(hooks, position);
+    } else {
+      home().device->replay(*step_);
+    }
+    if (is_wanted(position)) {
+      KRASIS_CHECK(read_logits("logits are read", result.logits));
+    } else {
+      KRASIS_CHECK(read_token());
+    }
+  }
+  return result;
+}
+
+void HybridEngine::set_sampling(const RunConfiguration& configuration) {
+  configuration_.temperature = configuration.temperature;
+  configuration_.top_k = configuration.top_k;
+  configuration_.top_p = configuration.top_p;
+  configuration_.min_p = configuration.min_p;
+  configuration_.repetition_penalty = configuration.repetition_penalty;
+  configuration_.seed = configuration.seed;
+}
+
+std::vector<PlaceReport> HybridEngine::memory_report() const {
+  std::vector<PlaceReport> report;
+  for (const PlanItem& item : plan_.items) {
+    PlaceReport row{item.device, item.place, item.bytes, 0};
+    for (const HostRegion* region : {&model_->dense, &model_->gpu_experts, &model_->cpu_experts}) {
+      if (item.device < 0 && region->name() == item.place) row.high_water_bytes = region->bytes();
+    }
+    const auto& device = *devices_[static_cast<std::size_t>(std::max(item.device, 0))];
+    const MemorySpace space = item.device < 0 ? MemorySpace::Pinned : MemorySpace::Device;
+    for (const PlaceUsage& usage : device.memory_usage()) {
+      if (usage.place == item.place && usage.space == space && row.high_water_bytes == 0) row.high_water_bytes = usage.high_water_bytes;
+    }
+    report.push_back(row);
+  }
+  return report;
+}
+
+}  // namespace krasis

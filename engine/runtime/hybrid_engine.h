@@ -1,0 +1,85 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "engine/runtime/decode.h"
+#include "engine/runtime/engine.h"
+#include "engine/runtime/prefill.h"
+
+namespace krasis {
+
+/// The engine on given devices: prefill pipeline, decode pipeline, expert cache, sequence state. Devices outlive it.
+class HybridEngine final : public Engine {
+ public:
+  /// Uploads what is resident, allocates as `plan` says, measures the heatmap on `heatmap_tokens` (hcs on or multi) and
+  /// fills the expert cache. `cpu` computes the CPU's experts.
+  static Expected<std::unique_ptr<HybridEngine>> create(std::vector<Device*> devices, std::shared_ptr<const PackedModel> model,
+                                                        const RunConfiguration& configuration, Plan plan,
+                                                        std::span<const std::int32_t> heatmap_tokens,
+                                                        const HostOperations& cpu);
+  ~HybridEngine() override;
+
+  Expected<Generation> generate(std::span<const std::int32_t> prompt, const GenerationOptions& options,
+                                const std::function<void(std::int32_t, int)>& on_token) override;
+  Expected<Evaluation> evaluate(std::span<const std::int32_t> tokens, const EvaluationOptions& options) override;
+  const PackedModel& model() const override { return *model_; }
+  const RunConfiguration& configuration() const override { return configuration_; }
+  const Plan& plan() const override { return plan_; }
+  std::vector<PlaceReport> memory_report() const override;
+  void set_sampling(const RunConfiguration& configuration) override;
+  const std::vector<int>& cached_experts() const override { return cached_on_; }
+  /// How often each expert was picked by the tokens of the heatmap: [layers with experts, experts].
+  const std::vector<std::int64_t>& heatmap() const { return heatmap_; }
+
+ private:
+  /// Page-locked host memory that the pipelines read and write; each field its own buffer.
+  struct Staging {
+    std::vector<Buffer> buffers;
+    View<std::int32_t> prompt;         ///< [max_context]
+    View<SequenceSpan> chunk_span;     ///< [2]
+    View<std::int32_t> position;       ///< [1]
+    View<std::int32_t> forced;         ///< [1]
+    View<SamplingState> sampling;      ///< [1]
+    View<float> logits;                ///< [vocabulary]
+    DecodeStaging decode;
+  };
+
+  HybridEngine(std::vector<Device*> devices, std::shared_ptr<const PackedModel> model, const RunConfiguration& configuration,
+               Plan plan, const HostOperations& cpu);
+  Expected<void> allocate_staging();
+  Expected<void> measure_heatmap(std::span<const std::int32_t> tokens);
+  void fill_cache();
+  void record_decode();
+
+  Expected<void> check_length(std::size_t tokens, std::size_t new_tokens) const;
+  /// Copies prompt, spans, positions and sampling to the devices and enqueues the prefill.
+  void start(std::span<const std::int32_t> prompt, const PickHooks& hooks);
+  /// Enqueues the head and the choice of the next token from residual row `row`.
+  void enqueue_head(std::size_t row);
+  Expected<void> read_logits(std::string_view why, std::vector<float>& out);
+  Expected<std::int32_t> read_token();
+  DeviceState& home() { return states_.front(); }
+  Event record_home() { return home().device->record(home().compute); }
+
+  std::vector<Device*> devices_;
+  std::shared_ptr<const PackedModel> model_;
+  RunConfiguration configuration_;
+  Plan plan_;
+  const HostOperations& cpu_;
+  std::vector<LayerGroup> groups_;
+  std::vector<float> frequencies_;
+  HostConstants constants_;
+  std::vector<std::byte*> registered_;
+  std::vector<DeviceState> states_;
+  Staging staging_;
+  std::vector<int> cached_on_;
+  std::vector<std::vector<std::int64_t>> cache_offsets_;  ///< [devices][layers with experts * experts]
+  std::vector<std::int64_t> heatmap_;
+  std::unique_ptr<Prefill> prefill_;
+  std::unique_ptr<Decode> decode_;
+  std::optional<Recording> step_;
+};
+
+}  // namespace krasis

@@ -1,0 +1,34 @@
+#include "engine/runtime/picks.h"
+
+#include <algorithm>
+
+namespace krasis {
+
+void apply_hooks(DeviceState& state, const ModelConfig& config, const PickHooks& hooks, std::int64_t expert_layer,
+                 std::size_t first, std::size_t count) {
+  const auto top_k = static_cast<std::size_t>(config.top_k);
+  const std::size_t size = count * top_k;
+  const std::size_t offset = (static_cast<std::size_t>(expert_layer) * hooks.tokens + first) * top_k;
+  const View<std::int32_t> ids = state.workspace.ids.sub(0, size);
+  const View<float> weights = state.workspace.weights.sub(0, size);
+  Device& device = *state.device;
+  if (hooks.forced != nullptr) {
+    copy(device, state.compute, ids, View<const std::int32_t>{hooks.forced->ids.data() + offset, size}, "force picks");
+    copy(device, state.compute, weights, View<const float>{hooks.forced->weights.data() + offset, size}, "force picks");
+  }
+  if (hooks.recorded != nullptr) {
+    copy(device, state.compute, View<std::int32_t>{hooks.recorded->ids.data() + offset, size}, ids, "record picks");
+    copy(device, state.compute, View<float>{hooks.recorded->weights.data() + offset, size}, weights, "record picks");
+  }
+  if (hooks.count) {
+    const auto experts = static_cast<std::size_t>(config.experts);
+    device.count_experts(state.compute,
+                         {ids, state.pick_counts.sub(static_cast<std::size_t>(expert_layer) * experts, experts)});
+  }
+}
+
+std::int64_t expert_layer_index(const ModelConfig& config, std::int64_t layer) {
+  return std::count(config.has_experts.begin(), config.has_experts.begin() + layer, true);
+}
+
+}  // namespace krasis

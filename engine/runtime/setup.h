@@ -1,0 +1,21 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "engine/config/run_configuration.h"
+#include "engine/placement/plan.h"
+#include "engine/weights/packed_model.h"
+
+namespace krasis {
+
+/// The precision of each part that a configuration asks for.
+Precision precision_of(const RunConfiguration& configuration);
+
+/// This machine as the host device sees it: memory, and up to 16 pretended devices. Rates are left at 0 = unknown.
+Hardware host_hardware();
+
+/// The folder whose config.json describes `model` ("embedded", a folder, or "synthetic:...").
+std::filesystem::path model_folder(const std::string& model, const std::filesystem::path& embedded_model);
+
+}  // namespace krasis
