@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/host/command.h"
+#include "kernels/host/trace.h"
+
+namespace krasis {
+
+/// What every schedule keeps of its streams and signals; the caller holds whatever lock protects it.
+struct StreamProgress {
+  struct Stream {
+    std::string name;
+    std::uint64_t recorded = 0;  ///< events that are done
+  };
+  struct Signal {
+    std::string name;
+    std::uint64_t raised = 0;
+  };
+  std::vector<Stream> streams;
+  std::vector<Signal> signals;
+
+  bool done(Event event) const {
+    return streams[static_cast<std::size_t>(event_id::stream(event))].recorded >= event_id::sequence(event);
+  }
+  /// Whether `command`, at the head of its stream, need not wait.
+  bool ready(const Command& command) const;
+  /// Takes note of a Record or a Raise.
+  void note(const Command& command);
+  /// "stream 'compute' waits for event 3 of stream 'copy' (group buffer is full)"
+  std::string describe_wait(const Command& command) const;
+};
+
+/// Runs the commands of streams, each stream in its order, in some order among streams that events and signals allow.
+/// add_stream and add_signal number from 0. All functions are called by the enqueuing thread.
+class Executor {
+ public:
+  virtual ~Executor() = default;
+  virtual void add_stream(std::string_view name, int device) = 0;
+  virtual void add_signal(std::string_view name) = 0;
+  virtual void submit(Command command) = 0;
+  /// Returns when `event` is done (a default Event is), with the first error of any operation since the last call.
+  /// Fails with Internal if the event cannot become done because every stream that has work waits: the message lists
+  /// what each one waits for.
+  virtual Expected<void> synchronize(Event event) = 0;
+  /// The operations that have run, in order of their start. Empty unless tracing was asked for.
+  virtual std::vector<TraceEntry> trace() const = 0;
+};
+
+/// One thread for each stream.
+std::unique_ptr<Executor> make_thread_executor(bool trace);
+/// No threads: synchronize() runs, one command at a time, the head of a stream drawn by a generator seeded with `seed`
+/// among those that need not wait, until the event is done. Equal seeds and calls give equal orders.
+std::unique_ptr<Executor> make_seeded_executor(std::uint64_t seed, bool trace);
+
+}  // namespace krasis

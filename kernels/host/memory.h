@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/device.h"
+
+namespace krasis {
+
+/// The memory of one pretended device: real allocations, a budget for MemorySpace::Device, and how much each place
+/// holds and ever held. Sizes count as asked for, rounded up to 64 bytes. Not thread-safe.
+class HostMemory {
+ public:
+  /// @param poison  fills new memory and memory that is about to be freed with 0xFF bytes: NaN in float and BF16.
+  HostMemory(std::size_t budget_bytes, bool poison) : budget_bytes_(budget_bytes), poison_(poison) {}
+  HostMemory(const HostMemory&) = delete;
+  HostMemory& operator=(const HostMemory&) = delete;
+  ~HostMemory();
+
+  /// 64-byte aligned; from 2 MiB on, 2 MiB aligned with huge pages asked for. Null for zero bytes.
+  Expected<std::byte*> allocate(std::string_view place, std::size_t bytes, MemorySpace space);
+  /// @param keep  operations may still use it (a defect that the checker reports): uncounted, but untouched and freed
+  ///              only with this object.
+  void release(std::byte* data, bool keep);
+  std::vector<PlaceUsage> usage() const { return places_; }
+
+ private:
+  struct Block {
+    std::size_t place = 0;
+    std::size_t bytes = 0;
+  };
+  PlaceUsage& place_of(std::string_view place, MemorySpace space);
+  Error over_budget(std::string_view place, std::size_t bytes) const;
+
+  std::size_t budget_bytes_ = 0;
+  std::size_t used_bytes_ = 0;  ///< of MemorySpace::Device
+  bool poison_ = true;
+  std::vector<PlaceUsage> places_;  ///< in order of first use
+  std::map<std::byte*, Block> blocks_;
+  std::vector<std::byte*> kept_;
+};
+
+}  // namespace krasis
