@@ -1,0 +1,34 @@
+#include "results_db/parameter_columns.h"
+
+#include <array>
+
+namespace krasis::results {
+
+std::span<const ParameterColumn> parameter_columns() {
+  using P = RunParameters;
+  static const std::array<ParameterColumn, 22> kColumns{{{"device", &P::device},
+                                                         {"operations", &P::operations},
+                                                         {"device_count", &P::device_count},
+                                                         {"lgs", &P::lgs},
+                                                         {"hcs", &P::hcs},
+                                                         {"hcs_share", &P::hcs_share},
+                                                         {"vram_budget_mib", &P::vram_budget_mib},
+                                                         {"threads", &P::threads},
+                                                         {"gpu_bits", &P::gpu_bits},
+                                                         {"cpu_bits", &P::cpu_bits},
+                                                         {"attention_bits", &P::attention_bits},
+                                                         {"dense_mlp_bits", &P::dense_mlp_bits},
+                                                         {"lm_head_bits", &P::lm_head_bits},
+                                                         {"group_size", &P::group_size},
+                                                         {"kv_cache", &P::kv_cache},
+                                                         {"chunk_tokens", &P::chunk_tokens},
+                                                         {"prompt_tokens", &P::prompt_tokens},
+                                                         {"decode_tokens", &P::decode_tokens},
+                                                         {"warmups", &P::warmups},
+                                                         {"repetitions", &P::repetitions},
+                                                         {"seed", &P::seed},
+                                                         {"prompt_fingerprint", &P::prompt_fingerprint}}};
+  return kColumns;
+}
+
+}  // namespace krasis::results

@@ -1,0 +1,132 @@
+#include <algorithm>
+
+#include "results_db/connection.h"
+#include "results_db/rows.h"
+#include "results_db/validation.h"
+
+namespace krasis::results {
+
+namespace {
+
+Expected<void> validate(const NewRun& run) {
+  KRASIS_CHECK(results::validate(run.model));
+  KRASIS_CHECK(results::validate(run.parameters));
+  if (!run.uuid.empty()) KRASIS_CHECK(validate_uuid(run.uuid));
+  if (!run.created_at.empty()) KRASIS_CHECK(validate_time(run.created_at, "created_at"));
+  KRASIS_CHECK(validate_json_object(run.configuration_json, "configuration_json"));
+  return validate_json_object(run.plan_json, "plan_json");
+}
+
+tl::unexpected<Error> not_queued(RunId run) {
+  return fail(ErrorCode::Conflict, "Run " + std::to_string(run) + " is not queued any more.", "Refresh the queue.");
+}
+
+std::vector<RunId> queued_ids(SQLite::Database& sqlite) {
+  SQLite::Statement select(sqlite, "SELECT id FROM runs WHERE status = 'queued' ORDER BY position, id");
+  std::vector<RunId> ids;
+  while (select.executeStep()) ids.push_back(select.getColumn(0).getInt64());
+  return ids;
+}
+
+bool mark_running(SQLite::Database& sqlite, RunId run) {
+  SQLite::Statement update(
+      sqlite, "UPDATE runs SET status = 'running', started_at = ?, owner = ? WHERE id = ? AND status = 'queued'");
+  update.bind(1, utc_now());
+  update.bind(2, this_process());
+  update.bind(3, run);
+  return update.exec() == 1;
+}
+
+}  // namespace
+
+Expected<RunId> Database::enqueue(const NewRun& run) {
+  KRASIS_TRY(const auto ids, enqueue(std::span(&run, 1)));
+  return ids.front();
+}
+
+Expected<std::vector<RunId>> Database::enqueue(std::span<const NewRun> runs) {
+  for (const NewRun& run : runs) KRASIS_CHECK(validate(run));
+  return connection_->write([&]() -> Expected<std::vector<RunId>> {
+    std::vector<RunId> ids;
+    for (const NewRun& run : runs) ids.push_back(insert_run(*connection_->sqlite, run));
+    return ids;
+  });
+}
+
+Expected<void> Database::set_position(RunId run, std::size_t index) {
+  return connection_->write([&]() -> Expected<void> {
+    auto ids = queued_ids(*connection_->sqlite);
+    const auto found = std::find(ids.begin(), ids.end(), run);
+    if (found == ids.end()) return not_queued(run);
+    ids.erase(found);
+    ids.insert(ids.begin() + static_cast<std::ptrdiff_t>(std::min(index, ids.size())), run);
+    SQLite::Statement update(*connection_->sqlite, "UPDATE runs SET position = ? WHERE id = ?");
+    for (std::size_t position = 0; position < ids.size(); ++position) {
+      update.bind(1, static_cast<std::int64_t>(position + 1));
+      update.bind(2, ids[position]);
+      update.exec();
+      update.reset();
+    }
+    return {};
+  });
+}
+
+Expected<void> Database::remove_queued(RunId run) {
+  return connection_->write([&]() -> Expected<void> {
+    SQLite::Statement remove(*connection_->sqlite, "DELETE FROM runs WHERE id = ? AND status = 'queued'");
+    remove.bind(1, run);
+    if (remove.exec() != 1) return not_queued(run);
+    return {};
+  });
+}
+
+Expected<RunId> Database::requeue(RunId id) {
+  KRASIS_TRY(RunRecord old, run(id));
+  NewRun copy;
+  copy.sweep = std::move(old.sweep);
+  copy.model = std::move(old.model);
+  copy.parameters = std::move(old.parameters);
+  copy.configuration_json = std::move(old.configuration_json);
+  copy.plan_json = std::move(old.plan_json);
+  return enqueue(copy);
+}
+
+Expected<RunRecord> Database::claim(RunId id) {
+  KRASIS_CHECK(connection_->write([&]() -> Expected<void> {
+    if (!mark_running(*connection_->sqlite, id)) return not_queued(id);
+    return {};
+  }));
+  return run(id);
+}
+
+Expected<std::optional<RunRecord>> Database::claim_next() {
+  KRASIS_TRY(const RunId id, connection_->write([&]() -> Expected<RunId> {
+    const auto ids = queued_ids(*connection_->sqlite);
+    if (ids.empty()) return RunId{0};
+    mark_running(*connection_->sqlite, ids.front());
+    return ids.front();
+  }));
+  if (id == 0) return std::nullopt;
+  KRASIS_TRY(RunRecord record, run(id));
+  return record;
+}
+
+Expected<std::vector<RunId>> Database::mark_interrupted() {
+  return connection_->write([&]() -> Expected<std::vector<RunId>> {
+    std::vector<RunId> interrupted;
+    {
+      SQLite::Statement select(*connection_->sqlite, "SELECT id, owner FROM runs WHERE status = 'running' ORDER BY id");
+      while (select.executeStep()) {
+        if (!is_alive(select.getColumn(1).getString())) interrupted.push_back(select.getColumn(0).getInt64());
+      }
+    }
+    RunOutcome outcome;
+    outcome.status = RunStatus::Crashed;
+    outcome.failure.cause = "The program ended while the run was going.";
+    outcome.failure.remedy = "Retry the run; the repetitions that it had finished are kept.";
+    for (const RunId id : interrupted) update_outcome(*connection_->sqlite, id, outcome, utc_now());
+    return interrupted;
+  });
+}
+
+}  // namespace krasis::results

@@ -1,0 +1,113 @@
+#include "results_db/records.h"
+
+#include <array>
+#include <utility>
+
+#include "results_db/number_text.h"
+
+namespace krasis::results {
+
+namespace {
+
+constexpr std::array<std::pair<RunStatus, std::string_view>, 7> kStatuses{{{RunStatus::Queued, "queued"},
+                                                                           {RunStatus::Running, "running"},
+                                                                           {RunStatus::Done, "done"},
+                                                                           {RunStatus::Failed, "failed"},
+                                                                           {RunStatus::Crashed, "crashed"},
+                                                                           {RunStatus::Cancelled, "cancelled"},
+                                                                           {RunStatus::OutOfMemory, "out_of_memory"}}};
+constexpr std::array<std::pair<Verdict, std::string_view>, 3> kVerdicts{
+    {{Verdict::None, "none"}, {Verdict::Pass, "pass"}, {Verdict::Fail, "fail"}}};
+
+std::string upper(std::string text) {
+  for (char& c : text) {
+    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string bits_name(std::int64_t bits) {
+  switch (bits) {
+    case 4:
+      return "INT4";
+    case 8:
+      return "INT8";
+    case 16:
+      return "BF16";
+    default:
+      return std::to_string(bits) + " bits";
+  }
+}
+
+std::vector<ParameterValue> describe(const RunParameters& p) {
+  const auto number = [](std::int64_t value) { return std::to_string(value); };
+  const std::string hcs = p.hcs == "off" ? "OFF" : p.hcs == "on" ? "ON" : p.hcs;
+  return {{"device", "Device", p.device},
+          {"operations", "Operations", p.operations},
+          {"device_count", "GPUs", number(p.device_count)},
+          {"gpu_bits", "GPU bits", bits_name(p.gpu_bits)},
+          {"cpu_bits", "CPU bits", bits_name(p.cpu_bits)},
+          {"lgs", "LGS", number(p.lgs)},
+          {"hcs", "HCS", hcs},
+          {"hcs_share", "HCS share", p.hcs == "off" ? "-" : significant(100 * p.hcs_share) + " %"},
+          {"vram_budget_mib", "VRAM budget (MiB)", number(p.vram_budget_mib)},
+          {"threads", "CPU threads", number(p.threads)},
+          {"attention_bits", "Attention", bits_name(p.attention_bits)},
+          {"dense_mlp_bits", "Dense MLP", bits_name(p.dense_mlp_bits)},
+          {"lm_head_bits", "LM head", bits_name(p.lm_head_bits)},
+          {"group_size", "Group size", number(p.group_size)},
+          {"kv_cache", "KV cache", upper(p.kv_cache)},
+          {"chunk_tokens", "Chunk (tokens)", number(p.chunk_tokens)},
+          {"prompt_tokens", "Prompt (tokens)", number(p.prompt_tokens)},
+          {"decode_tokens", "Decoded (tokens)", number(p.decode_tokens)},
+          {"warmups", "Warm-ups", number(p.warmups)},
+          {"repetitions", "Repetitions", number(p.repetitions)},
+          {"seed", "Seed", number(p.seed)},
+          {"prompt_fingerprint", "Prompt", p.prompt_fingerprint}};
+}
+
+std::string_view name_of(RunStatus status) {
+  return kStatuses[static_cast<std::size_t>(status)].second;
+}
+std::string_view name_of(Verdict verdict) {
+  return kVerdicts[static_cast<std::size_t>(verdict)].second;
+}
+
+std::optional<RunStatus> run_status_of(std::string_view name) {
+  for (const auto& [status, text] : kStatuses) {
+    if (text == name) return status;
+  }
+  return std::nullopt;
+}
+
+std::optional<Verdict> verdict_of(std::string_view name) {
+  for (const auto& [verdict, text] : kVerdicts) {
+    if (text == name) return verdict;
+  }
+  return std::nullopt;
+}
+
+RunSummary summarize(RunRecord run, const std::vector<Repetition>& repetitions) {
+  RunSummary summary;
+  summary.run = std::move(run);
+  for (const Repetition& r : repetitions) {
+    if (r.warm_up) continue;
+    if (r.prefill_tokens > 0 && r.prefill_s > 0) {
+      summary.prefill_tokens_per_second.samples.push_back(static_cast<double>(r.prefill_tokens) / r.prefill_s);
+    }
+    if (r.ttft_s > 0) summary.ttft_s.samples.push_back(r.ttft_s);
+    if (r.decode_tokens > 0 && r.decode_s > 0) {
+      summary.decode_tokens_per_second.samples.push_back(static_cast<double>(r.decode_tokens) / r.decode_s);
+      summary.ms_per_token.samples.push_back(1000 * r.decode_s / static_cast<double>(r.decode_tokens));
+    }
+  }
+  for (Metric* metric : {&summary.prefill_tokens_per_second, &summary.ttft_s, &summary.decode_tokens_per_second,
+                         &summary.ms_per_token}) {
+    metric->statistics = statistics_of(metric->samples);
+  }
+  return summary;
+}
+
+}  // namespace krasis::results

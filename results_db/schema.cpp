@@ -1,0 +1,160 @@
+#include "results_db/schema.h"
+
+#include <array>
+
+namespace krasis::results {
+
+namespace {
+
+constexpr const char* kTables = R"sql(
+CREATE TABLE models (
+  id INTEGER PRIMARY KEY,
+  fingerprint TEXT NOT NULL UNIQUE,
+  name TEXT NOT NULL,
+  model_type TEXT NOT NULL,
+  architecture TEXT NOT NULL,
+  synthetic INTEGER NOT NULL CHECK (synthetic IN (0, 1))
+);
+CREATE TABLE environments (
+  id INTEGER PRIMARY KEY,
+  fingerprint TEXT NOT NULL UNIQUE,
+  machine TEXT NOT NULL,
+  cpu TEXT NOT NULL,
+  memory_bytes INTEGER NOT NULL,
+  gpu TEXT NOT NULL,
+  driver TEXT NOT NULL,
+  kernel TEXT NOT NULL,
+  build TEXT NOT NULL,
+  facts TEXT NOT NULL,
+  ceilings TEXT NOT NULL
+);
+CREATE TABLE runs (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  uuid TEXT NOT NULL UNIQUE,
+  created_at TEXT NOT NULL,
+  started_at TEXT NOT NULL DEFAULT '',
+  finished_at TEXT NOT NULL DEFAULT '',
+  sweep TEXT NOT NULL,
+  model_id INTEGER NOT NULL REFERENCES models (id),
+  environment_id INTEGER REFERENCES environments (id),
+  device TEXT NOT NULL,
+  operations TEXT NOT NULL,
+  device_count INTEGER NOT NULL,
+  lgs INTEGER NOT NULL,
+  hcs TEXT NOT NULL,
+  hcs_share REAL NOT NULL,
+  vram_budget_mib INTEGER NOT NULL,
+  threads INTEGER NOT NULL,
+  gpu_bits INTEGER NOT NULL,
+  cpu_bits INTEGER NOT NULL,
+  attention_bits INTEGER NOT NULL,
+  dense_mlp_bits INTEGER NOT NULL,
+  lm_head_bits INTEGER NOT NULL,
+  group_size INTEGER NOT NULL,
+  kv_cache TEXT NOT NULL,
+  chunk_tokens INTEGER NOT NULL,
+  prompt_tokens INTEGER NOT NULL,
+  decode_tokens INTEGER NOT NULL,
+  warmups INTEGER NOT NULL,
+  repetitions INTEGER NOT NULL,
+  seed INTEGER NOT NULL,
+  prompt_fingerprint TEXT NOT NULL,
+  configuration TEXT NOT NULL,
+  plan TEXT NOT NULL,
+  status TEXT NOT NULL
+    CHECK (status IN ('queued', 'running', 'done', 'failed', 'crashed', 'cancelled', 'out_of_memory')),
+  position INTEGER NOT NULL DEFAULT 0,
+  verdict TEXT NOT NULL DEFAULT 'none' CHECK (verdict IN ('none', 'pass', 'fail')),
+  verdict_figure TEXT NOT NULL DEFAULT '',
+  verdict_value REAL,
+  verdict_threshold REAL,
+  cause TEXT NOT NULL DEFAULT '',
+  remedy TEXT NOT NULL DEFAULT '',
+  stage TEXT NOT NULL DEFAULT '',
+  signal INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX runs_by_status ON runs (status, position);
+CREATE INDEX runs_by_sweep ON runs (sweep);
+CREATE INDEX runs_by_model ON runs (model_id);
+CREATE INDEX runs_by_environment ON runs (environment_id);
+CREATE INDEX runs_by_device ON runs (device, device_count);
+CREATE INDEX runs_by_lgs ON runs (lgs);
+CREATE INDEX runs_by_hcs ON runs (hcs);
+CREATE INDEX runs_by_gpu_bits ON runs (gpu_bits);
+CREATE INDEX runs_by_cpu_bits ON runs (cpu_bits);
+CREATE INDEX runs_by_attention_bits ON runs (attention_bits);
+CREATE INDEX runs_by_lm_head_bits ON runs (lm_head_bits);
+CREATE INDEX runs_by_kv_cache ON runs (kv_cache);
+CREATE INDEX runs_by_prompt ON runs (prompt_tokens, prompt_fingerprint);
+CREATE INDEX runs_by_decode_tokens ON runs (decode_tokens);
+CREATE INDEX runs_by_seed ON runs (seed);
+CREATE TABLE repetitions (
+  id INTEGER PRIMARY KEY,
+  run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+  warm_up INTEGER NOT NULL CHECK (warm_up IN (0, 1)),
+  number INTEGER NOT NULL CHECK (number >= 0),
+  measured_at TEXT NOT NULL,
+  prefill_tokens INTEGER NOT NULL,
+  prefill_s REAL NOT NULL,
+  ttft_s REAL NOT NULL,
+  decode_tokens INTEGER NOT NULL,
+  decode_s REAL NOT NULL,
+  decode_token_s BLOB NOT NULL,
+  metrics TEXT NOT NULL,
+  output_text TEXT NOT NULL,
+  UNIQUE (run_id, warm_up, number)
+);
+CREATE TABLE log (
+  id INTEGER PRIMARY KEY,
+  run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+  time TEXT NOT NULL,
+  level TEXT NOT NULL,
+  stage TEXT NOT NULL,
+  text TEXT NOT NULL
+);
+CREATE INDEX log_by_run ON log (run_id, id);
+CREATE TABLE annotations (
+  id INTEGER PRIMARY KEY,
+  run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+  time TEXT NOT NULL,
+  kind TEXT NOT NULL CHECK (kind IN ('note', 'tags')),
+  text TEXT NOT NULL
+);
+CREATE INDEX annotations_by_run ON annotations (run_id, kind, id);
+)sql";
+
+/// Results are evidence: the file itself refuses to change them. `owner` tells whether a running run's process lives.
+constexpr const char* kEvidence = R"sql(
+ALTER TABLE runs ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+CREATE TRIGGER runs_final BEFORE UPDATE ON runs WHEN OLD.status NOT IN ('queued', 'running')
+BEGIN SELECT RAISE(ABORT, 'a run that has ended is never changed'); END;
+CREATE TRIGGER runs_kept BEFORE DELETE ON runs WHEN OLD.status <> 'queued'
+BEGIN SELECT RAISE(ABORT, 'a run that has started is never deleted'); END;
+CREATE TRIGGER repetitions_of_running BEFORE INSERT ON repetitions
+WHEN NOT EXISTS (SELECT 1 FROM runs WHERE id = NEW.run_id AND status = 'running')
+BEGIN SELECT RAISE(ABORT, 'only a run that is running takes repetitions'); END;
+CREATE TRIGGER repetitions_final BEFORE UPDATE ON repetitions
+BEGIN SELECT RAISE(ABORT, 'a stored repetition is never changed'); END;
+CREATE TRIGGER repetitions_kept BEFORE DELETE ON repetitions
+BEGIN SELECT RAISE(ABORT, 'a stored repetition is never deleted'); END;
+CREATE TRIGGER log_final BEFORE UPDATE ON log
+BEGIN SELECT RAISE(ABORT, 'a stored log line is never changed'); END;
+CREATE TRIGGER log_kept BEFORE DELETE ON log
+WHEN EXISTS (SELECT 1 FROM runs WHERE id = OLD.run_id AND status <> 'queued')
+BEGIN SELECT RAISE(ABORT, 'a stored log line is never deleted'); END;
+CREATE TRIGGER annotations_final BEFORE UPDATE ON annotations
+BEGIN SELECT RAISE(ABORT, 'an annotation is replaced by a newer one, never changed'); END;
+CREATE TRIGGER annotations_kept BEFORE DELETE ON annotations
+WHEN EXISTS (SELECT 1 FROM runs WHERE id = OLD.run_id AND status <> 'queued')
+BEGIN SELECT RAISE(ABORT, 'an annotation is never deleted'); END;
+)sql";
+
+constexpr std::array<const char*, 2> kMigrations{kTables, kEvidence};
+
+}  // namespace
+
+std::span<const char* const> migrations() {
+  return kMigrations;
+}
+
+}  // namespace krasis::results
