@@ -1,0 +1,91 @@
+#include <cstdio>
+#include <fstream>
+#include <new>
+#include <system_error>
+
+#include "engine/weights/checkpoint_source.h"
+#include "engine/weights/load_monitor.h"
+#include "engine/weights/pack_parts.h"
+#include "engine/weights/packed_layout.h"
+
+namespace krasis {
+namespace {
+
+Expected<void> check_precision(const Precision& precision) {
+  const int group_size = precision.group_size;
+  if (group_size >= 2 && group_size <= 4096 && (group_size & (group_size - 1)) == 0) return {};
+  return fail(ErrorCode::InvalidArgument, "The group size " + std::to_string(group_size) + " is not possible.",
+              "Choose a power of two from 2 to 4096, e.g. 128.");
+}
+
+std::string gib(std::size_t bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.2f GiB", static_cast<double>(bytes) / static_cast<double>(1 << 30));
+  return text;
+}
+
+/// MemAvailable of /proc/meminfo in bytes; SIZE_MAX where there is none.
+std::size_t available_memory() {
+  std::ifstream file("/proc/meminfo");
+  for (std::string line; std::getline(file, line);) {
+    unsigned long long kib = 0;
+    if (std::sscanf(line.c_str(), "MemAvailable: %llu kB", &kib) == 1) return static_cast<std::size_t>(kib) << 10;
+  }
+  return SIZE_MAX;
+}
+
+Expected<void> allocate_regions(PackedModel& model) {
+  const PackedBytes bytes = packed_bytes(model.config, model.precision);
+  const std::size_t sum = bytes.dense + bytes.gpu_experts + bytes.cpu_experts;
+  if (const std::size_t available = available_memory(); sum > available) {
+    return fail(ErrorCode::OutOfMemory,
+                "The packed weights of " + model.config.name + " need " + gib(sum) + " of host memory, but only " +
+                    gib(available) + " are available.",
+                "Choose fewer bits, the same bits for GPU and CPU, or a smaller model.");
+  }
+  KRASIS_TRY(model.dense, HostRegion::allocate("dense weights", bytes.dense));
+  KRASIS_TRY(model.gpu_experts, HostRegion::allocate("experts (GPU)", bytes.gpu_experts));
+  KRASIS_TRY(model.cpu_experts, HostRegion::allocate("experts (CPU)", bytes.cpu_experts));
+  return {};
+}
+
+void add_note(PackedModel& model, const std::string& what, const std::vector<std::string>& names) {
+  if (names.empty()) return;
+  constexpr std::size_t kShown = 8;
+  std::string text = what;
+  for (std::size_t i = 0; i < names.size() && i < kShown; ++i) text += (i > 0 ? ", " : " ") + names[i];
+  model.notes.push_back(text + (names.size() > kShown ? ", ... (" + std::to_string(names.size()) + " in all)." : "."));
+}
+
+Expected<PackedModel> load_checkpoint(const std::filesystem::path& directory, const Precision& precision,
+                                      const LoadOptions& options) {
+  LoadMonitor monitor(options.progress, options.stop);
+  PackedModel model;
+  model.precision = precision;
+  KRASIS_TRY(model.config, load_model_config(directory));
+  add_note(model, "Keys of config.json that nothing here reads:", model.config.unknown_keys);
+  KRASIS_TRY(const Checkpoint checkpoint, Checkpoint::open(directory));
+  const auto parts = packed_parts(model.config, precision);
+  KRASIS_TRY(const CheckpointSource source, CheckpointSource::open(checkpoint, parts));
+  add_note(model, "Tensors of the checkpoint that this model does not use:", source.extra_tensors());
+  KRASIS_CHECK(monitor.outcome());
+  KRASIS_CHECK(allocate_regions(model));
+  KRASIS_CHECK(pack_parts(parts, source, model, monitor));
+  bind_packed_model(model, parts);
+  return model;
+}
+
+}  // namespace
+
+Expected<PackedModel> load_packed_model(const std::string& model, const Precision& precision,
+                                        const LoadOptions& options) {
+  KRASIS_CHECK(check_precision(precision));
+  try {
+    return load_checkpoint(model, precision, options);
+  } catch (const std::bad_alloc&) {
+    return fail(ErrorCode::OutOfMemory, "There is not enough host memory to load " + model + ".",
+                "Free memory or choose a smaller model.");
+  }
+}
+
+}  // namespace krasis
