@@ -1,0 +1,156 @@
+// The two random checkpoints of tests/goldens/models, loaded in every precision.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "engine/weights/checkpoint.h"
+#include "engine/weights/packed_layout.h"
+#include "kernels/host/operations/pack.h"
+
+namespace krasis {
+namespace {
+
+const std::filesystem::path kModels = KRASIS_SOURCE_DIR "/tests/goldens/models";
+
+/// Largest |value - unpacked| that the format allows in a group whose largest magnitude is `largest`: half a step, and
+/// a whole one where INT4's code 8, of the sign opposite to the group's largest value, is clipped to 7. 2^-7 covers the
+/// rounding of the scale to BF16.
+float allowed_error(Element element, float largest, float value) {
+  if (element == Element::Bf16) return 0.0f;
+  const float step = (element == Element::Int4 ? largest / 8.0f : largest / 127.0f) * (1 + 0x1p-7f);
+  return element == Element::Int4 && std::fabs(value) > 7.4f * step ? step : step / 2;
+}
+
+void expect_unpacks_to(const Matrix& matrix, std::span<const bf16> source, const std::string& name) {
+  const auto columns = matrix.layout.columns;
+  ASSERT_EQ(source.size(), static_cast<std::size_t>(matrix.layout.rows * columns)) << name;
+  std::vector<float> unpacked(source.size());
+  unpack_rows(matrix, 0, matrix.layout.rows, unpacked.data());
+  const auto group =
+      static_cast<std::size_t>(matrix.layout.format.group_size > 0 ? matrix.layout.format.group_size : 1);
+  for (std::size_t begin = 0; begin < source.size(); begin += group) {
+    float largest = 0;
+    for (std::size_t i = begin; i < begin + group; ++i) {
+      largest = std::max(largest, std::fabs(static_cast<float>(source[i])));
+    }
+    for (std::size_t i = begin; i < begin + group; ++i) {
+      const auto value = static_cast<float>(source[i]);
+      ASSERT_NEAR(unpacked[i], value, allowed_error(matrix.layout.format.element, largest, value))
+          << name << " element " << i;
+    }
+  }
+}
+
+Matrix expert_matrix(View<const std::byte> experts, const ExpertLayout& layout, int expert, TensorKind kind) {
+  const std::byte* block = experts.data + static_cast<std::size_t>(expert) * layout.bytes();
+  if (kind == TensorKind::ExpertGate) return {layout.gate, block + layout.gate_offset()};
+  if (kind == TensorKind::ExpertUp) return {layout.up, block + layout.up_offset()};
+  return {layout.down, block + layout.down_offset()};
+}
+
+struct Case {
+  const char* model;
+  Precision precision;
+};
+
+class GoldenModels : public testing::TestWithParam<Case> {};
+
+TEST_P(GoldenModels, UnpackToTheCheckpoint) {
+  const auto directory = kModels / GetParam().model;
+  const auto checkpoint = Checkpoint::open(directory);
+  ASSERT_TRUE(checkpoint) << checkpoint.error().message();
+  const auto loaded = load_packed_model(directory.string(), GetParam().precision, {});
+  ASSERT_TRUE(loaded) << loaded.error().message();
+  const PackedModel& model = *loaded;
+  const auto source = [&](TensorKind kind, int layer = -1, int expert = -1) {
+    const auto* entry = checkpoint->find(TensorId{kind, layer, expert}.hub_name());
+    return entry->file->values<bf16>(entry->tensor->name).value();
+  };
+  const auto expect_vector = [&](View<const bf16> vector, TensorKind kind, int layer = -1) {
+    const auto expected = source(kind, layer);
+    ASSERT_EQ(vector.size, expected.size());
+    for (std::size_t i = 0; i < vector.size; ++i) ASSERT_EQ(vector.data[i].bits, expected[i].bits);
+  };
+
+  expect_unpacks_to(model.embedding, source(TensorKind::Embedding), "embedding");
+  const auto head = model.config.tied_embeddings ? TensorKind::Embedding : TensorKind::LmHead;
+  expect_unpacks_to(model.lm_head, source(head), "lm_head");
+  EXPECT_EQ(model.lm_head.layout.format.element, GetParam().precision.lm_head);
+  expect_vector(model.final_norm, TensorKind::FinalNorm);
+  for (int n = 0; n < static_cast<int>(model.config.layers); ++n) {
+    const PackedLayer& layer = model.layers[static_cast<std::size_t>(n)];
+    expect_vector(layer.input_norm, TensorKind::InputNorm, n);
+    expect_vector(layer.post_attention_norm, TensorKind::PostAttentionNorm, n);
+    expect_vector(layer.q_norm, TensorKind::QNorm, n);
+    expect_vector(layer.k_norm, TensorKind::KNorm, n);
+    expect_unpacks_to(layer.q_proj, source(TensorKind::QProj, n), "q_proj");
+    expect_unpacks_to(layer.k_proj, source(TensorKind::KProj, n), "k_proj");
+    expect_unpacks_to(layer.v_proj, source(TensorKind::VProj, n), "v_proj");
+    expect_unpacks_to(layer.o_proj, source(TensorKind::OProj, n), "o_proj");
+    if (!model.config.has_experts[static_cast<std::size_t>(n)]) {
+      EXPECT_EQ(layer.router.layout.rows, 0);
+      EXPECT_TRUE(layer.gpu_experts.empty());
+      expect_unpacks_to(layer.gate_proj, source(TensorKind::DenseGate, n), "gate");
+      expect_unpacks_to(layer.up_proj, source(TensorKind::DenseUp, n), "up");
+      expect_unpacks_to(layer.down_proj, source(TensorKind::DenseDown, n), "down");
+      continue;
+    }
+    expect_unpacks_to(layer.router, source(TensorKind::Router, n), "router");
+    for (int e = 0; e < model.config.experts; ++e) {
+      for (const auto kind : {TensorKind::ExpertGate, TensorKind::ExpertUp, TensorKind::ExpertDown}) {
+        const auto expected = source(kind, n, e);
+        expect_unpacks_to(expert_matrix(layer.gpu_experts, model.gpu_expert_layout, e, kind), expected, "GPU expert");
+        expect_unpacks_to(expert_matrix(layer.cpu_experts, model.cpu_expert_layout, e, kind), expected, "CPU expert");
+      }
+    }
+  }
+}
+
+TEST_P(GoldenModels, OccupyWhatWasPromised) {
+  const auto loaded = load_packed_model((kModels / GetParam().model).string(), GetParam().precision, {});
+  ASSERT_TRUE(loaded) << loaded.error().message();
+  const PackedBytes bytes = packed_bytes(loaded->config, GetParam().precision);
+  EXPECT_EQ(loaded->dense.bytes(), bytes.dense);
+  EXPECT_EQ(loaded->gpu_experts.bytes(), bytes.gpu_experts);
+  EXPECT_EQ(loaded->cpu_experts.bytes(), bytes.cpu_experts);
+  const bool one_copy = GetParam().precision.gpu_experts == GetParam().precision.cpu_experts;
+  EXPECT_EQ(bytes.cpu_experts == 0, one_copy);
+  for (const PackedLayer& layer : loaded->layers) {
+    if (!layer.gpu_experts.empty()) {
+      EXPECT_EQ(layer.gpu_experts.data == layer.cpu_experts.data, one_copy);
+    }
+  }
+  // Every part lies inside its region and no two share a byte.
+  std::vector<std::pair<std::size_t, std::size_t>> ranges[3];
+  for (const auto& part : packed_parts(loaded->config, GetParam().precision)) {
+    for (int t = 0; t < part.target_count; ++t) {
+      const auto& target = part.targets[static_cast<std::size_t>(t)];
+      ranges[static_cast<int>(target.region)].emplace_back(target.offset, target.layout.bytes());
+    }
+  }
+  const std::size_t sizes[3] = {bytes.dense, bytes.gpu_experts, bytes.cpu_experts};
+  for (int region = 0; region < 3; ++region) {
+    std::sort(ranges[region].begin(), ranges[region].end());
+    std::size_t end = 0;
+    for (const auto& [offset, size] : ranges[region]) {
+      EXPECT_EQ(offset, end);
+      end = offset + size;
+    }
+    EXPECT_EQ(end, sizes[region]);
+  }
+}
+
+constexpr Precision all(Element element) {
+  return {element, element, element, element, element, 128};
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Precisions, GoldenModels,
+    testing::Values(Case{"tiny-a", all(Element::Bf16)}, Case{"tiny-a", all(Element::Int8)},
+                    Case{"tiny-a", all(Element::Int4)}, Case{"tiny-b", all(Element::Bf16)},
+                    Case{"tiny-b", all(Element::Int8)}, Case{"tiny-b", all(Element::Int4)},
+                    Case{"tiny-b", {Element::Int4, Element::Bf16, Element::Int8, Element::Int4, Element::Bf16, 32}},
+                    Case{"tiny-a", {Element::Int8, Element::Int4, Element::Bf16, Element::Int8, Element::Bf16, 64}}));
+
+}  // namespace
+}  // namespace krasis
