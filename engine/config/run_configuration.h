@@ -17,11 +17,11 @@ struct RunConfiguration {
 
   // Placement
   int device_count = 1;
-  int lgs = 2;                      ///< layers with experts resident together while prefilling
+  int lgs = 2;  ///< layers with experts resident together while prefilling
   HotCache hcs = HotCache::Off;
-  double hcs_share = 0.5;           ///< of all experts that are cached when hcs is on or multi, 0..1
+  double hcs_share = 0.5;               ///< of all experts that are cached when hcs is on or multi, 0..1
   std::int64_t vram_budget_mib = 4096;  ///< of each device
-  int threads = 0;                  ///< CPU threads of the experts; 0 = physical cores
+  int threads = 0;                      ///< CPU threads of the experts; 0 = physical cores
 
   // Quantization (bits: 4, 8 or 16 = BF16)
   int gpu_bits = 4;
@@ -30,15 +30,15 @@ struct RunConfiguration {
   int dense_mlp_bits = 8;
   int lm_head_bits = 8;
   int group_size = 128;
-  std::string kv_cache = "bf16";    ///< "bf16" or "fp8"
+  std::string kv_cache = "bf16";  ///< "bf16" or "fp8"
 
   // Context
-  int max_context = 4096;           ///< tokens the KV cache holds
-  int chunk_tokens = 512;           ///< prefill works on this many tokens at a time
+  int max_context = 4096;  ///< tokens the KV cache holds
+  int chunk_tokens = 512;  ///< prefill works on this many tokens at a time
 
   // Workload
   int prompt_tokens = 512;
-  int decode_tokens = 64;
+  int decode_tokens = 64;  ///< decoded after the first token, which prefill gives
   int warmups = 1;
   int repetitions = 5;
 
@@ -52,7 +52,7 @@ struct RunConfiguration {
 
   // Synthetic weights
   std::int64_t synthetic_seed = 1;
-  double synthetic_skew = 0.0;      ///< Zipf exponent of the routing: 0 = uniform
+  double synthetic_skew = 0.0;  ///< Zipf exponent of the routing: 0 = uniform
 
   bool operator==(const RunConfiguration&) const = default;
 };

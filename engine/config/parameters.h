@@ -1,0 +1,112 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/error.h"
+#include "engine/config/run_configuration.h"
+
+namespace krasis {
+
+enum class ParameterType : std::uint8_t {
+  Int,
+  Real,
+  Choice,  ///< one of `choices`; stored as text, or as a number where the configuration has one (bits)
+  Text,
+};
+
+enum class ParameterGroup : std::uint8_t { Model, Placement, Quantization, Context, Workload, Sampling, Synthetic };
+
+/// What a parameter has an influence on; a set of bits.
+struct Affects {
+  static constexpr unsigned kMemory = 1, kPrefill = 2, kDecode = 4, kQuality = 8;
+};
+
+struct ParameterChoice {
+  std::string_view value;  ///< as stored and typed: "4", "off"
+  std::string_view label;  ///< as shown: "INT4", "Off"
+};
+
+/// A value as JSON or TOML have it: integer, real or text.
+using ParameterValue = std::variant<std::int64_t, double, std::string>;
+
+/// Whether a parameter matters in a configuration, and if not, why.
+struct Applicability {
+  bool applies = true;
+  std::string_view reason;  ///< whole sentence when it does not apply
+  explicit operator bool() const { return applies; }
+};
+
+/// One row of the table from which the form, the command line, validation, sweep axes, Markdown headers and the
+/// documentation are made.
+struct Parameter {
+  using Field = std::variant<int RunConfiguration::*, std::int64_t RunConfiguration::*, double RunConfiguration::*,
+                             std::string RunConfiguration::*, HotCache RunConfiguration::*>;
+
+  std::string_view name;   ///< in TOML, JSON, the database; on the command line with dashes: --hcs-share
+  std::string_view label;  ///< in forms and column headings
+  ParameterGroup group = ParameterGroup::Model;
+  ParameterType type = ParameterType::Int;
+  Field field;
+  double minimum = 0, maximum = 0;  ///< inclusive, of Int and Real
+  std::vector<ParameterChoice> choices;
+  std::string_view unit;  ///< "tokens", "MiB", or empty
+  std::string_view help;  ///< one sentence or two, shown as it is
+  unsigned affects = 0;   ///< bits of Affects
+  bool sweepable = true;  ///< may be an axis of a sweep
+  Applicability (*applicability)(const RunConfiguration&) = nullptr;
+
+  Applicability applies(const RunConfiguration& configuration) const {
+    return applicability == nullptr ? Applicability{} : applicability(configuration);
+  }
+
+  ParameterValue value(const RunConfiguration& configuration) const;
+  /// As typed and stored: "4", "0.5", "multi". Reals with the fewest digits that read back as the same number.
+  std::string text(const RunConfiguration& configuration) const;
+  /// As shown: the label of a choice, otherwise text().
+  std::string display(const RunConfiguration& configuration) const;
+  /// The value that a default-made configuration has.
+  ParameterValue default_value() const;
+  std::string default_text() const;
+  /// "1 to 1024", "4, 8 or 16"; empty for texts.
+  std::string range_text() const;
+
+  /// Sets the field from text, or from a value of the same kind (an integer will do for a real). Accepts a choice's
+  /// value or label, in any case. InvalidArgument, naming the parameter and what it may be, leaves it as it was.
+  Expected<void> set(RunConfiguration& configuration, std::string_view text) const;
+  Expected<void> set_value(RunConfiguration& configuration, const ParameterValue& value) const;
+};
+
+/// All parameters, in the order of the form.
+std::span<const Parameter> parameters();
+/// Null if there is none of this name; '-' counts as '_'.
+const Parameter* find_parameter(std::string_view name);
+/// The name that is most like `name`, for "did you mean"; empty when none is similar.
+std::string_view nearest_parameter(std::string_view name);
+/// An InvalidArgument for a name that no parameter has, with nearest_parameter in its remedy.
+Error unknown_parameter(std::string_view name);
+
+std::string_view name_of(ParameterGroup group);  ///< "Placement"
+std::string_view name_of(HotCache hcs);          ///< "off", "on", "multi"
+
+/// Something that a configuration cannot be, at the parameter under which a form shows it.
+struct Problem {
+  std::string_view parameter;  ///< its name
+  Error error;
+};
+
+/// Everything that is wrong with a configuration as far as it can be told without model and machine (make_plan checks
+/// it against both). Empty: nothing.
+std::vector<Problem> validate(const RunConfiguration& configuration);
+
+/// The values of one sweep axis as people type them: `2,4,8`, `1..8`, with a step `16..64+16` (or `16..64:16`), with a
+/// factor `1..16*2`, or a mixture; in order, each once, as Parameter::text writes them. Errors: a value that the
+/// parameter does not take, nothing, a range of a choice or text, one that never ends, or more than `limit` values.
+Expected<std::vector<std::string>> parse_values(const Parameter& parameter, std::string_view text,
+                                                std::size_t limit = 1000);
+
+}  // namespace krasis
