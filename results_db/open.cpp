@@ -83,6 +83,12 @@ Expected<void> check_path(const fs::path& path, OpenMode mode) {
   if (status.type() != fs::file_type::regular) {
     return fail(ErrorCode::InvalidArgument, quoted(path) + " is not a regular file.", "Choose another file.");
   }
+  // The smallest page is 512 bytes; SQLite takes a file of one byte for an empty one and would overwrite it.
+  const std::uintmax_t bytes = fs::file_size(path, error);
+  if (!error && bytes > 0 && bytes < 512) {
+    return fail(ErrorCode::Corrupt, quoted(path) + " is not a results database (" + std::to_string(bytes) + " bytes).",
+                "It was left as it is. Choose another file, or move it away to start a new database.");
+  }
   return {};
 }
 

@@ -1,0 +1,154 @@
+#include "results_db/exchange.h"
+
+#include <gmock/gmock.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/results_db/fixture.h"
+
+namespace krasis::results {
+namespace {
+
+using ::testing::HasSubstr;
+
+class ExchangeTest : public ::testing::Test {
+ protected:
+  /// One finished run with everything, one queued.
+  void fill(Database& database) {
+    NewRun run = example_run("comma, \"quote\" and\nline");
+    run.parameters.hcs = "on";
+    run.parameters.hcs_share = 1.0 / 3;
+    run.parameters.seed = -1;
+    const RunId id = must(database.enqueue(run));
+    must(database.claim(id));
+    must(database.set_environment(id, example_environment()));
+    Repetition warm_up = example_repetition(0);
+    warm_up.warm_up = true;
+    Repetition odd = example_repetition(1, 0.1 + 0.2, 1.0 / 3);
+    odd.metrics_json = R"({"nested":{"list":[1,2.5,null]}})";
+    for (const Repetition& r : {warm_up, example_repetition(0), odd}) must(database.append_repetition(id, r));
+    must(database.append_log(id, std::vector{LogLine{"", "error", "decode", "ünïcode \x01 and \"quotes\""}}));
+    must(database.set_note(id, "a note"));
+    must(database.set_tags(id, std::vector<std::string>{"t1", "t 2"}));
+    must(database.finish(id, {RunStatus::OutOfMemory, {Verdict::Fail, "KL", 1.0 / 7, 0.1}, {"c", "r", "s", 9}}));
+    must(database.enqueue(example_run()));
+  }
+  Database open(const char* name) { return must(Database::open(folder / name)); }
+  TemporaryFolder folder;
+};
+
+TEST_F(ExchangeTest, JsonRoundTripKeepsEverything) {
+  Database from = open("a.db");
+  fill(from);
+  const std::string text = must(export_json(from));
+  Database to = open("b.db");
+  auto report = must(import_json(to, text));
+  EXPECT_EQ(report.added, 2u);
+  EXPECT_EQ(report.skipped, 0u);
+  EXPECT_EQ(must(export_json(to)), text);  // field for field, to the last bit of each sample
+  EXPECT_EQ(must(to.repetitions(1)), must(from.repetitions(1)));
+  EXPECT_EQ(must(to.log(1)), must(from.log(1)));
+  EXPECT_EQ(must(to.run(1)).parameters, must(from.run(1)).parameters);
+  EXPECT_EQ(must(to.run(1)).verdict, must(from.run(1)).verdict);
+  EXPECT_EQ(must(to.run(1)).tags, must(from.run(1)).tags);
+  EXPECT_EQ(must(to.queued_runs()).size(), 1u);
+  report = must(import_json(to, text));
+  EXPECT_EQ(report.added, 0u);
+  EXPECT_EQ(report.skipped, 2u);
+  EXPECT_EQ(must(to.run_count()), 2);
+  must(to.check_integrity());
+}
+
+TEST_F(ExchangeTest, JsonHoldsRawSamples) {
+  Database database = open("a.db");
+  fill(database);
+  const auto json = nlohmann::json::parse(must(export_json(database)));
+  EXPECT_EQ(json["format"], "krasis-results");
+  const auto& run = json["runs"][0];
+  EXPECT_EQ(run["parameters"]["lgs"], 2);
+  EXPECT_EQ(run["configuration"]["lgs"], 2);
+  EXPECT_EQ(run["environment"]["facts"]["cores"], 8);
+  EXPECT_EQ(run["samples"].size(), 3u);
+  EXPECT_EQ(run["samples"][2]["prefill_s"], 0.1 + 0.2);
+  EXPECT_EQ(run["samples"][1]["decode_token_s"], (std::vector<double>{0.1, 0.1, 0.1, 0.1}));
+}
+
+TEST_F(ExchangeTest, ARunThatWasGoingIsImportedAsCrashed) {
+  Database from = open("a.db");
+  const RunId id = must(from.enqueue(example_run()));
+  must(from.claim(id));
+  must(from.append_repetition(id, example_repetition(0)));
+  Database to = open("b.db");
+  must(import_json(to, must(export_json(from))));
+  EXPECT_EQ(must(to.run(1)).status, RunStatus::Crashed);
+  EXPECT_EQ(must(to.repetitions(1)).size(), 1u);
+}
+
+TEST_F(ExchangeTest, BytesThatAreNoUtf8) {
+  Database from = open("a.db");
+  const RunId id = must(from.enqueue(example_run()));
+  must(from.append_log(id, std::vector{LogLine{"", "info", "", std::string("bad \xff\xfe") + '\0' + "end"}}));
+  EXPECT_EQ(must(from.log(id))[0].text, std::string("bad \xff\xfe") + '\0' + "end");
+  Database to = open("b.db");
+  must(import_json(to, must(export_json(from))));
+  EXPECT_EQ(must(to.log(1))[0].text, std::string("bad \uFFFD\uFFFD") + '\0' + "end");
+}
+
+TEST_F(ExchangeTest, BadJsonAddsNothing) {
+  Database from = open("a.db");
+  fill(from);
+  const std::string good = must(export_json(from));
+  Database to = open("b.db");
+  const auto code_of = [&](const std::string& text) {
+    const auto result = import_json(to, text);
+    EXPECT_EQ(must(to.run_count()), 0);
+    EXPECT_TRUE(result || !result.error().remedy.empty());
+    return result ? std::optional<ErrorCode>() : result.error().code;
+  };
+  for (const std::string& text : {std::string(), std::string("{}"), std::string("[1]"), good.substr(0, good.size() / 2),
+                                  std::string(R"({"format":"other","version":1,"runs":[]})"),
+                                  std::string(R"({"format":"krasis-results","version":1,"runs":{}})"),
+                                  std::string(1000000, '['), R"({"format":)" + std::string(1000000, '[')}) {
+    EXPECT_EQ(code_of(text), ErrorCode::Corrupt) << text.substr(0, 60);
+  }
+  EXPECT_EQ(code_of(R"({"format":"krasis-results","version":2,"runs":[]})"), ErrorCode::Unsupported);
+  const auto with = [&](auto change) {
+    auto json = nlohmann::json::parse(good);
+    change(json["runs"][0]);
+    return json.dump();
+  };
+  using Json = nlohmann::json;
+  EXPECT_EQ(code_of(with([](Json& run) { run.erase("model"); })), ErrorCode::Corrupt);
+  EXPECT_EQ(code_of(with([](Json& run) { run["model"] = 3; })), ErrorCode::Corrupt);
+  EXPECT_EQ(code_of(with([](Json& run) { run["uuid"] = "../x"; })), ErrorCode::Corrupt);
+  EXPECT_EQ(code_of(with([](Json& run) { run["status"] = "splendid"; })), ErrorCode::Corrupt);
+  EXPECT_EQ(code_of(with([](Json& run) { run["parameters"]["lgs"] = 1e300; })), ErrorCode::Corrupt);
+  EXPECT_EQ(code_of(with([](Json& run) { run["parameters"]["lgs"] = 18446744073709551615u; })), ErrorCode::Corrupt);
+  EXPECT_EQ(code_of(with([](Json& run) { run["failure"]["signal"] = 1ll << 40; })), ErrorCode::Corrupt);
+  EXPECT_EQ(code_of(with([](Json& run) { run["samples"][0]["prefill_s"] = "fast"; })), ErrorCode::Corrupt);
+  EXPECT_EQ(code_of(with([](Json& run) { run["samples"][0]["prefill_s"] = 0; })), ErrorCode::Corrupt);
+  EXPECT_EQ(code_of(with([](Json& run) { run["samples"][0]["prefill_s"] = nullptr; })), ErrorCode::Corrupt);
+  EXPECT_EQ(code_of(with([](Json& run) { run["samples"][1] = run["samples"][0]; })),
+            ErrorCode::Conflict);             // index twice
+  must(import_json(to, with([](Json&) {})));  // untouched, it can be read
+  EXPECT_EQ(must(to.run_count()), 2);
+}
+
+TEST_F(ExchangeTest, CsvIsQuotedAndExact) {
+  Database database = open("a.db");
+  fill(database);
+  const std::string csv = export_csv(must(database.summaries()));
+  EXPECT_THAT(csv,
+              ::testing::StartsWith("uuid,created_at,sweep,model,model_fingerprint,synthetic,machine,build,device,"));
+  EXPECT_THAT(csv, HasSubstr(",\"comma, \"\"quote\"\" and\nline\",Tiny-MoE,"));
+  EXPECT_THAT(csv, HasSubstr(",out_of_memory,fail,KL,0.14285714285714285,0.1,c,2,"));
+  EXPECT_THAT(csv, HasSubstr(",t1;t 2,a note\r\n"));
+  // A queued run: n = 0 and no figures.
+  EXPECT_THAT(csv, HasSubstr(",queued,none,,,,,0,,,,,,,,0,,,,,,,,0,,,,,,,,0,,,,,,,,,\r\n"));
+  const std::string repetitions = must(export_repetitions_csv(database));
+  EXPECT_THAT(repetitions, HasSubstr(",512,0.30000000000000004,"));
+  EXPECT_EQ(std::count(repetitions.begin(), repetitions.end(), '\n'), 4);  // heading, a warm-up, two repetitions
+}
+
+}  // namespace
+}  // namespace krasis::results
