@@ -259,14 +259,17 @@ Expected<ModelConfig> parse_model_config(std::string_view json_text) {
   return config;
 }
 
-Expected<ModelConfig> load_model_config(const std::filesystem::path& directory) {
-  KRASIS_TRY(const std::string text, read_small_file(directory / "config.json"));
-  KRASIS_TRY(ModelConfig config, parse_model_config(text));
+Expected<ModelConfig> load_model_config(const std::filesystem::path& path) {
   std::error_code error;
-  const auto full_path = std::filesystem::canonical(directory, error);
-  config.name = (error || full_path.filename().empty() ? directory : full_path).filename().string();
+  const bool is_file = std::filesystem::is_regular_file(path, error);
+  const auto config_path = is_file ? path : path / "config.json";
+  KRASIS_TRY(const std::string text, read_small_file(config_path));
+  KRASIS_TRY(ModelConfig config, parse_model_config(text));
+  auto full_path = std::filesystem::absolute(config_path, error).lexically_normal();
+  config.name =
+      (full_path.filename() == "config.json" ? full_path.parent_path().filename() : full_path.stem()).string();
 
-  const auto generation_path = directory / "generation_config.json";
+  const auto generation_path = config_path.parent_path() / "generation_config.json";
   if (std::filesystem::exists(generation_path, error)) {
     KRASIS_TRY(const std::string generation_text, read_small_file(generation_path));
     KRASIS_TRY(const Json generation, parse_json_object(generation_text, "generation_config.json"));
@@ -274,6 +277,14 @@ Expected<ModelConfig> load_model_config(const std::filesystem::path& directory) 
     KRASIS_TRY(const auto eos, reader.integers("eos_token_id", 0, INT32_MAX));
     add_tokens(config.eos_tokens, eos);
   }
+  return config;
+}
+
+Expected<ModelConfig> model_config_of(const std::string& model) {
+  if (!model.starts_with(kSyntheticPrefix)) return load_model_config(model);
+  KRASIS_TRY(ModelConfig config, load_model_config(model.substr(kSyntheticPrefix.size())));
+  config.synthetic = true;
+  config.name += " (synthetic)";
   return config;
 }
 

@@ -48,7 +48,14 @@ struct ModelConfig {
 /// features that this one does not have here (rope scaling, sliding window, attention bias), InvalidArgument for absurd
 /// numbers. Every error names the key.
 Expected<ModelConfig> parse_model_config(std::string_view json_text);
-/// Reads `directory`/config.json (and eos ids of generation_config.json if there is one); name = the directory's name.
-Expected<ModelConfig> load_model_config(const std::filesystem::path& directory);
+/// Reads `path`/config.json (and eos ids of generation_config.json if there is one); name = the directory's name. `path`
+/// may also be a configuration file itself.
+Expected<ModelConfig> load_model_config(const std::filesystem::path& path);
+
+/// "synthetic:PATH": a model without a checkpoint, of which only the configuration PATH is on disk.
+inline constexpr std::string_view kSyntheticPrefix = "synthetic:";
+/// The configuration of a model as a run names it: a path, or a path behind kSyntheticPrefix, which makes it `synthetic`
+/// and adds " (synthetic)" to its name.
+Expected<ModelConfig> model_config_of(const std::string& model);
 
 }  // namespace krasis

@@ -1,12 +1,16 @@
 #include <cstdio>
 #include <fstream>
 #include <new>
+#include <optional>
 #include <system_error>
 
 #include "engine/weights/checkpoint_source.h"
+#include "engine/weights/fingerprint.h"
 #include "engine/weights/load_monitor.h"
 #include "engine/weights/pack_parts.h"
+#include "engine/weights/packed_cache.h"
 #include "engine/weights/packed_layout.h"
+#include "engine/weights/synthetic_source.h"
 
 namespace krasis {
 namespace {
@@ -49,12 +53,67 @@ Expected<void> allocate_regions(PackedModel& model) {
   return {};
 }
 
+void free_regions(PackedModel& model) {
+  for (HostRegion* region : {&model.dense, &model.gpu_experts, &model.cpu_experts})
+    HostRegion freed(std::move(*region));
+}
+
 void add_note(PackedModel& model, const std::string& what, const std::vector<std::string>& names) {
   if (names.empty()) return;
   constexpr std::size_t kShown = 8;
   std::string text = what;
   for (std::size_t i = 0; i < names.size() && i < kShown; ++i) text += (i > 0 ? ", " : " ") + names[i];
   model.notes.push_back(text + (names.size() > kShown ? ", ... (" + std::to_string(names.size()) + " in all)." : "."));
+}
+
+Expected<std::string> config_text(const std::filesystem::path& path) {
+  std::error_code error;
+  const bool is_folder = std::filesystem::is_directory(path, error);
+  KRASIS_TRY(const MappedFile file, MappedFile::open(is_folder ? path / "config.json" : path));
+  return std::string(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+}
+
+Expected<std::string> find_fingerprint(const Checkpoint& checkpoint, const std::filesystem::path& directory,
+                                       const std::filesystem::path& cache_directory, LoadMonitor& monitor,
+                                       std::vector<std::string>& notes) {
+  std::optional<FingerprintMemory> memory;
+  if (!cache_directory.empty()) {
+    memory.emplace(cache_directory, directory, checkpoint);
+    if (auto known = memory->recall(); !known.empty()) return known;
+  }
+  KRASIS_TRY(const std::string text, config_text(directory));
+  KRASIS_TRY(std::string fingerprint, weights_fingerprint(checkpoint, text, monitor));
+  if (memory) {
+    if (const auto kept = memory->remember(fingerprint); !kept) notes.push_back(kept.error().message());
+  }
+  return fingerprint;
+}
+
+/// Fills the regions from the packed copy on disk: true, or false when they are still (or again) empty.
+Expected<bool> try_cache(PackedModel& model, const std::filesystem::path& cache_directory, LoadMonitor& monitor) {
+  if (cache_directory.empty()) return false;
+  const auto read = read_packed_cache(cache_directory, model, monitor);
+  if (read) {
+    model.notes.push_back("The weights were read from the packed copy " +
+                          packed_cache_path(cache_directory, model.fingerprint, model.precision).string() + ".");
+    return true;
+  }
+  if (read.error().code == ErrorCode::Cancelled) return tl::unexpected(read.error());
+  if (read.error().code == ErrorCode::NotFound) return false;
+  model.notes.push_back(read.error().cause + " It is made again from the checkpoint.");
+  free_regions(model);  // they hold part of the damaged copy
+  KRASIS_CHECK(allocate_regions(model));
+  return false;
+}
+
+Expected<void> keep_in_cache(PackedModel& model, const std::filesystem::path& cache_directory, LoadMonitor& monitor) {
+  if (cache_directory.empty()) return {};
+  const auto written = write_packed_cache(cache_directory, model, monitor);
+  if (written) return {};
+  if (written.error().code == ErrorCode::Cancelled) return tl::unexpected(written.error());
+  model.notes.push_back("The packed copy was not kept: " + written.error().cause +
+                        " The next start will quantize the checkpoint again.");
+  return {};
 }
 
 Expected<PackedModel> load_checkpoint(const std::filesystem::path& directory, const Precision& precision,
@@ -69,6 +128,30 @@ Expected<PackedModel> load_checkpoint(const std::filesystem::path& directory, co
   KRASIS_TRY(const CheckpointSource source, CheckpointSource::open(checkpoint, parts));
   add_note(model, "Tensors of the checkpoint that this model does not use:", source.extra_tensors());
   KRASIS_CHECK(monitor.outcome());
+  KRASIS_TRY(model.fingerprint, find_fingerprint(checkpoint, directory, options.cache_directory, monitor, model.notes));
+  KRASIS_CHECK(allocate_regions(model));
+  KRASIS_TRY(const bool cached, try_cache(model, options.cache_directory, monitor));
+  if (!cached) {
+    KRASIS_CHECK(pack_parts(parts, source, model, monitor));
+    KRASIS_CHECK(keep_in_cache(model, options.cache_directory, monitor));
+  }
+  bind_packed_model(model, parts);
+  return model;
+}
+
+Expected<PackedModel> load_synthetic(const std::string& name, const Precision& precision, const LoadOptions& options) {
+  LoadMonitor monitor(options.progress, options.stop);
+  PackedModel model;
+  model.precision = precision;
+  KRASIS_TRY(model.config, model_config_of(name));
+  add_note(model, "Keys of config.json that nothing here reads:", model.config.unknown_keys);
+  model.notes.push_back("The weights are synthetic: speeds and bytes are real, texts mean nothing.");
+  const auto parts = packed_parts(model.config, precision);
+  KRASIS_TRY(const SyntheticSource source,
+             SyntheticSource::create(model.config, parts, options.synthetic_seed, options.synthetic_skew));
+  KRASIS_TRY(const std::string text, config_text(name.substr(kSyntheticPrefix.size())));
+  model.fingerprint = source.fingerprint(text);
+  KRASIS_CHECK(monitor.outcome());
   KRASIS_CHECK(allocate_regions(model));
   KRASIS_CHECK(pack_parts(parts, source, model, monitor));
   bind_packed_model(model, parts);
@@ -81,7 +164,8 @@ Expected<PackedModel> load_packed_model(const std::string& model, const Precisio
                                         const LoadOptions& options) {
   KRASIS_CHECK(check_precision(precision));
   try {
-    return load_checkpoint(model, precision, options);
+    return model.starts_with(kSyntheticPrefix) ? load_synthetic(model, precision, options)
+                                               : load_checkpoint(model, precision, options);
   } catch (const std::bad_alloc&) {
     return fail(ErrorCode::OutOfMemory, "There is not enough host memory to load " + model + ".",
                 "Free memory or choose a smaller model.");

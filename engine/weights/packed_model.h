@@ -89,15 +89,19 @@ struct LoadProgress {
 };
 
 struct LoadOptions {
-  std::filesystem::path cache_directory;  ///< of packed copies; empty = none
+  std::filesystem::path cache_directory;  ///< of packed copies and fingerprints; empty = none; made if absent
   std::int64_t synthetic_seed = 1;
-  double synthetic_skew = 0.0;
-  std::function<void(const LoadProgress&)> progress;
+  double synthetic_skew = 0.0;  ///< Zipf exponent of the experts' use, 0 (uniform) to 4; see synthetic_source.h
+  std::function<void(const LoadProgress&)> progress;  ///< called on the loader's threads, one at a time
   std::stop_token stop;
 };
 
-/// `model` is a folder in Hugging Face layout or "synthetic:PATH/config.json" (never on disk; weights seeded, drawn on
-/// the fly). Every BF16/F16/F32 tensor is checked for shape and for NaN. Errors name file and tensor.
+/// `model` is a folder in Hugging Face layout or "synthetic:PATH/config.json" (or its folder; never on disk, weights
+/// seeded, drawn on the fly). Every BF16/F16/F32 tensor is checked for shape and for NaN. Runs on all cores and takes,
+/// beside the regions, only some MiB (a checkpoint's pages are the system's file cache). A packed copy on disk that is
+/// damaged, or cannot be written, costs a note and time.
+/// Errors name file and tensor: those of load_model_config and Checkpoint::open; NotFound, InvalidShape, Unsupported for
+/// tensors; Corrupt for NaN; OutOfMemory; InvalidArgument for the group size or the skew; Cancelled.
 Expected<PackedModel> load_packed_model(const std::string& model, const Precision& precision, const LoadOptions& options);
 
 }  // namespace krasis
