@@ -66,34 +66,27 @@ class Sizes {
   }
 
   std::size_t activations(int device) const {
-    const auto c = static_cast<std::size_t>(chunk());
-    const auto t = static_cast<std::size_t>(r_.max_context);
-    const auto h = static_cast<std::size_t>(m_.hidden);
-    const auto q = static_cast<std::size_t>(m_.heads) * static_cast<std::size_t>(m_.head_dim);
-    const auto kv = static_cast<std::size_t>(m_.kv_heads) * static_cast<std::size_t>(m_.head_dim);
-    const auto k = static_cast<std::size_t>(m_.top_k);
-    std::size_t bytes = t * h * 4;                                         // residual of the whole prompt
-    bytes += c * (h + 2 * q + 2 * kv) * 2;                                 // normed, q, attended, k, v
-    bytes += c * (static_cast<std::size_t>(m_.experts) + 2 * k) * 4;       // router logits, ids, weights
-    if (m_.expert_layers() > 0) bytes += experts_workspace();
-    if (m_.expert_layers() < m_.layers) bytes += c * static_cast<std::size_t>(m_.dense_width) * (4 + 4 + 2);
-    bytes += t * 4 + 2 * h * 4;                                            // positions; experts' sums in decode
-    if (device == 0) bytes += t * 8 + static_cast<std::size_t>(m_.vocabulary) * 4;  // prompt, history, logits
+    const std::int64_t c = chunk(), t = r_.max_context, h = m_.hidden;
+    const std::int64_t q = std::int64_t{m_.heads} * m_.head_dim, kv = std::int64_t{m_.kv_heads} * m_.head_dim;
+    std::size_t bytes = vector_bytes(t * h, 4);                                               // residual of the whole prompt
+    bytes += vector_bytes(c * h, 2) + 2 * vector_bytes(c * q, 2) + 2 * vector_bytes(c * kv, 2);  // normed, q, attended, k, v
+    bytes += vector_bytes(c * m_.experts, 4) + 2 * vector_bytes(c * m_.top_k, 4);             // router logits, ids, weights
+    if (m_.expert_layers() > 0) bytes += experts_workspace(c);
+    if (m_.expert_layers() < m_.layers) bytes += 2 * vector_bytes(c * m_.dense_width, 4) + vector_bytes(c * m_.dense_width, 2);
+    bytes += vector_bytes(t, 4) + 2 * vector_bytes(h, 4) + 5 * 64;  // positions; experts' sums in decode; batch
+    if (device == 0) bytes += 2 * vector_bytes(t, 4) + vector_bytes(m_.vocabulary, 4) + 64;  // prompt, history, logits, sampling
     return bytes;
   }
 
-  std::size_t experts_workspace() const {
-    const auto pairs = static_cast<std::size_t>(chunk()) * static_cast<std::size_t>(m_.top_k);
-    return pairs * static_cast<std::size_t>(m_.expert_width) * 10 + pairs * static_cast<std::size_t>(m_.hidden) * 4 +
-           pairs * 16 + 4096;
+  /// Of the operation `experts` (kernels/operations.h) for so many tokens.
+  std::size_t experts_workspace(std::int64_t tokens) const {
+    const std::int64_t pairs = tokens * m_.top_k;
+    return vector_bytes(pairs * m_.expert_width, 10) + vector_bytes(pairs * m_.hidden, 4) + vector_bytes(pairs * 16 + 4096, 1);
   }
 
   std::size_t staging() const {
-    const auto t = static_cast<std::size_t>(r_.max_context);
-    const auto h = static_cast<std::size_t>(m_.hidden);
-    const auto pairs = static_cast<std::size_t>(m_.top_k);
-    const std::size_t cpu_workspace = pairs * static_cast<std::size_t>(m_.expert_width) * 10 + pairs * h * 4 + pairs * 16 + 4096;
-    return t * 8 + h * 6 + pairs * 8 + static_cast<std::size_t>(m_.vocabulary) * 4 + cpu_workspace;
+    return vector_bytes(r_.max_context, 4) + vector_bytes(m_.vocabulary, 4) + vector_bytes(m_.hidden, 2) +
+           vector_bytes(m_.hidden, 4) + 2 * vector_bytes(m_.top_k, 4) + experts_workspace(1) + 5 * 64;
   }
 
  private:
@@ -191,8 +184,8 @@ void add_device(Plan& plan, const ModelConfig& m, const RunConfiguration& r, con
   item("kv cache", static_cast<std::size_t>(layers) * sizes.kv_layer(),
        fmt::format("{} layers x {} tokens, {}", layers, r.max_context, r.kv_cache));
   item("activations", sizes.activations(device), fmt::format("chunks of {} tokens", sizes.chunk()));
-  const auto table = static_cast<std::size_t>(m.expert_layers() * m.experts) * sizeof(std::int64_t);
-  item("expert tables", table + static_cast<std::size_t>(m.experts) * sizeof(std::int64_t) +
+  const std::size_t table = vector_bytes(m.expert_layers() * m.experts, sizeof(std::int64_t));
+  item("expert tables", table + vector_bytes(m.experts, sizeof(std::int64_t)) +
                             (r.hcs == HotCache::Off ? 0 : table),
        "where each expert lies; how often it was picked");
   item("expert cache", static_cast<std::size_t>(cached) * sizes.gpu_expert(),

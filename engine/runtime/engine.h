@@ -54,7 +54,7 @@ struct EvaluationOptions {
   int prefill_tokens = 0;                    ///< 1..tokens
   std::vector<std::int32_t> positions;       ///< whose logits are wanted, rising
   const RouterPicks* forced_picks = nullptr; ///< replaces the router's choice
-  bool record_picks = false;
+  bool record_picks = false;                 ///< the router's own choice, also where it is replaced
 };
 struct Evaluation {
   std::vector<float> logits;  ///< [positions, vocabulary]

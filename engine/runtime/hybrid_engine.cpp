@@ -112,7 +112,8 @@ Expected<void> HybridEngine::measure_heatmap(std::span<const std::int32_t> token
     copy(*s.device, s.compute, s.pick_counts, View<const std::int64_t>{heatmap_.data(), entries}, "clear heatmap");
   }
   start(tokens, {.count = true});
-  std::vector<std::int64_t> counts(entries * states_.size());
+  std::vector<std::int64_t>& counts = heatmap_parts_;
+  counts.assign(entries * states_.size(), 0);
   for (DeviceState& s : states_) {
     const View<std::int64_t> part{counts.data() + static_cast<std::size_t>(s.index) * entries, entries};
     copy(*s.device, s.compute, part, s.pick_counts, "read heatmap");

@@ -12,13 +12,13 @@ void apply_hooks(DeviceState& state, const ModelConfig& config, const PickHooks&
   const View<std::int32_t> ids = state.workspace.ids.sub(0, size);
   const View<float> weights = state.workspace.weights.sub(0, size);
   Device& device = *state.device;
-  if (hooks.forced != nullptr) {
-    copy(device, state.compute, ids, View<const std::int32_t>{hooks.forced->ids.data() + offset, size}, "force picks");
-    copy(device, state.compute, weights, View<const float>{hooks.forced->weights.data() + offset, size}, "force picks");
-  }
   if (hooks.recorded != nullptr) {
     copy(device, state.compute, View<std::int32_t>{hooks.recorded->ids.data() + offset, size}, ids, "record picks");
     copy(device, state.compute, View<float>{hooks.recorded->weights.data() + offset, size}, weights, "record picks");
+  }
+  if (hooks.forced != nullptr) {
+    copy(device, state.compute, ids, View<const std::int32_t>{hooks.forced->ids.data() + offset, size}, "force picks");
+    copy(device, state.compute, weights, View<const float>{hooks.forced->weights.data() + offset, size}, "force picks");
   }
   if (hooks.count) {
     const auto experts = static_cast<std::size_t>(config.experts);

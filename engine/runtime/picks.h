@@ -13,7 +13,7 @@ struct PickHooks {
   bool count = false;      ///< adds to the heatmap
 };
 
-/// Enqueues, after route(): replace, record and count the picks of tokens [first, first + count) of one layer.
+/// Enqueues, after route(): record, replace and count the picks of tokens [first, first + count) of one layer.
 void apply_hooks(DeviceState& state, const ModelConfig& config, const PickHooks& hooks, std::int64_t expert_layer,
                  std::size_t first, std::size_t count);
 

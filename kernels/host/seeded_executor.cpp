@@ -10,7 +10,10 @@ namespace {
 
 class SeededExecutor final : public Executor {
  public:
-  SeededExecutor(std::uint64_t seed, bool trace) : generator_(seed), trace_(trace) {}
+  SeededExecutor(std::uint64_t seed, bool trace) : generator_(seed), trace_(trace) {
+    constexpr std::uint64_t kBursts[] = {1, 4, 16, 256};
+    burst_ = kBursts[generator_() % std::size(kBursts)];
+  }
 
   void add_stream(std::string_view name, int device) override {
     progress_.streams.push_back({std::string(name)});
@@ -40,8 +43,12 @@ class SeededExecutor final : public Executor {
       if (!queues_[stream].empty() && progress_.ready(queues_[stream].front())) runnable_.push_back(stream);
     }
     if (runnable_.empty()) return false;
+    // A stream goes on for a burst, whose mean length differs between seeds: drawing anew for each command would hardly
+    // ever let one stream run far ahead of the others, which is what a missing wait needs to show.
     // Not std::uniform_int_distribution: its draws differ between standard libraries.
-    auto& queue = queues_[runnable_[generator_() % runnable_.size()]];
+    const bool stays = std::find(runnable_.begin(), runnable_.end(), current_) != runnable_.end();
+    if (!stays || generator_() % burst_ == 0) current_ = runnable_[generator_() % runnable_.size()];
+    auto& queue = queues_[current_];
     const Command command = std::move(queue.front());
     queue.pop_front();
     if (command.kind == Command::Kind::Run) run(command);
@@ -73,6 +80,8 @@ class SeededExecutor final : public Executor {
   std::vector<std::deque<Command>> queues_;
   std::vector<int> devices_;
   std::mt19937_64 generator_;
+  std::uint64_t burst_ = 1;   ///< mean number of commands before another stream may be chosen
+  std::size_t current_ = 0;
   std::vector<std::size_t> runnable_;
   std::optional<Error> error_;
   bool trace_ = false;

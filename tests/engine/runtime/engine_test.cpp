@@ -1,0 +1,159 @@
+// What a caller of the engine relies on: results that do not depend on placement, reproducible sampling, clear errors.
+#include <cmath>
+#include <numeric>
+#include <stop_token>
+
+#include "engine/model/reference.h"
+#include "tests/engine/runtime/test_engine.h"
+
+namespace krasis {
+namespace {
+
+using test::exact_configuration;
+using test::make_engine;
+
+std::vector<float> logits_of(const RunConfiguration& configuration, const std::string& model = "tiny-a", int prefill = 40) {
+  auto t = make_engine({.model = model, .configuration = configuration});
+  const auto tokens = test::random_tokens(50, t.engine->model().config.vocabulary, 9);
+  auto result = t.engine->evaluate(tokens, {.prefill_tokens = prefill, .positions = {0, 20, 39, 45, 49}});
+  EXPECT_TRUE(result) << result.error().message();
+  return result ? result->logits : std::vector<float>{};
+}
+
+// Groups, devices and threads decide where and when something is computed, never what.
+TEST(Engine, PlacementDoesNotChangeABit) {
+  RunConfiguration c = exact_configuration();
+  c.gpu_bits = c.cpu_bits = 4;
+  c.lgs = 3;
+  const auto expected = logits_of(c);
+  for (const int lgs : {1, 2}) {
+    for (const int devices : {1, 2, 3}) {
+      c.lgs = lgs;
+      c.device_count = devices;
+      EXPECT_EQ(logits_of(c), expected) << "LGS " << lgs << ", " << devices << " devices";
+    }
+  }
+  c.device_count = 1;
+  c.threads = 1;
+  EXPECT_EQ(logits_of(c), expected) << "one thread";
+}
+
+double worst_difference(const std::vector<float>& a, const std::vector<float>& b) {
+  double worst = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(static_cast<double>(a[i]) - b[i]));
+  return a.size() == b.size() ? worst : INFINITY;
+}
+
+// The reference knows nothing of streams, groups or caches, and uses the scalar operations alone.
+TEST(Engine, AgreesWithTheScalarReference) {
+  for (const char* name : {"tiny-a", "tiny-b"}) {
+    for (const HotCache hcs : {HotCache::Off, HotCache::On}) {
+      RunConfiguration c = exact_configuration();
+      c.gpu_bits = 8;
+      c.cpu_bits = 4;  // so that a pick on the wrong side shows
+      c.hcs = hcs;
+      c.lgs = 2;
+      c.kv_cache = "fp8";
+      auto t = make_engine({.model = name, .configuration = c});
+      const auto tokens = test::random_tokens(50, t.engine->model().config.vocabulary, 9);
+      const std::vector<std::int32_t> positions{0, 20, 29, 30, 45, 49};
+      auto result = t.engine->evaluate(tokens, {.prefill_tokens = 30, .positions = positions});
+      ASSERT_TRUE(result) << result.error().message();
+      const auto& cached = t.engine->cached_experts();
+      const int experts = t.engine->model().config.experts;
+      auto reference = reference_logits(t.engine->model(), KvElement::Fp8, tokens, positions, [&](int layer, int expert, int position) {
+        return position < 30 || cached[static_cast<std::size_t>(layer * experts + expert)] >= 0;
+      });
+      ASSERT_TRUE(reference);
+      float largest = 0;
+      for (const float x : *reference) largest = std::max(largest, std::abs(x));
+      // BF16 activations may round to either neighbour (2^-8) wherever sums differ in their last bits.
+      EXPECT_LT(worst_difference(result->logits, *reference), largest / 32) << name << ", hcs " << static_cast<int>(hcs);
+    }
+  }
+}
+
+TEST(Engine, CacheHitsAndMissesAddUpToAllPicks) {
+  RunConfiguration c = exact_configuration();
+  c.hcs = HotCache::On;
+  auto t = make_engine({.model = "tiny-b", .configuration = c});
+  const ModelConfig& model = t.engine->model().config;
+  const auto prompt = test::random_tokens(20, model.vocabulary, 1);
+  auto result = t.engine->generate(prompt, {.max_new_tokens = 17, .ignore_end_of_text = true}, {});
+  ASSERT_TRUE(result);
+  EXPECT_EQ(result->cache_hits + result->cache_misses, 16 * model.expert_layers() * model.top_k);
+  EXPECT_GT(result->cache_hits, 0);
+  EXPECT_GT(result->cache_misses, 0);
+
+  // The heatmap counts each pick of each token once, and the cache keeps the most picked half.
+  const auto& heatmap = t.engine->heatmap();
+  EXPECT_EQ(std::accumulate(heatmap.begin(), heatmap.end(), std::int64_t{0}), 64 * model.expert_layers() * model.top_k);
+  std::int64_t coldest_cached = std::numeric_limits<std::int64_t>::max(), hottest_left = 0;
+  std::int64_t cached = 0;
+  for (std::size_t i = 0; i < heatmap.size(); ++i) {
+    const bool kept = t.engine->cached_experts()[i] >= 0;
+    cached += kept;
+    if (kept) coldest_cached = std::min(coldest_cached, heatmap[i]);
+    if (!kept) hottest_left = std::max(hottest_left, heatmap[i]);
+  }
+  EXPECT_EQ(cached, hot_experts(model, c, 0));
+  EXPECT_GE(coldest_cached, hottest_left);
+}
+
+TEST(Engine, SamplingRepeatsForEqualSeedsOnly) {
+  RunConfiguration c = exact_configuration();
+  c.temperature = 1.0;
+  c.seed = 5;
+  const auto text = [](const RunConfiguration& configuration, int lgs) {
+    RunConfiguration placed = configuration;
+    placed.lgs = lgs;
+    auto t = make_engine({.configuration = placed});
+    const auto prompt = test::random_tokens(10, t.engine->model().config.vocabulary, 1);
+    auto result = t.engine->generate(prompt, {.max_new_tokens = 24, .ignore_end_of_text = true}, {});
+    EXPECT_TRUE(result);
+    return result->tokens;
+  };
+  const auto first = text(c, 1);
+  EXPECT_EQ(text(c, 3), first);
+  c.seed = 6;
+  EXPECT_NE(text(c, 1), first);
+  c.temperature = 0;
+  const auto greedy = text(c, 1);
+  c.seed = 5;
+  EXPECT_EQ(text(c, 1), greedy);
+}
+
+TEST(Engine, TimesAndStops) {
+  auto t = make_engine({.configuration = exact_configuration()});
+  const auto prompt = test::random_tokens(10, t.engine->model().config.vocabulary, 1);
+  std::vector<std::int32_t> streamed;
+  std::stop_source stop;
+  GenerationOptions options{.max_new_tokens = 20, .ignore_end_of_text = true, .stop = stop.get_token()};
+  auto result = t.engine->generate(prompt, options, [&](std::int32_t token, int index) {
+    EXPECT_EQ(index, static_cast<int>(streamed.size()));
+    streamed.push_back(token);
+    if (index == 4) stop.request_stop();
+  });
+  ASSERT_TRUE(result);
+  EXPECT_EQ(result->stop, StopReason::Cancelled);
+  EXPECT_EQ(result->tokens.size(), 5u);
+  EXPECT_EQ(result->tokens, streamed);
+  EXPECT_EQ(result->token_s.size(), 4u);
+  EXPECT_GT(result->prefill_s, 0);
+  for (const double seconds : result->token_s) EXPECT_GT(seconds, 0);
+}
+
+TEST(Engine, RefusesWhatDoesNotFitTheContext) {
+  auto t = make_engine({.configuration = exact_configuration()});
+  const auto message = [&](std::size_t prompt, int more) {
+    auto result = t.engine->generate(test::random_tokens(prompt, 100, 1), {.max_new_tokens = more}, {});
+    return result ? std::string("accepted") : result.error().message();
+  };
+  EXPECT_EQ(message(0, 1), "The prompt has no tokens. Write something first.");
+  EXPECT_EQ(message(250, 10), "250 tokens and 10 new ones do not fit into the context of 256. Raise max_context or shorten the text.");
+  EXPECT_EQ(message(10, 0), "0 new tokens were asked for. Ask for 1 or more.");
+  EXPECT_EQ(message(250, 6), "accepted");
+}
+
+}  // namespace
+}  // namespace krasis

@@ -1,0 +1,257 @@
+// The engine against transformers (tests/goldens/README.md), through every path that a run can take.
+//
+// Tolerances: the RMS error of the logits may be twice that of transformers' own BF16 run against its FP32 run; the
+// argmax must agree, but where the golden's top-1 margin is below the error (at most 2 % of the positions). Routing is
+// discontinuous: a near tie that falls the other way changes a token's every later layer. So argmax and picks are judged
+// with the golden's picks forced on every layer before; a router's own pick must then be the golden's, but for near ties
+// that BF16 activations can move (at most 2 % of the picks).
+#include <cmath>
+#include <numeric>
+
+#include "engine/weights/safetensors.h"
+#include "tests/engine/runtime/test_engine.h"
+
+namespace krasis {
+namespace {
+
+struct Golden {
+  SafetensorsFile file;
+  std::vector<std::int32_t> tokens, positions;
+  std::size_t vocabulary = 0;
+
+  static Golden load(const std::string& name) {
+    const std::string path = std::string(KRASIS_SOURCE_DIR) + "/tests/goldens/" + name + ".safetensors";
+    auto file = SafetensorsFile::open(path);
+    if (!file) throw std::runtime_error(file.error().message());
+    Golden g{std::move(*file), {}, {}, 0};
+    g.tokens = g.vector<std::int32_t>("input_ids");
+    g.positions = g.vector<std::int32_t>("positions");
+    g.vocabulary = g.vector<float>("logits").size() / g.positions.size();
+    return g;
+  }
+  template <class T>
+  std::vector<T> vector(const std::string& tensor) const {
+    const auto values = file.values<T>(tensor);
+    if (!values) throw std::runtime_error(values.error().message());
+    return {values->begin(), values->end()};
+  }
+  double scalar(const std::string& tensor) const { return vector<float>(tensor).at(0); }
+  RouterPicks picks() const { return {vector<std::int32_t>("router_ids"), vector<float>("router_weights")}; }
+};
+
+double rms_error(std::span<const float> a, std::span<const float> b) {
+  double sum = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) sum += (a[i] - b[i]) * static_cast<double>(a[i] - b[i]);
+  return std::sqrt(sum / static_cast<double>(a.size()));
+}
+
+std::vector<double> log_softmax(std::span<const float> logits) {
+  const double top = *std::max_element(logits.begin(), logits.end());
+  double sum = 0;
+  for (const float x : logits) sum += std::exp(x - top);
+  std::vector<double> result;
+  for (const float x : logits) result.push_back(x - top - std::log(sum));
+  return result;
+}
+
+/// KL(a || b) in nats, mean over rows.
+double mean_kl(const std::vector<float>& a, const std::vector<float>& b, std::size_t columns) {
+  double sum = 0;
+  for (std::size_t row = 0; row < a.size(); row += columns) {
+    const auto p = log_softmax({a.data() + row, columns}), q = log_softmax({b.data() + row, columns});
+    for (std::size_t i = 0; i < columns; ++i) sum += std::exp(p[i]) * (p[i] - q[i]);
+  }
+  return sum / static_cast<double>(a.size() / columns);
+}
+
+void expect_same_choice(const Golden& golden, const std::vector<float>& logits, double error) {
+  const auto expected = golden.vector<float>("logits");
+  std::size_t excluded = 0;
+  for (std::size_t row = 0; row < golden.positions.size(); ++row) {
+    const std::span<const float> e(expected.data() + row * golden.vocabulary, golden.vocabulary);
+    const std::span<const float> a(logits.data() + row * golden.vocabulary, golden.vocabulary);
+    const auto best = std::max_element(e.begin(), e.end()) - e.begin();
+    const auto ours = std::max_element(a.begin(), a.end()) - a.begin();
+    if (ours == best) continue;
+    std::vector<float> sorted(e.begin(), e.end());
+    std::partial_sort(sorted.begin(), sorted.begin() + 2, sorted.end(), std::greater<>());
+    EXPECT_LT(sorted[0] - sorted[1], error) << "at position " << golden.positions[row] << " token " << ours << " instead of " << best;
+    ++excluded;
+  }
+  EXPECT_LE(static_cast<double>(excluded), 0.02 * static_cast<double>(golden.positions.size()));
+}
+
+struct Path {
+  std::string name;
+  std::string model;
+  int lgs, devices;
+  HotCache hcs;
+  int chunk;
+  int prefill;  ///< tokens; 0 = all
+  std::string operations = "simd";
+};
+
+RunConfiguration configuration_of(const Path& path, const Golden& golden) {
+  RunConfiguration c = test::exact_configuration();
+  c.lgs = path.lgs;
+  c.device_count = path.devices;
+  c.hcs = path.hcs;
+  c.chunk_tokens = path.chunk;
+  c.max_context = static_cast<int>(golden.tokens.size());
+  c.vram_budget_mib = 128;
+  c.operations = path.operations;
+  return c;
+}
+
+void PrintTo(const Path& path, std::ostream* out) { *out << path.model << " " << path.name; }
+
+class GoldenPath : public testing::TestWithParam<Path> {};
+
+TEST_P(GoldenPath, AgreesWithTransformers) {
+  const Path& path = GetParam();
+  const Golden golden = Golden::load(path.model);
+  auto t = test::make_engine({.model = path.model, .configuration = configuration_of(path, golden), .check_order = false});
+  const int prefill = path.prefill > 0 ? path.prefill : static_cast<int>(golden.tokens.size());
+  const auto expected = golden.vector<float>("logits");
+  const double tolerance = 2 * golden.scalar("rms_bf16");
+
+  auto free = t.engine->evaluate(golden.tokens, {.prefill_tokens = prefill, .positions = golden.positions});
+  ASSERT_TRUE(free) << free.error().message();
+  ASSERT_EQ(free->logits.size(), expected.size());
+  const double free_error = rms_error(free->logits, expected);
+  EXPECT_LE(free_error, tolerance);
+
+  const RouterPicks picks = golden.picks();
+  auto forced = t.engine->evaluate(golden.tokens, {.prefill_tokens = prefill, .positions = golden.positions,
+                                                   .forced_picks = &picks, .record_picks = true});
+  ASSERT_TRUE(forced) << forced.error().message();
+  const double forced_error = rms_error(forced->logits, expected);
+  EXPECT_LE(forced_error, tolerance);
+  expect_same_choice(golden, forced->logits, forced_error);
+
+  // Softmax probabilities move by at most p(1-p) <= 1/4 of the router logits' error, which BF16 inputs and weights bound
+  // by about 2^-8 of their size (here of order 4): 2^-8 covers it.
+  constexpr float kMargin = 1.0f / 256;
+  const auto margins = golden.vector<float>("router_margin");
+  const std::size_t top_k = picks.ids.size() / margins.size();
+  std::size_t excluded = 0, wrong = 0;
+  for (std::size_t i = 0; i < margins.size(); ++i) {
+    std::vector<std::int32_t> ours(forced->picks.ids.begin() + i * top_k, forced->picks.ids.begin() + (i + 1) * top_k);
+    std::vector<std::int32_t> theirs(picks.ids.begin() + i * top_k, picks.ids.begin() + (i + 1) * top_k);
+    std::sort(ours.begin(), ours.end());
+    std::sort(theirs.begin(), theirs.end());
+    if (ours != theirs) ++(margins[i] < kMargin ? excluded : wrong);
+  }
+  EXPECT_EQ(wrong, 0u) << "router picks differ beyond what BF16 explains";
+  EXPECT_LE(static_cast<double>(excluded), 0.02 * static_cast<double>(margins.size()));
+  RecordProperty("rms_error", std::to_string(free_error));
+  std::printf("[ figures  ] rms error %.5f, with the golden's picks %.5f, transformers' BF16 %.5f; %zu of %zu picks near ties\n",
+              free_error, forced_error, golden.scalar("rms_bf16"), excluded, margins.size());
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    TinyA, GoldenPath,
+    testing::Values(Path{"one_chunk", "tiny-a", 3, 1, HotCache::Off, 4096, 0},
+                    Path{"scalar", "tiny-a", 2, 1, HotCache::Off, 64, 100, "scalar"},
+                    Path{"chunks_lgs1", "tiny-a", 1, 1, HotCache::Off, 48, 0},
+                    Path{"chunks_lgs2", "tiny-a", 2, 1, HotCache::Off, 48, 0},
+                    Path{"hcs_on", "tiny-a", 2, 1, HotCache::On, 64, 20},
+                    Path{"hcs_on_two_devices", "tiny-a", 1, 2, HotCache::On, 64, 20},
+                    Path{"hcs_multi", "tiny-a", 1, 2, HotCache::Multi, 64, 20},
+                    Path{"token_by_token", "tiny-a", 3, 1, HotCache::Off, 64, 1}),
+    [](const auto& test) { return test.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    TinyB, GoldenPath,
+    testing::Values(Path{"one_chunk", "tiny-b", 3, 1, HotCache::Off, 4096, 0},
+                    Path{"scalar", "tiny-b", 2, 1, HotCache::Off, 64, 100, "scalar"},
+                    Path{"chunks_lgs1", "tiny-b", 1, 1, HotCache::Off, 37, 0},
+                    Path{"hcs_on", "tiny-b", 2, 1, HotCache::On, 64, 20},
+                    Path{"hcs_multi", "tiny-b", 1, 3, HotCache::Multi, 64, 20},
+                    Path{"token_by_token", "tiny-b", 3, 1, HotCache::Off, 64, 1}),
+    [](const auto& test) { return test.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    Embedded, GoldenPath,
+    testing::Values(Path{"one_chunk", "embedded", 5, 1, HotCache::Off, 4096, 0},
+                    Path{"chunks_lgs1", "embedded", 1, 1, HotCache::Off, 100, 0},
+                    Path{"chunks_lgs2", "embedded", 2, 1, HotCache::Off, 100, 0},
+                    Path{"chunks_lgs3", "embedded", 3, 1, HotCache::Off, 100, 0},
+                    Path{"chunks_lgs4", "embedded", 4, 1, HotCache::Off, 100, 0},
+                    Path{"hcs_on", "embedded", 2, 1, HotCache::On, 256, 300},
+                    Path{"hcs_multi", "embedded", 1, 2, HotCache::Multi, 256, 300},
+                    Path{"token_by_token", "embedded", 5, 1, HotCache::Off, 256, 1}),
+    [](const auto& test) { return test.param.name; });
+
+class GoldenQuantized : public testing::TestWithParam<std::string> {};
+
+TEST_P(GoldenQuantized, CostsWhatTheFormatCosts) {
+  const Golden golden = Golden::load(GetParam());
+  const auto exact = golden.vector<float>("logits");
+  for (const int bits : {8, 4}) {
+    RunConfiguration c = configuration_of({"", GetParam(), 2, 1, HotCache::On, 100, 0}, golden);
+    c.gpu_bits = c.cpu_bits = bits;
+    auto t = test::make_engine({.model = GetParam(), .configuration = c, .check_order = false});
+    // Half through prefill, half through decode, with experts on both sides.
+    auto result = t.engine->evaluate(golden.tokens, {.prefill_tokens = static_cast<int>(golden.tokens.size() / 2),
+                                                     .positions = golden.positions});
+    ASSERT_TRUE(result) << result.error().message();
+    const std::string suffix = bits == 8 ? "int8" : "int4";
+    const double format_kl = golden.scalar("kl_" + suffix);
+    const double kl = mean_kl(exact, result->logits, golden.vocabulary);
+    const double error = rms_error(result->logits, golden.vector<float>("logits_" + suffix));
+    EXPECT_LE(kl, std::max(bits == 8 ? 0.005 : 0.1, 1.1 * format_kl)) << suffix;
+    EXPECT_LE(error, 2 * golden.scalar("rms_bf16")) << suffix;
+    std::printf("[ figures  ] %s: KL %.6f nats (NumPy quantizer %.6f), rms error against it %.5f\n", suffix.c_str(), kl,
+                format_kl, error);
+  }
+}
+
+TEST_P(GoldenQuantized, Fp8KvAgreesWithARoundedCache) {
+  const Golden golden = Golden::load(GetParam());
+  RunConfiguration c = configuration_of({"", GetParam(), 2, 1, HotCache::Off, 100, 0}, golden);
+  c.kv_cache = "fp8";
+  auto t = test::make_engine({.model = GetParam(), .configuration = c, .check_order = false});
+  auto result = t.engine->evaluate(golden.tokens, {.prefill_tokens = static_cast<int>(golden.tokens.size() / 2),
+                                                   .positions = golden.positions});
+  ASSERT_TRUE(result) << result.error().message();
+  const auto rounded = golden.vector<float>("logits_fp8kv");
+  const double effect = rms_error(golden.vector<float>("logits"), rounded);
+  const double error = rms_error(result->logits, rounded);
+  // BF16 keys that fall on the other side of an E4M3 rounding boundary move by a whole step, so a part of the format's
+  // own effect comes back as a difference; it must stay below that effect.
+  EXPECT_LE(error, std::max(2 * golden.scalar("rms_bf16"), effect));
+  const double kl = mean_kl(golden.vector<float>("logits"), result->logits, golden.vocabulary);
+  EXPECT_LE(kl, std::max(0.005, 1.5 * golden.scalar("kl_fp8kv")));
+  std::printf("[ figures  ] fp8 kv: rms error %.5f against the rounded cache, whose own effect is %.5f; KL %.6f (%.6f)\n", error,
+              effect, kl, golden.scalar("kl_fp8kv"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Golden, GoldenQuantized, testing::Values("tiny-a", "tiny-b", "embedded"), [](const auto& test) {
+  std::string name = test.param;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+});
+
+TEST(GoldenText, GreedyDecodingContinuesAsTransformersDoes) {
+  for (const char* name : {"tiny-a", "tiny-b", "embedded"}) {
+    const Golden golden = Golden::load(name);
+    const auto expected = golden.vector<std::int32_t>("greedy_ids");
+    const auto margins = golden.vector<float>("greedy_margin");
+    const auto prompt = static_cast<std::size_t>(golden.vector<std::int32_t>("greedy_prompt_tokens").at(0));
+    RunConfiguration c = configuration_of({"", name, 2, 1, HotCache::On, 50, 0}, golden);
+    auto t = test::make_engine({.model = name, .configuration = c, .check_order = false});
+    auto result = t.engine->generate(std::span(golden.tokens).first(prompt),
+                                     {.max_new_tokens = static_cast<int>(expected.size()), .ignore_end_of_text = true}, {});
+    ASSERT_TRUE(result) << result.error().message();
+    std::size_t equal = 0;
+    while (equal < expected.size() && result->tokens[equal] == expected[equal]) ++equal;
+    // A near tie may send the two texts apart, nothing else.
+    if (equal < expected.size()) {
+      EXPECT_LT(margins[equal], 4 * golden.scalar("rms_bf16")) << name << " token " << equal;
+    }
+    EXPECT_GE(equal, 1u) << name;
+    std::printf("[ figures  ] %s: %zu of %zu greedy tokens equal\n", name, equal, expected.size());
+  }
+}
+
+}  // namespace
+}  // namespace krasis

@@ -1,0 +1,126 @@
+// The plan against the allocators: every place within 3 %, and what does not fit says so.
+#include "engine/runtime/setup.h"
+#include "tests/engine/runtime/test_engine.h"
+
+namespace krasis {
+namespace {
+
+struct Case {
+  std::string model;
+  int lgs, devices, gpu_bits, cpu_bits;
+  HotCache hcs;
+  std::string kv_cache;
+};
+
+class PlanMemory : public testing::TestWithParam<Case> {};
+
+TEST_P(PlanMemory, PredictsEveryPlaceWithinThreePercent) {
+  const Case& p = GetParam();
+  RunConfiguration c = test::exact_configuration();
+  c.lgs = p.lgs;
+  c.device_count = p.devices;
+  c.gpu_bits = p.gpu_bits;
+  c.cpu_bits = p.cpu_bits;
+  c.attention_bits = c.lm_head_bits = c.dense_mlp_bits = 8;
+  c.hcs = p.hcs;
+  c.kv_cache = p.kv_cache;
+  auto t = test::make_engine({.model = p.model, .configuration = c});
+  const auto prompt = test::random_tokens(200, t.engine->model().config.vocabulary, 3);
+  ASSERT_TRUE(t.engine->generate(prompt, {.max_new_tokens = 4, .ignore_end_of_text = true}, {}));
+
+  const auto report = t.engine->memory_report();
+  ASSERT_FALSE(report.empty());
+  for (const PlaceReport& row : report) {
+    EXPECT_GT(row.high_water_bytes, 0u) << row.place << " on device " << row.device << " was never allocated";
+    const double used = static_cast<double>(row.high_water_bytes);
+    EXPECT_NEAR(static_cast<double>(row.planned_bytes), used, 0.03 * used) << row.place << " on device " << row.device;
+  }
+  // And nothing was allocated that the plan does not know.
+  for (int device = 0; device < c.device_count; ++device) {
+    for (const PlaceUsage& usage : t.platform->device(device).memory_usage()) {
+      const bool on_device = usage.space == MemorySpace::Device;
+      if (usage.high_water_bytes == 0) continue;
+      EXPECT_GT(t.engine->plan().bytes(on_device ? device : -1, usage.place), 0u) << usage.place;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Plan, PlanMemory,
+                         testing::Values(Case{"tiny-a", 1, 1, 4, 4, HotCache::Off, "bf16"},
+                                         Case{"tiny-a", 3, 1, 8, 4, HotCache::On, "fp8"},
+                                         Case{"tiny-b", 2, 1, 4, 8, HotCache::On, "bf16"},
+                                         Case{"tiny-b", 1, 2, 16, 16, HotCache::Multi, "fp8"},
+                                         Case{"tiny-a", 1, 3, 8, 8, HotCache::On, "bf16"},
+                                         Case{"embedded", 1, 1, 4, 4, HotCache::Off, "bf16"},
+                                         Case{"embedded", 2, 1, 8, 4, HotCache::On, "bf16"},
+                                         Case{"embedded", 4, 1, 8, 4, HotCache::Off, "fp8"},
+                                         Case{"embedded", 2, 2, 4, 4, HotCache::Multi, "bf16"}),
+                         [](const auto& test) {
+                           const Case& c = test.param;
+                           std::string name = c.model + "_lgs" + std::to_string(c.lgs) + "_devices" + std::to_string(c.devices) +
+                                              "_gpu" + std::to_string(c.gpu_bits) + "_cpu" + std::to_string(c.cpu_bits) +
+                                              "_hcs" + std::to_string(static_cast<int>(c.hcs)) + "_" + c.kv_cache;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+ModelConfig tiny() {
+  auto config = load_model_config(test::model_path("tiny-a"));
+  EXPECT_TRUE(config);
+  return *config;
+}
+
+TEST(Plan, RefusesWhatCannotBe) {
+  const ModelConfig model = tiny();
+  const Hardware hardware = host_hardware();
+  const auto message = [&](auto&& edit) {
+    RunConfiguration c = test::exact_configuration();
+    edit(c);
+    const auto plan = make_plan(model, c, hardware);
+    return plan ? std::string("accepted") : plan.error().message();
+  };
+  EXPECT_EQ(message([](auto& c) { c.lgs = 0; }), "LGS is 0, but tiny-a has 3 layers. Choose an LGS from 1 to 3.");
+  EXPECT_EQ(message([](auto& c) { c.lgs = 4; }), "LGS is 4, but tiny-a has 3 layers. Choose an LGS from 1 to 3.");
+  EXPECT_EQ(message([](auto& c) { c.device_count = 17; }),
+            "17 devices were asked for, but 16 exist. Choose a device count from 1 to 16.");
+  EXPECT_EQ(message([](auto& c) { c.gpu_bits = 3; }), "gpu_bits is 3. Choose 4, 8 or 16 bits.");
+  EXPECT_EQ(message([](auto& c) { c.hcs_share = std::nan(""); }), "hcs_share is nan. Choose a share from 0 to 1.");
+  EXPECT_THAT(message([](auto& c) { c.prompt_tokens = 2147483647; }), testing::HasSubstr("do not fit into a context"));
+  EXPECT_THAT(message([](auto& c) { c.max_context = 1 << 30; }), testing::HasSubstr("was made for at most"));
+}
+
+TEST(Plan, SaysWhatDoesNotFitAndWhatWouldHelp) {
+  RunConfiguration c = test::exact_configuration();
+  c.lgs = 3;
+  c.vram_budget_mib = 2;
+  const auto plan = make_plan(tiny(), c, host_hardware());
+  ASSERT_TRUE(plan);
+  EXPECT_FALSE(plan->fits());
+  ASSERT_FALSE(plan->advice.empty());
+  EXPECT_THAT(plan->advice, testing::Contains(testing::HasSubstr("LGS 1 frees")));
+
+  auto engine = Engine::load([&] { auto e = c; e.model = test::model_path("tiny-a"); return e; }(), {});
+  ASSERT_FALSE(engine);
+  EXPECT_EQ(engine.error().code, ErrorCode::OutOfMemory);
+  EXPECT_THAT(engine.error().cause, testing::HasSubstr("of device 0, but 2.0 MiB are there"));
+  EXPECT_THAT(engine.error().remedy, testing::HasSubstr("frees"));
+}
+
+TEST(Plan, ABudgetTooSmallForOneLayerIsRefusedBeforeAnythingIsLoaded) {
+  RunConfiguration c = test::exact_configuration();
+  c.model = test::model_path("tiny-a");
+  c.lgs = 1;
+  c.gpu_bits = 4;
+  c.vram_budget_mib = 1;
+  c.max_context = 2048;
+  bool loading = false;
+  EngineOptions options;
+  options.progress = [&](const LoadProgress&) { loading = true; };
+  auto engine = Engine::load(c, options);
+  ASSERT_FALSE(engine);
+  EXPECT_EQ(engine.error().code, ErrorCode::OutOfMemory);
+  EXPECT_FALSE(loading);
+}
+
+}  // namespace
+}  // namespace krasis

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/runtime/hybrid_engine.h"
+#include "kernels/host/host_platform.h"
+
+namespace krasis::test {
+
+/// A HybridEngine on a host platform that tests can look into.
+struct TestEngine {
+  std::unique_ptr<HostPlatform> platform;
+  std::unique_ptr<HybridEngine> engine;
+};
+
+struct TestSetup {
+  std::string model = "tiny-a";  ///< of tests/goldens/models, or "embedded"
+  RunConfiguration configuration;
+  std::optional<std::uint64_t> seed;  ///< seeded schedule
+  bool check_order = true;
+  bool trace = false;
+  std::size_t heatmap_tokens = 64;
+  std::vector<std::string> drop_waits;
+};
+
+std::filesystem::path model_path(const std::string& model);
+
+/// A configuration with everything in BF16, a small context, two chunks and SIMD operations.
+RunConfiguration exact_configuration();
+
+/// The packed model, kept between tests by (model, precision).
+std::shared_ptr<const PackedModel> packed(const std::string& model, const RunConfiguration& configuration);
+
+/// Loads, or fails the test with the error's message.
+TestEngine make_engine(const TestSetup& setup);
+
+/// `count` token ids below `vocabulary`, the same for equal seeds.
+std::vector<std::int32_t> random_tokens(std::size_t count, std::int64_t vocabulary, std::uint32_t seed);
+
+/// The messages of all violations, at most five.
+std::string violations_text(const HostPlatform& platform);
+
+}  // namespace krasis::test
