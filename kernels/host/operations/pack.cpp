@@ -88,22 +88,41 @@ void pack_rows(std::span<const bf16> values, const MatrixLayout& layout, std::by
   pack(values, layout, out);
 }
 
-float unpack_element(const Matrix& matrix, std::int64_t row, std::int64_t column) {
-  const std::byte* data = matrix.row(row);
-  const WeightFormat& format = matrix.layout.format;
-  if (format.element == Element::Bf16) return static_cast<float>(reinterpret_cast<const bf16*>(data)[column]);
-  const auto scale = static_cast<float>(matrix.scales(row)[column / format.group_size]);
-  if (format.element == Element::Int8) return scale * static_cast<float>(static_cast<std::int8_t>(data[column]));
+namespace {
+
+/// The integer q at a column of a packed row.
+int unpack_integer(const std::byte* row, Element element, std::int64_t column) {
+  if (element == Element::Int8) return static_cast<std::int8_t>(row[column]);
   const std::int64_t within = column % 64;
-  const auto byte = static_cast<unsigned>(data[column / 64 * 32 + within % 32]);
-  const unsigned nibble = within < 32 ? byte & 0xfu : byte >> 4;
-  return scale * static_cast<float>(static_cast<int>(nibble) - 8);
+  const auto byte = static_cast<unsigned>(row[column / 64 * 32 + within % 32]);
+  return static_cast<int>(within < 32 ? byte & 0xfu : byte >> 4) - 8;
+}
+
+}  // namespace
+
+float unpack_element(const Matrix& matrix, std::int64_t row, std::int64_t column) {
+  const WeightFormat& format = matrix.layout.format;
+  if (format.element == Element::Bf16)
+    return static_cast<float>(reinterpret_cast<const bf16*>(matrix.row(row))[column]);
+  const auto scale = static_cast<float>(matrix.scales(row)[column / format.group_size]);
+  return scale * static_cast<float>(unpack_integer(matrix.row(row), format.element, column));
 }
 
 void unpack_rows(const Matrix& matrix, std::int64_t row_begin, std::int64_t row_count, float* out) {
-  for (std::int64_t r = 0; r < row_count; ++r) {
-    for (std::int64_t c = 0; c < matrix.layout.columns; ++c) {
-      *out++ = unpack_element(matrix, row_begin + r, c);
+  const MatrixLayout& layout = matrix.layout;
+  for (std::int64_t r = row_begin; r < row_begin + row_count; ++r, out += layout.columns) {
+    const std::byte* row = matrix.row(r);
+    if (layout.format.element == Element::Bf16) {
+      for (std::int64_t c = 0; c < layout.columns; ++c)
+        out[c] = static_cast<float>(reinterpret_cast<const bf16*>(row)[c]);
+      continue;
+    }
+    for (std::int64_t group = 0; group < layout.groups_per_row(); ++group) {
+      const auto scale = static_cast<float>(matrix.scales(r)[group]);
+      const std::int64_t begin = group * layout.format.group_size;
+      for (std::int64_t c = begin; c < begin + layout.format.group_size; ++c) {
+        out[c] = scale * static_cast<float>(unpack_integer(row, layout.format.element, c));
+      }
     }
   }
 }

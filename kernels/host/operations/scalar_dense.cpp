@@ -1,4 +1,5 @@
 #include <cmath>
+#include <vector>
 
 #include "kernels/host/operations/pack.h"
 #include "kernels/host/operations/scalar.h"
@@ -43,11 +44,13 @@ void head_norm(const HeadNormArgs& args) {
 void matmul(const MatmulArgs& args) {
   const std::int64_t rows = args.weight.layout.rows;
   const std::int64_t columns = args.weight.layout.columns;
-  for (std::int64_t t = 0; t < args.tokens; ++t) {
-    const bf16* x = args.x.data + t * columns;
-    for (std::int64_t o = 0; o < rows; ++o) {
+  std::vector<float> row(static_cast<std::size_t>(columns));
+  for (std::int64_t o = 0; o < rows; ++o) {
+    unpack_rows(args.weight, o, 1, row.data());
+    for (std::int64_t t = 0; t < args.tokens; ++t) {
+      const bf16* x = args.x.data + t * columns;
       float sum = 0.0f;
-      for (std::int64_t i = 0; i < columns; ++i) sum += unpack_element(args.weight, o, i) * static_cast<float>(x[i]);
+      for (std::int64_t i = 0; i < columns; ++i) sum += row[static_cast<std::size_t>(i)] * static_cast<float>(x[i]);
       if (!args.out_bf16.empty()) args.out_bf16.data[t * rows + o] = bf16(sum);
       if (!args.out_f32.empty()) args.out_f32.data[t * rows + o] = sum;
       if (!args.accumulate.empty()) args.accumulate.data[t * rows + o] += sum;
