@@ -129,9 +129,9 @@ Expected<void> check(const ModelConfig& m, const RunConfiguration& r, const Hard
     return fail(ErrorCode::InvalidArgument, fmt::format("chunk_tokens is {}.", r.chunk_tokens), "Choose 1 or more.");
   }
   if (r.prompt_tokens < 1 || r.decode_tokens < 1 ||
-      std::int64_t{r.prompt_tokens} + r.decode_tokens > std::int64_t{r.max_context}) {
+      std::int64_t{r.prompt_tokens} + r.decode_tokens + 1 > std::int64_t{r.max_context}) {  // the first token, too
     return fail(ErrorCode::InvalidArgument,
-                fmt::format("A prompt of {} and {} decoded tokens do not fit into a context of {} tokens.", r.prompt_tokens,
+                fmt::format("A prompt of {} tokens, the first one and {} decoded ones do not fit into a context of {} tokens.", r.prompt_tokens,
                             r.decode_tokens, r.max_context),
                 "Raise max_context or shorten the prompt; both counts must be at least 1.");
   }
@@ -271,7 +271,7 @@ std::vector<std::string> advise(const ModelConfig& m, const RunConfiguration& r,
   change("attention bits 8", [](auto& c) { c.attention_bits = std::min(c.attention_bits, 8); });
   change("LM head bits 8", [](auto& c) { c.lm_head_bits = std::min(c.lm_head_bits, 8); });
   change("KV cache fp8", [](auto& c) { c.kv_cache = "fp8"; });
-  const int needed_context = r.prompt_tokens + r.decode_tokens;
+  const int needed_context = r.prompt_tokens + r.decode_tokens + 1;
   change(fmt::format("max_context {}", needed_context), [&](auto& c) { c.max_context = std::min(c.max_context, needed_context); });
   change(fmt::format("chunk_tokens {}", std::max(1, r.chunk_tokens / 4)), [](auto& c) { c.chunk_tokens = std::max(1, c.chunk_tokens / 4); });
 

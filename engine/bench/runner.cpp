@@ -1,0 +1,83 @@
+#include "engine/bench/runner.h"
+
+#include <numeric>
+
+#include <nlohmann/json.hpp>
+
+namespace krasis {
+namespace {
+
+protocol::Sample sample_of(const Generation& generation, const BenchmarkPrompt& prompt, const Engine& engine,
+                           const Tokenizer* tokenizer, const Ceilings& ceilings) {
+  protocol::Sample sample;
+  sample.prefill_tokens = static_cast<std::int64_t>(prompt.tokens.size());
+  sample.prefill_s = generation.prefill_s;
+  sample.ttft_s = generation.prefill_s;  // the prompt is tokens already
+  sample.decode_tokens = static_cast<std::int64_t>(generation.token_s.size());
+  sample.decode_token_s = generation.token_s;
+  sample.decode_s = std::accumulate(generation.token_s.begin(), generation.token_s.end(), 0.0);
+  nlohmann::json metrics{{"cache_hits", generation.cache_hits}, {"cache_misses", generation.cache_misses}};
+  if (sample.decode_s > 0) {
+    const double rate = static_cast<double>(engine.plan().decode_bytes_per_token) * static_cast<double>(sample.decode_tokens) /
+                        sample.decode_s / 1e9;
+    metrics["decode_gb_per_s"] = rate;
+    if (ceilings.read_gb_per_s > 0) metrics["decode_share_of_read_limit"] = rate / ceilings.read_gb_per_s;
+  }
+  if (generation.prefill_s > 0) {
+    const double rate = static_cast<double>(engine.plan().prefill_copy_bytes) / generation.prefill_s / 1e9;
+    metrics["prefill_copy_gb_per_s"] = rate;
+    if (ceilings.copy_gb_per_s > 0) metrics["prefill_share_of_copy_limit"] = rate / ceilings.copy_gb_per_s;
+    metrics["prefill_gflop_per_s"] = 2e-9 * static_cast<double>(engine.model().config.active_parameters()) *
+                                     static_cast<double>(prompt.tokens.size()) / generation.prefill_s;
+  }
+  sample.metrics_json = metrics.dump();
+  if (tokenizer != nullptr) sample.output_text = tokenizer->decode(generation.tokens).value_or("");
+  return sample;
+}
+
+}  // namespace
+
+Expected<protocol::Finished> run_benchmark(Engine& engine, const Tokenizer* tokenizer, const BenchmarkPrompt& prompt,
+                                           const RunConfiguration& configuration, const Ceilings& ceilings, Judge& judge,
+                                           const std::string& id, const BenchmarkEvents& events, std::stop_token stop) {
+  engine.set_sampling(configuration);
+  protocol::Finished finished;
+  finished.id = id;
+  finished.prompt_tokens = static_cast<std::int64_t>(prompt.tokens.size());
+  const auto stage = [&](const char* name, int index, int count) {
+    if (events.on_stage) events.on_stage({id, name, index, count});
+  };
+  const GenerationOptions options{.max_new_tokens = configuration.decode_tokens + 1, .ignore_end_of_text = true, .stop = stop};
+  std::vector<std::vector<std::int32_t>> outputs;
+  for (int run = 0; run < configuration.warmups + configuration.repetitions && !finished.cancelled; ++run) {
+    const bool warm_up = run < configuration.warmups;
+    const int index = warm_up ? run : run - configuration.warmups;
+    stage(warm_up ? "warm-up" : "repetition", index, warm_up ? configuration.warmups : configuration.repetitions);
+    KRASIS_TRY(Generation generation, engine.generate(prompt.tokens, options, {}));
+    if (generation.stop == StopReason::Cancelled) {
+      finished.cancelled = true;  // half a repetition is no sample
+      break;
+    }
+    protocol::Sample sample = sample_of(generation, prompt, engine, tokenizer, ceilings);
+    sample.id = id;
+    sample.warm_up = warm_up;
+    sample.index = index;
+    if (events.on_sample) events.on_sample(sample);
+    finished.tokens = static_cast<std::int64_t>(generation.tokens.size());
+    finished.prefill_s = sample.prefill_s;
+    finished.ttft_s = sample.ttft_s;
+    finished.decode_s = sample.decode_s;
+    if (!warm_up) outputs.push_back(std::move(generation.tokens));
+    finished.cancelled = stop.stop_requested();
+  }
+  if (finished.cancelled) {
+    finished.stop_reason = "cancelled";
+    return finished;
+  }
+  finished.stop_reason = "length";
+  stage("verdict", 0, 1);
+  KRASIS_TRY(finished.verdict, judge.judge(engine, prompt.tokens, outputs));
+  return finished;
+}
+
+}  // namespace krasis

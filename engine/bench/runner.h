@@ -1,0 +1,31 @@
+#pragma once
+
+#include <functional>
+#include <stop_token>
+#include <string>
+
+#include "engine/bench/limits.h"
+#include "engine/bench/prompt.h"
+#include "engine/bench/verdict.h"
+#include "engine/text/tokenizer.h"
+#include "engine/worker/protocol.h"
+
+namespace krasis {
+
+/// What a benchmark tells its caller while it runs, on the calling thread.
+struct BenchmarkEvents {
+  std::function<void(const protocol::Stage&)> on_stage;
+  std::function<void(const protocol::Sample&)> on_sample;
+};
+
+/// Warm-ups, repetitions and the verdict of one configuration on a loaded engine. TTFT is from the prompt's tokens to the
+/// first sampled token; decode counts the tokens after it.
+///
+/// @param tokenizer  turns the output into text; null for a model that has none
+/// @param id         repeated in every event
+/// The result's `plan_json` is left to the caller. A stop request ends it after the current token, `cancelled`.
+Expected<protocol::Finished> run_benchmark(Engine& engine, const Tokenizer* tokenizer, const BenchmarkPrompt& prompt,
+                                           const RunConfiguration& configuration, const Ceilings& ceilings, Judge& judge,
+                                           const std::string& id, const BenchmarkEvents& events, std::stop_token stop);
+
+}  // namespace krasis

@@ -1,0 +1,130 @@
+#include "engine/bench/verdict.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+#include <xxhash.h>
+
+#include "engine/model/reference.h"
+
+namespace krasis {
+namespace {
+
+constexpr double kScalarFlopPerSecond = 1e9;  // a cautious guess of the reference's speed
+
+protocol::VerdictFacts verdict(bool pass, std::string figure, double value, double threshold, std::string explanation) {
+  protocol::VerdictFacts facts;
+  facts.verdict = pass ? "pass" : "fail";
+  facts.figure = std::move(figure);
+  facts.value = value;
+  facts.threshold = threshold;
+  facts.explanation = std::move(explanation);
+  return facts;
+}
+
+double regret(std::span<const float> logits, std::int32_t token) {
+  for (const float x : logits) {
+    if (!std::isfinite(x)) return INFINITY;
+  }
+  // The softmax's denominator is the same for both.
+  return *std::max_element(logits.begin(), logits.end()) - logits[static_cast<std::size_t>(token)];
+}
+
+std::string reference_key(const Engine& engine, std::span<const std::int32_t> prompt, std::span<const std::int32_t> generated) {
+  XXH3_state_t* state = XXH3_createState();
+  XXH3_128bits_reset(state);
+  XXH3_128bits_update(state, prompt.data(), prompt.size_bytes());
+  XXH3_128bits_update(state, generated.data(), generated.size_bytes());
+  const PackedModel& model = engine.model();
+  if (model.precision.gpu_experts != model.precision.cpu_experts) {
+    // Only then does it matter who computed an expert; on which device never does.
+    for (const int device : engine.cached_experts()) {
+      const char cached = device >= 0;
+      XXH3_128bits_update(state, &cached, 1);
+    }
+  }
+  const XXH128_hash_t hash = XXH3_128bits_digest(state);
+  XXH3_freeState(state);
+  const Precision& p = model.precision;
+  return fmt::format("{}/{}/{}.{}.{}.{}.{}.{}/{}/{:x}{:x}", model.fingerprint, prompt.size(), bits_of(p.gpu_experts),
+                     bits_of(p.cpu_experts), bits_of(p.attention), bits_of(p.dense_mlp), bits_of(p.lm_head), p.group_size,
+                     engine.configuration().kv_cache, hash.high64, hash.low64);
+}
+
+}  // namespace
+
+Expected<std::vector<double>> Judge::regrets(const Engine& engine, std::span<const std::int32_t> prompt,
+                                             std::span<const std::int32_t> generated) {
+  const std::string key = reference_key(engine, prompt, generated);
+  if (const auto found = known_.find(key); found != known_.end()) return found->second;
+  std::vector<std::int32_t> tokens(prompt.begin(), prompt.end());
+  tokens.insert(tokens.end(), generated.begin(), generated.end());
+  std::vector<std::int32_t> positions;
+  for (std::size_t i = prompt.size() - 1; i + 1 < tokens.size(); ++i) positions.push_back(static_cast<std::int32_t>(i));
+  const std::vector<int>& cached = engine.cached_experts();
+  const int experts = engine.model().config.experts;
+  const auto prompt_size = static_cast<int>(prompt.size());
+  const bool fp8 = engine.configuration().kv_cache == "fp8";
+  KRASIS_TRY(const std::vector<float> logits,
+             reference_logits(engine.model(), fp8 ? KvElement::Fp8 : KvElement::Bf16, tokens, positions,
+                              [&](int layer, int expert, int position) {
+                                return position < prompt_size || cached[static_cast<std::size_t>(layer * experts + expert)] >= 0;
+                              }));
+  const auto vocabulary = static_cast<std::size_t>(engine.model().config.vocabulary);
+  std::vector<double> result;
+  for (std::size_t i = 0; i < generated.size(); ++i) {
+    result.push_back(regret(std::span(logits).subspan(i * vocabulary, vocabulary), generated[i]));
+  }
+  return known_[key] = result;
+}
+
+Expected<protocol::VerdictFacts> Judge::judge_tokens(const Engine& engine, std::span<const std::int32_t> prompt,
+                                                     std::span<const std::int32_t> generated, std::string note) {
+  const auto vocabulary = engine.model().config.vocabulary;
+  for (const std::int32_t token : generated) {
+    if (token < 0 || token >= vocabulary) {
+      return verdict(false, "token id", token, static_cast<double>(vocabulary - 1), "A token outside the vocabulary was written.");
+    }
+  }
+  KRASIS_TRY(const std::vector<double> all, regrets(engine, prompt, generated));
+  const auto worst = std::max_element(all.begin(), all.end());
+  const bool pass = *worst <= kWorstRegretNats;
+  std::string explanation = fmt::format("{} tokens were judged by the scalar reference.{}", all.size(), note);
+  if (!pass) {
+    const auto index = static_cast<std::size_t>(worst - all.begin());
+    explanation += fmt::format(" Token {} (id {}) is {:.2f} nats below the reference's choice.", index, generated[index], *worst);
+  }
+  return verdict(pass, "worst regret (nats)", *worst, kWorstRegretNats, std::move(explanation));
+}
+
+Expected<protocol::VerdictFacts> Judge::judge(Engine& engine, std::span<const std::int32_t> prompt,
+                                              std::span<const std::vector<std::int32_t>> repetitions) {
+  protocol::VerdictFacts none;
+  if (engine.configuration().temperature > 0) {
+    none.explanation = "Sampled text has no single right answer: only greedy runs are judged.";
+    return none;
+  }
+  if (repetitions.empty() || repetitions.back().empty()) {
+    none.explanation = "No repetition was completed.";
+    return none;
+  }
+  const std::vector<std::int32_t>& last = repetitions.back();
+  for (std::size_t r = 0; r + 1 < repetitions.size(); ++r) {
+    const auto [a, b] = std::mismatch(repetitions[r].begin(), repetitions[r].end(), last.begin(), last.end());
+    if (a == repetitions[r].end() && b == last.end()) continue;
+    return verdict(false, "repetitions that differ", static_cast<double>(r + 1), 0,
+                   fmt::format("Repetition {} and the last one wrote different texts from token {} on.", r + 1, a - repetitions[r].begin()));
+  }
+  const double seconds = 2.0 * static_cast<double>(engine.model().config.active_parameters()) *
+                         static_cast<double>(prompt.size() + last.size()) / kScalarFlopPerSecond;
+  if (seconds <= kLongestReferenceSeconds) return judge_tokens(engine, prompt, last, "");
+
+  // The same engine, pipelines and weights on a shorter text.
+  const auto short_prompt = prompt.first(std::min<std::size_t>(prompt.size(), 32));
+  KRASIS_TRY(const Generation generation, engine.generate(short_prompt, {.max_new_tokens = 8, .ignore_end_of_text = true}, {}));
+  return judge_tokens(engine, short_prompt, generation.tokens,
+                      fmt::format(" The whole run was too long for it: a prompt of {} tokens went through the same engine.", short_prompt.size()));
+}
+
+}  // namespace krasis
