@@ -53,8 +53,9 @@ class Executor {
 
 /// One thread for each stream.
 std::unique_ptr<Executor> make_thread_executor(bool trace);
-/// No threads: synchronize() runs, one command at a time, the head of a stream drawn by a generator seeded with `seed`
-/// among those that need not wait, until the event is done. Equal seeds and calls give equal orders.
+/// No threads: synchronize() runs one command at a time, from the head of a stream that need not wait, until the event
+/// is done. A generator seeded with `seed` draws the stream, which then goes on for a burst whose mean length is the
+/// seed's own. Equal seeds and calls give equal orders.
 std::unique_ptr<Executor> make_seeded_executor(std::uint64_t seed, bool trace);
 
 }  // namespace krasis
