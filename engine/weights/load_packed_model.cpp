@@ -38,15 +38,20 @@ std::size_t available_memory() {
   return SIZE_MAX;
 }
 
+/// Asked before anything that grows with the model, so that a config.json with absurd numbers ends here.
+Expected<void> check_memory(const ModelConfig& config, const Precision& precision) {
+  const PackedBytes bytes = packed_bytes(config, precision);
+  const std::size_t sum = bytes.dense + bytes.gpu_experts + bytes.cpu_experts;
+  const std::size_t available = available_memory();
+  if (sum <= available) return {};
+  return fail(ErrorCode::OutOfMemory,
+              "The packed weights of " + config.name + " need " + gib(sum) + " of host memory, but only " +
+                  gib(available) + " are available.",
+              "Choose fewer bits, the same bits for GPU and CPU, or a smaller model.");
+}
+
 Expected<void> allocate_regions(PackedModel& model) {
   const PackedBytes bytes = packed_bytes(model.config, model.precision);
-  const std::size_t sum = bytes.dense + bytes.gpu_experts + bytes.cpu_experts;
-  if (const std::size_t available = available_memory(); sum > available) {
-    return fail(ErrorCode::OutOfMemory,
-                "The packed weights of " + model.config.name + " need " + gib(sum) + " of host memory, but only " +
-                    gib(available) + " are available.",
-                "Choose fewer bits, the same bits for GPU and CPU, or a smaller model.");
-  }
   KRASIS_TRY(model.dense, HostRegion::allocate("dense weights", bytes.dense));
   KRASIS_TRY(model.gpu_experts, HostRegion::allocate("experts (GPU)", bytes.gpu_experts));
   KRASIS_TRY(model.cpu_experts, HostRegion::allocate("experts (CPU)", bytes.cpu_experts));
@@ -122,6 +127,7 @@ Expected<PackedModel> load_checkpoint(const std::filesystem::path& directory, co
   PackedModel model;
   model.precision = precision;
   KRASIS_TRY(model.config, load_model_config(directory));
+  KRASIS_CHECK(check_memory(model.config, precision));
   add_note(model, "Keys of config.json that nothing here reads:", model.config.unknown_keys);
   KRASIS_TRY(const Checkpoint checkpoint, Checkpoint::open(directory));
   const auto parts = packed_parts(model.config, precision);
@@ -144,6 +150,7 @@ Expected<PackedModel> load_synthetic(const std::string& name, const Precision& p
   PackedModel model;
   model.precision = precision;
   KRASIS_TRY(model.config, model_config_of(name));
+  KRASIS_CHECK(check_memory(model.config, precision));
   add_note(model, "Keys of config.json that nothing here reads:", model.config.unknown_keys);
   model.notes.push_back("The weights are synthetic: speeds and bytes are real, texts mean nothing.");
   const auto parts = packed_parts(model.config, precision);
