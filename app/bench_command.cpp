@@ -1,0 +1,270 @@
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <sstream>
+
+#include <fmt/format.h>
+
+#include "app/cli.h"
+#include "app/records.h"
+#include "app/tables.h"
+#include "engine/config/configuration_io.h"
+#include "engine/config/sweep.h"
+#include "engine/worker/worker_process.h"
+
+namespace krasis::cli {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// A worker that says nothing for so long, not even a heartbeat, hangs.
+constexpr auto kSilence = std::chrono::seconds(60);
+
+std::atomic<int> interrupts{0};
+
+struct BenchOptions {
+  std::string sweep_file, database = "krasis.db", format = "md";
+  std::vector<std::string> worker;
+};
+
+/// Runs the configurations of a sweep one after another and stores each repetition as it arrives.
+class Bench {
+ public:
+  Bench(results::Database database, Sweep sweep, std::vector<std::string> command)
+      : database_(std::move(database)), sweep_(std::move(sweep)), command_(std::move(command)) {}
+
+  /// Stops at the first error of the database; a run that fails is recorded, and the sweep goes on.
+  Expected<void> run(const std::vector<RunConfiguration>& runs) {
+    for (std::size_t i = 0; i < runs.size() && interrupts == 0; ++i) {
+      label_ = fmt::format("{}/{} LGS {}, HCS {}, GPU {} bits, CPU {} bits", i + 1, runs.size(), runs[i].lgs,
+                           parameters_of(runs[i]).hcs, runs[i].gpu_bits, runs[i].cpu_bits);
+      KRASIS_CHECK(run_one(runs[i], fmt::format("run-{}", i)));
+    }
+    return {};
+  }
+
+  results::Database& database() { return database_; }
+  const std::vector<results::RunId>& ids() const { return ids_; }
+  bool all_passed() const { return all_passed_; }
+
+ private:
+  Expected<void> run_one(const RunConfiguration& configuration, const std::string& id) {
+    run_.reset();
+    configuration_ = configuration;
+    results::RunOutcome outcome;
+    auto failed_with = [&](results::RunStatus status, const Error& error, const std::string& stage) {
+      outcome.status = status;
+      outcome.failure.cause = error.cause;
+      outcome.failure.remedy = error.remedy;
+      outcome.failure.stage = stage;
+    };
+    if (auto started = ensure_worker(); !started) {
+      failed_with(results::RunStatus::Crashed, started.error(), "start");
+    } else if (auto sent = worker_->send(protocol::Benchmark{id, configuration}); !sent) {
+      failed_with(results::RunStatus::Crashed, sent.error(), "start");
+      worker_.reset();
+    } else {
+      KRASIS_CHECK(follow(id, outcome));
+    }
+    if (!run_) KRASIS_CHECK(begin_run({}));  // it ended before its model was known
+    if (!outcome.failure.cause.empty()) {
+      KRASIS_CHECK(log("error", outcome.failure.stage, outcome.failure.cause + " " + outcome.failure.remedy));
+    }
+    KRASIS_CHECK(database_.finish(*run_, outcome));
+    const bool passed = outcome.status == results::RunStatus::Done && outcome.verdict.verdict != results::Verdict::Fail;
+    all_passed_ = all_passed_ && passed;
+    std::cerr << fmt::format("\r\033[K{}: {}\n", label_, passed ? describe(outcome) : std::string(results::name_of(outcome.status)) + " " + describe(outcome));
+    return {};
+  }
+
+  static std::string describe(const results::RunOutcome& outcome) {
+    if (!outcome.failure.cause.empty()) return outcome.failure.cause;
+    if (outcome.verdict.verdict == results::Verdict::None) return "no verdict";
+    return fmt::format("{}, {} {:.4f}", outcome.verdict.verdict == results::Verdict::Pass ? "PASS" : "FAIL", outcome.verdict.figure,
+                       outcome.verdict.value.value_or(0));
+  }
+
+  Expected<void> ensure_worker() {
+    if (worker_) return {};
+    KRASIS_TRY(worker_, WorkerProcess::start(command_));
+    return {};
+  }
+
+  /// Listens until the run has ended, one way or another. Errors are the database's.
+  Expected<void> follow(const std::string& id, results::RunOutcome& outcome) {
+    auto heard = Clock::now();
+    const auto begin = heard;
+    std::string stage = "start";
+    bool cancelled = false;
+    const auto give_up = [&](results::RunStatus status, std::string cause, std::string remedy) {
+      outcome.status = status;
+      outcome.failure = {std::move(cause), std::move(remedy), stage, 0};
+      if (worker_->end()) outcome.failure.signal = worker_->end()->signal;
+    };
+    for (;;) {
+      if (interrupts > 0 && !cancelled) {
+        cancelled = true;
+        (void)worker_->send(protocol::Cancel{id});
+      }
+      auto event = worker_->next(std::chrono::milliseconds(200));
+      if (!event) {
+        give_up(results::RunStatus::Crashed, event.error().cause, event.error().remedy);
+        if (!worker_->end()) worker_->kill();
+        for (const std::string& line : worker_->end() ? worker_->end()->last_lines : std::vector<std::string>{}) {
+          if (!run_) KRASIS_CHECK(begin_run({}));
+          KRASIS_CHECK(log("error", stage, line));
+        }
+        worker_.reset();
+        return {};
+      }
+      const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+      if (!*event) {
+        const bool silent = Clock::now() - heard > kSilence;
+        const bool late = sweep_.timeout_s > 0 && seconds > sweep_.timeout_s;
+        if (!silent && !late) continue;
+        give_up(results::RunStatus::Crashed,
+                silent ? "The worker has given no sign of life for a minute." : fmt::format("The run took longer than {} s.", sweep_.timeout_s),
+                silent ? "It was ended. Run it again." : "It was ended. Raise timeout_s in the sweep.");
+        worker_.reset();
+        return {};
+      }
+      heard = Clock::now();
+      KRASIS_TRY(const bool ended, take(**event, id, outcome, stage));
+      if (ended) return {};
+    }
+  }
+
+  /// Stores what an event says; true when the run has ended.
+  Expected<bool> take(const protocol::Event& event, const std::string& id, results::RunOutcome& outcome, std::string& stage) {
+    if (const auto* loading = std::get_if<protocol::Loading>(&event)) {
+      stage = "load";
+      progress(fmt::format("{} {:.0f} %", loading->stage, loading->done * 100));
+    } else if (const auto* loaded = std::get_if<protocol::Loaded>(&event)) {
+      KRASIS_CHECK(begin_run(*loaded));
+    } else if (const auto* environment = std::get_if<protocol::Environment>(&event)) {
+      if (run_) KRASIS_CHECK(database_.set_environment(*run_, environment_of(environment->machine)));
+    } else if (const auto* now = std::get_if<protocol::Stage>(&event)) {
+      stage = now->stage;
+      progress(fmt::format("{} {} of {}", now->stage, now->index + 1, now->count));
+    } else if (const auto* sample = std::get_if<protocol::Sample>(&event)) {
+      if (run_) KRASIS_CHECK(database_.append_repetition(*run_, repetition_of(*sample)));
+    } else if (const auto* line = std::get_if<protocol::Log>(&event)) {
+      if (run_) KRASIS_CHECK(log(line->level, line->stage, line->text));
+    } else if (const auto* failure = std::get_if<protocol::Failed>(&event)) {
+      if (!failure->id.empty() && failure->id != id) return false;
+      outcome.status = failure->code == protocol::code_name(ErrorCode::OutOfMemory) ? results::RunStatus::OutOfMemory : results::RunStatus::Failed;
+      outcome.failure = {failure->cause, failure->remedy, failure->stage, 0};
+      return true;
+    } else if (const auto* finished = std::get_if<protocol::Finished>(&event)) {
+      if (finished->id != id) return false;
+      if (finished->cancelled) {
+        outcome.status = results::RunStatus::Cancelled;
+        return true;
+      }
+      outcome.status = results::RunStatus::Done;
+      outcome.verdict = verdict_of(finished->verdict);
+      if (run_) {
+        KRASIS_CHECK(database_.set_plan(*run_, finished->plan_json));
+        if (!finished->verdict.explanation.empty()) KRASIS_CHECK(log("info", "verdict", finished->verdict.explanation));
+      }
+      return true;
+    }
+    return false;
+  }
+
+  Expected<void> begin_run(const protocol::Loaded& loaded) {
+    results::NewRun run;
+    run.sweep = sweep_.title;
+    run.model = model_of(loaded.model);
+    if (run.model.fingerprint.empty()) {  // the worker died before it knew
+      run.model.fingerprint = "unknown: " + configuration_.model;
+      run.model.name = configuration_.model;
+    }
+    run.parameters = parameters_of(configuration_);
+    if (loaded.threads > 0) run.parameters.threads = loaded.threads;
+    run.parameters.prompt_fingerprint = loaded.prompt_fingerprint;
+    run.configuration_json = to_json(configuration_);
+    run.plan_json = loaded.plan_json;
+    KRASIS_TRY(run_, database_.enqueue(run));
+    KRASIS_CHECK(database_.claim(*run_));
+    ids_.push_back(*run_);
+    for (const std::string& note : loaded.notes) KRASIS_CHECK(log("info", "load", note));
+    return {};
+  }
+
+  Expected<void> log(const std::string& level, const std::string& stage, const std::string& text) {
+    const results::LogLine line{{}, level, stage, text};
+    return database_.append_log(*run_, {&line, 1});
+  }
+
+  void progress(const std::string& text) const {
+    if (::isatty(STDERR_FILENO)) std::cerr << "\r\033[K" << label_ << ": " << text << std::flush;
+  }
+
+  results::Database database_;
+  Sweep sweep_;
+  std::vector<std::string> command_;
+  std::unique_ptr<WorkerProcess> worker_;
+  RunConfiguration configuration_;
+  std::optional<results::RunId> run_;
+  std::vector<results::RunId> ids_;
+  std::string label_;
+  bool all_passed_ = true;
+};
+
+Expected<std::string> read_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return fail(ErrorCode::NotFound, "The sweep " + path + " cannot be read.", "Check the path.");
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+Expected<int> bench(const BenchOptions& options) {
+  KRASIS_TRY(const std::string text, read_file(options.sweep_file));
+  KRASIS_TRY(Sweep sweep, sweep_from_toml(text));
+  KRASIS_TRY(const std::vector<RunConfiguration> runs, expand(sweep));
+  KRASIS_TRY(auto database, results::Database::open(options.database));
+  if (database.read_only()) {
+    return fail(ErrorCode::Io, "The database " + options.database + " cannot be written: " + database.read_only_reason(), "Choose another --database.");
+  }
+  std::vector<std::string> command = options.worker;
+  if (command.empty()) command = {own_path().string(), "worker"};
+  std::signal(SIGINT, [](int) {
+    if (++interrupts > 1) ::_exit(kInterrupted);
+  });
+  Bench bench(std::move(database), std::move(sweep), std::move(command));
+  KRASIS_CHECK(bench.run(runs));
+  results::RunFilter filter;
+  filter.ids = bench.ids();
+  if (!filter.ids.empty()) {
+    KRASIS_TRY(const std::string table, table_of(bench.database(), filter, options.format));
+    std::cout << table << std::flush;
+  }
+  std::cerr << "Stored in " << options.database << "\n";
+  return interrupts > 0 ? kInterrupted : bench.all_passed() ? kDone : kRunFailed;
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app, Run& run) {
+  auto options = std::make_shared<BenchOptions>();
+  CLI::App* command = app.add_subcommand("bench", "Run a sweep, store every sample, print the table");
+  command->add_option("sweep", options->sweep_file, "The sweep's TOML file")->required();
+  command->add_option("--database", options->database, "The results database; made if there is none")->capture_default_str();
+  command->add_option("-o,--output", options->format, "md, csv or json")->check(CLI::IsMember({"md", "csv", "json"}))->capture_default_str();
+  command->add_option("--worker", options->worker, "The worker's command, e.g. --worker ssh host krasis worker [this program]");
+  command->callback([&run, options] {
+    run = [options] {
+      auto code = bench(*options);
+      return code ? *code : report(code.error());
+    };
+  });
+}
+
+}  // namespace krasis::cli

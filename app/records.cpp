@@ -1,0 +1,67 @@
+#include "app/records.h"
+
+#include "engine/config/parameters.h"
+
+namespace krasis::cli {
+
+results::RunParameters parameters_of(const RunConfiguration& c) {
+  return {.device = c.device,
+          .operations = c.operations,
+          .device_count = c.device_count,
+          .lgs = c.lgs,
+          .hcs = std::string(name_of(c.hcs)),
+          .hcs_share = c.hcs_share,
+          .vram_budget_mib = c.vram_budget_mib,
+          .threads = c.threads,
+          .gpu_bits = c.gpu_bits,
+          .cpu_bits = c.cpu_bits,
+          .attention_bits = c.attention_bits,
+          .dense_mlp_bits = c.dense_mlp_bits,
+          .lm_head_bits = c.lm_head_bits,
+          .group_size = c.group_size,
+          .kv_cache = c.kv_cache,
+          .chunk_tokens = c.chunk_tokens,
+          .prompt_tokens = c.prompt_tokens,
+          .decode_tokens = c.decode_tokens,
+          .warmups = c.warmups,
+          .repetitions = c.repetitions,
+          .seed = c.seed,
+          .prompt_fingerprint = {}};
+}
+
+results::ModelRecord model_of(const protocol::ModelFacts& f) {
+  return {f.fingerprint, f.name, f.model_type, f.architecture, f.synthetic};
+}
+
+results::EnvironmentRecord environment_of(const protocol::MachineFacts& f) {
+  return {.fingerprint = {},
+          .machine = f.machine,
+          .cpu = f.cpu,
+          .memory_bytes = f.memory_bytes,
+          .gpu = f.gpu,
+          .driver = f.driver,
+          .kernel = f.kernel,
+          .build = f.build,
+          .facts_json = f.facts_json,
+          .ceilings_json = f.ceilings_json};
+}
+
+results::Repetition repetition_of(const protocol::Sample& s) {
+  return {.index = static_cast<int>(s.index),
+          .warm_up = s.warm_up,
+          .measured_at = {},
+          .prefill_tokens = s.prefill_tokens,
+          .prefill_s = s.prefill_s,
+          .ttft_s = s.ttft_s,
+          .decode_tokens = s.decode_tokens,
+          .decode_s = s.decode_s,
+          .decode_token_s = s.decode_token_s,
+          .metrics_json = s.metrics_json,
+          .output_text = s.output_text};
+}
+
+results::VerdictRecord verdict_of(const protocol::VerdictFacts& f) {
+  return {results::verdict_of(f.verdict).value_or(results::Verdict::None), f.figure, f.value, f.threshold};
+}
+
+}  // namespace krasis::cli
