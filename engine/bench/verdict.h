@@ -18,9 +18,9 @@ namespace krasis {
 /// token, or one that ties with it up to rounding; text from corrupted memory or wrong experts costs several nats at once.
 class Judge {
  public:
-  /// BF16 activations move the log-probabilities of two close candidates by some hundredths of a nat, and a near tie in
-  /// the router by some tenths; a wrong expert or a stale buffer moves them by nats.
-  static constexpr double kWorstRegretNats = 0.5;
+  /// Where two candidates are close, BF16 activations and near ties in a router decide between them: seen are thousandths
+  /// of a nat, allowed some tenths. A wrong expert or a stale buffer costs nats.
+  static constexpr double kWorstRegretNats = 0.2;
   /// A reference pass that would take longer is not made on the whole run.
   static constexpr double kLongestReferenceSeconds = 60;
 
