@@ -11,10 +11,12 @@ namespace {
 
 constexpr std::size_t kLongestPattern = 64 * 1024;
 
-// Oniguruma's \s is Unicode's White_Space; PCRE2's also has U+180E. Its \w is letters, marks, decimal digits and
-// connectors; PCRE2 10.42's is letters, numbers and the underscore.
+// Oniguruma's \s is Unicode's White_Space; PCRE2's also has U+180E. Its \w, measured over all code points, is letters,
+// marks, decimal digits, letter numbers, connectors, six of Latin-1's numbers and the enclosed letters; PCRE2 10.42's
+// is letters, numbers and the underscore. (\b keeps PCRE2's idea of a word.)
 constexpr std::string_view kSpace = R"(\t-\r\x{85}\p{Z})";
-constexpr std::string_view kWord = R"(\p{L}\p{M}\p{Nd}\p{Pc})";
+constexpr std::string_view kWord = R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\xb2\xb3\xb9\xbc-\xbe\x{24b6}-\x{24e9})"
+                                   R"(\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189})";
 
 class Translator {
  public:
@@ -96,6 +98,11 @@ class Translator {
     if (letter_or_digit && std::string_view("dDbBAzZpPxnrtfea").find(c) == std::string_view::npos)
       return refuse(std::string("\\") + c);
     copy(2);
+    if ((c == 'p' || c == 'P' || c == 'x') && peek(0) == '{') {
+      const std::size_t end = pattern_.find('}', at_);
+      if (end == std::string_view::npos) return refuse("an unfinished '{'");
+      copy(end + 1 - at_);
+    }
     return {};
   }
 
