@@ -253,5 +253,45 @@ TEST(GoldenText, GreedyDecodingContinuesAsTransformersDoes) {
   }
 }
 
+/// Mean of -ln p(token | all before) over tokens 1 .. T-1, in nats, through prefill.
+double perplexity_nats(HybridEngine& engine, std::span<const std::int32_t> tokens) {
+  EvaluationOptions options{.prefill_tokens = static_cast<int>(tokens.size())};
+  for (std::size_t i = 0; i + 1 < tokens.size(); ++i) options.positions.push_back(static_cast<std::int32_t>(i));
+  const auto result = engine.evaluate(tokens, options);
+  if (!result) throw std::runtime_error(result.error().message());
+  const auto vocabulary = static_cast<std::size_t>(engine.model().config.vocabulary);
+  double sum = 0;
+  for (std::size_t i = 0; i + 1 < tokens.size(); ++i) {
+    sum -= log_softmax({result->logits.data() + i * vocabulary, vocabulary})[static_cast<std::size_t>(tokens[i + 1])];
+  }
+  return sum / static_cast<double>(tokens.size() - 1);
+}
+
+// The held-out text through each precision. The golden's perplexity is over 4,096 tokens; its input_ids are the first of them.
+TEST(GoldenText, PerplexityOfEachPrecision) {
+  const Golden golden = Golden::load("embedded");
+  const auto expected = golden.vector<float>("logits");
+  struct Precision {
+    const char* name;
+    int expert_bits, dense_bits;
+    const char* kv;
+  };
+  double exact = 0;
+  for (const auto& [name, expert_bits, dense_bits, kv] :
+       {Precision{"BF16", 16, 16, "bf16"}, Precision{"FP8 KV", 16, 16, "fp8"}, Precision{"INT8 experts", 8, 16, "bf16"},
+        Precision{"INT4 experts", 4, 16, "bf16"}, Precision{"INT4 experts, INT8 dense, FP8 KV", 4, 8, "fp8"}}) {
+    RunConfiguration c = configuration_of({"", "embedded", 2, 1, HotCache::Off, 256, 0}, golden);
+    c.gpu_bits = c.cpu_bits = expert_bits;
+    c.attention_bits = c.lm_head_bits = dense_bits;
+    c.kv_cache = kv;
+    auto t = test::make_engine({.model = "embedded", .configuration = c, .check_order = false});
+    const double nats = perplexity_nats(*t.engine, golden.tokens);
+    if (exact == 0) exact = nats;
+    EXPECT_LT(nats, 2.2) << name;
+    EXPECT_LT(std::abs(nats - exact), 0.05) << name;
+    std::printf("[ figures  ] %-34s %.5f nats per token, perplexity %.4f\n", name, nats, std::exp(nats));
+  }
+}
+
 }  // namespace
 }  // namespace krasis
