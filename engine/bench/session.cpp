@@ -79,7 +79,11 @@ Expected<Session> load_session(const RunConfiguration& configuration, const Reso
 
 protocol::ModelFacts Session::model_facts() const {
   const PackedModel& model = engine->model();
-  return {model.fingerprint, model.config.name, model.config.model_type, model.config.summary(), model.config.synthetic};
+  // Tables add "(synthetic)" themselves, from the flag.
+  constexpr std::string_view kSuffix = " (synthetic)";
+  std::string name = model.config.name;
+  if (model.config.synthetic && name.ends_with(kSuffix)) name.resize(name.size() - kSuffix.size());
+  return {model.fingerprint, name, model.config.model_type, model.config.summary(), model.config.synthetic};
 }
 
 std::string Session::plan_json() const {
