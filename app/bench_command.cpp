@@ -3,6 +3,7 @@
 #include <atomic>
 #include <chrono>
 #include <csignal>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <memory>
@@ -235,6 +236,9 @@ Expected<int> bench(const BenchOptions& options) {
   }
   std::vector<std::string> command = options.worker;
   if (command.empty()) command = {own_path().string(), "worker"};
+  if (command.size() == 1 && !std::filesystem::exists(command[0])) {  // a command line in one text
+    if (const auto words = CLI::detail::split_up(command[0]); !words.empty()) command = words;
+  }
   std::signal(SIGINT, [](int) {
     if (++interrupts > 1) ::_exit(kInterrupted);
   });
@@ -258,7 +262,7 @@ void add_bench(CLI::App& app, Run& run) {
   command->add_option("sweep", options->sweep_file, "The sweep's TOML file")->required();
   command->add_option("--database", options->database, "The results database; made if there is none")->capture_default_str();
   command->add_option("-o,--output", options->format, "md, csv or json")->check(CLI::IsMember({"md", "csv", "json"}))->capture_default_str();
-  command->add_option("--worker", options->worker, "The worker's command, e.g. --worker ssh host krasis worker [this program]");
+  command->add_option("--worker", options->worker, "The worker's command, in quotes if it has options of its own: --worker \"ssh -p 2222 host krasis worker\" [this program]");
   command->callback([&run, options] {
     run = [options] {
       auto code = bench(*options);

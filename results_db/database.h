@@ -94,6 +94,8 @@ class Database {
   Expected<void> set_environment(RunId run, const EnvironmentRecord& environment);
   /// Replaces the plan (a JSON object): predicted first, with the actual high-water marks later.
   Expected<void> set_plan(RunId run, std::string_view plan_json);
+  /// Replaces the model by what the worker loaded: only it has read the weights and knows their fingerprint.
+  Expected<void> set_model(RunId run, const ModelRecord& model);
   /// Corrects a parameter that only the worker knows (threads, the prompt's fingerprint).
   Expected<void> set_parameters(RunId run, const RunParameters& parameters);
   /// Stores one repetition in one transaction; when the call returns it is on the disk. Fails with InvalidArgument for

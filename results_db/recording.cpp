@@ -71,6 +71,18 @@ Expected<void> Database::set_plan(RunId run, std::string_view plan_json) {
   });
 }
 
+Expected<void> Database::set_model(RunId run, const ModelRecord& model) {
+  KRASIS_CHECK(results::validate(model));
+  return connection_->write([&]() -> Expected<void> {
+    KRASIS_CHECK(require_open(*connection_->sqlite, run));
+    SQLite::Statement update(*connection_->sqlite, "UPDATE runs SET model_id = ? WHERE id = ?");
+    update.bind(1, model_row(*connection_->sqlite, model));
+    update.bind(2, run);
+    update.exec();
+    return {};
+  });
+}
+
 Expected<void> Database::set_parameters(RunId run, const RunParameters& parameters) {
   KRASIS_CHECK(validate(parameters));
   return connection_->write([&]() -> Expected<void> {

@@ -105,6 +105,10 @@ Expected<protocol::VerdictFacts> Judge::judge(Engine& engine, std::span<const st
     none.explanation = "Sampled text has no single right answer: only greedy runs are judged.";
     return none;
   }
+  if (engine.configuration().repetition_penalty != 1.0) {
+    none.explanation = "With a repetition penalty the most probable token is not what should be written: such runs are not judged.";
+    return none;
+  }
   if (repetitions.empty() || repetitions.back().empty()) {
     none.explanation = "No repetition was completed.";
     return none;

@@ -1,0 +1,48 @@
+#include "ui/controllers/database_service.h"
+
+#include <QDir>
+#include <QFileInfo>
+
+namespace krasis::ui {
+
+DatabaseService::DatabaseService(QObject* parent) : QObject(parent) {
+  poll_.setInterval(2000);
+  connect(&poll_, &QTimer::timeout, this, &DatabaseService::poll);
+  announce_.setSingleShot(true);
+  announce_.setInterval(100);
+  connect(&announce_, &QTimer::timeout, this, &DatabaseService::changed);
+}
+
+Expected<void> DatabaseService::open(const QString& path) {
+  QDir().mkpath(QFileInfo(path).absolutePath());
+  KRASIS_TRY(auto database, results::Database::open(path.toStdString()));
+  database_.emplace(std::move(database));
+  counter_ = database_->change_counter().value_or(-1);
+  poll_.start();
+  emit opened();
+  emit changed();
+  return {};
+}
+
+QString DatabaseService::path() const {
+  return database_ ? QString::fromStdString(database_->path().string()) : QString();
+}
+
+QString DatabaseService::read_only_reason() const {
+  return database_ ? QString::fromStdString(database_->read_only_reason()) : tr("No database is open.");
+}
+
+void DatabaseService::announce_change() {
+  if (!announce_.isActive()) announce_.start();
+}
+
+void DatabaseService::poll() {
+  if (!database_) return;
+  const auto counter = database_->change_counter();
+  if (counter && *counter != counter_) {
+    counter_ = *counter;
+    announce_change();
+  }
+}
+
+}  // namespace krasis::ui

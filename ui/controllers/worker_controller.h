@@ -1,0 +1,138 @@
+#pragma once
+
+#include <QByteArray>
+#include <QList>
+#include <QObject>
+#include <QProcess>
+#include <QStringList>
+#include <QTimer>
+#include <optional>
+#include <string>
+
+#include "engine/config/run_configuration.h"
+#include "engine/worker/protocol.h"
+#include "results_db/records.h"
+
+namespace krasis::ui {
+
+/// How the worker is started: the engine's process, here or behind `ssh host` or `srun`.
+struct WorkerCommand {
+  QString program;
+  QStringList arguments;
+  /// Splits a command line as a shell would quote it; empty program if the line is empty.
+  static WorkerCommand parse(const QString& line);
+  QString line() const;
+};
+
+/// One turn of a conversation.
+struct ChatTurn {
+  QString role;  ///< "system", "user", "assistant"
+  QString text;
+};
+
+/// What one answer took.
+struct AnswerFigures {
+  qint64 prompt_tokens = 0;
+  qint64 tokens = 0;
+  double prefill_tokens_per_second = 0;
+  double ttft_s = 0;
+  double decode_tokens_per_second = 0;
+  QString stop_reason;
+};
+
+/// A worker process and the one request it works on. The process is started when needed and kept while its configuration
+/// does for the next request. Every request ends with exactly one finished(), whatever the process does: dies, falls
+/// silent, or talks nonsense.
+class WorkerController : public QObject {
+  Q_OBJECT
+
+ public:
+  enum class State { Stopped, Starting, Loading, Busy, Idle };
+
+  explicit WorkerController(WorkerCommand command, QObject* parent = nullptr);
+  ~WorkerController() override;
+
+  void set_command(WorkerCommand command);
+  /// Silence longer than this (heartbeats are much more frequent) is a stall: the process is killed. Default 15 s.
+  void set_stall_timeout(int milliseconds) { stall_timeout_ms_ = milliseconds; }
+  State state() const { return state_; }
+  bool is_busy() const { return request_ != Request::None; }
+
+  /// Loads the model unless it is loaded, then measures. One request at a time.
+  void benchmark(const RunConfiguration& configuration);
+  /// Loads the model unless it is loaded, then answers the conversation's last turn. @param max_tokens at most
+  void generate(const RunConfiguration& configuration, const QList<ChatTurn>& turns, int max_tokens);
+  /// Asks the worker to stop; kills it when it does not within five seconds.
+  void cancel();
+  /// Ends the process; a request that is being worked on ends as cancelled.
+  void stop();
+
+ signals:
+  void state_changed(krasis::ui::WorkerController::State state);
+  /// @param fraction 0..1 of the request, or negative when it is not known
+  void progressed(const QString& stage, double fraction, const QString& text);
+  void environment_reported(const krasis::results::EnvironmentRecord& environment);
+  void model_reported(const krasis::results::ModelRecord& model);
+  /// What only the worker knows. @param threads 0 if it did not say
+  void facts_reported(qint64 threads, const QString& prompt_fingerprint);
+  void plan_reported(const QByteArray& json);
+  void repetition_measured(const krasis::results::Repetition& repetition);
+  void text_streamed(const QString& text, qint64 tokens);
+  void answered(const krasis::ui::AnswerFigures& figures);
+  void logged(const krasis::results::LogLine& line);
+  void finished(const krasis::results::RunOutcome& outcome);
+
+ private:
+  enum class Request { None, Benchmark, Generate };
+
+  void start_process();
+  void stop_process();
+  void begin(Request request, const RunConfiguration& configuration);
+  void send_request();
+  void write(const protocol::Request& request);
+  void read_output();
+  void read_errors();
+  void handle_line(const std::string& line);
+  void handle_exit(int code, QProcess::ExitStatus status);
+  void handle_stall();
+  void set_state(State state);
+  void set_stage(const QString& stage, double fraction, const QString& text);
+  void finish(const results::RunOutcome& outcome);
+  void crash(const QString& cause, const QString& remedy, int signal);
+  bool is_ours(const std::string& id) const;
+  void remember(const QString& line);
+  void log(const std::string& level, const QString& text);
+
+  // One for each kind of event.
+  void handle(const protocol::Ready& event);
+  void handle(const protocol::Environment& event);
+  void handle(const protocol::Loading& event);
+  void handle(const protocol::Loaded& event);
+  void handle(const protocol::Stage& event);
+  void handle(const protocol::Sample& event);
+  void handle(const protocol::Token& event);
+  void handle(const protocol::Finished& event);
+  void handle(const protocol::Log& event);
+  void handle(const protocol::Heartbeat& event);
+  void handle(const protocol::Failed& event);
+
+  WorkerCommand command_;
+  QProcess* process_ = nullptr;
+  QTimer stall_, kill_;
+  int stall_timeout_ms_ = 15000;
+  State state_ = State::Stopped;
+  Request request_ = Request::None;
+  RunConfiguration configuration_;
+  QList<ChatTurn> turns_;
+  int max_tokens_ = 0;
+  std::string id_;        ///< of the request
+  qint64 requests_ = 0;
+  bool ready_ = false;    ///< the process has said Ready
+  bool cancelling_ = false;
+  QString stage_;
+  QStringList recent_;    ///< last lines the process wrote, for the report of a crash
+  protocol::LineSplitter lines_, errors_;
+  std::optional<results::EnvironmentRecord> environment_;
+};
+
+}  // namespace krasis::ui

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <QWidget>
+
+class QLabel;
+class QListWidget;
+class QPushButton;
+class QTableView;
+
+namespace krasis::ui {
+
+class ConfigurationController;
+class DatabaseService;
+class ResultsFilter;
+class ResultsModel;
+
+/// The machine, the models and what was run last.
+class HomePage : public QWidget {
+  Q_OBJECT
+
+ public:
+  HomePage(ConfigurationController* configuration, DatabaseService* database, ResultsModel* results,
+           QWidget* parent = nullptr);
+  void set_model_folders(const QStringList& folders);
+  QStringList model_folders() const { return folders_; }
+
+ public slots:
+  void add_model_folder();
+
+ signals:
+  void run_first_sweep();
+  void chat_requested();
+  void sweep_requested();
+  void run_chosen(qlonglong run);
+
+ private:
+  void refresh_models();
+  QWidget* make_machine();
+  QWidget* make_models();
+  QWidget* make_recent();
+
+  ConfigurationController* configuration_;
+  DatabaseService* database_;
+  ResultsModel* results_;
+  QStringList folders_;
+  QListWidget* models_ = nullptr;
+  QTableView* recent_ = nullptr;
+  QLabel* no_runs_ = nullptr;
+};
+
+}  // namespace krasis::ui

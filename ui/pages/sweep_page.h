@@ -1,0 +1,50 @@
+#pragma once
+
+#include <QWidget>
+
+class QLabel;
+class QLineEdit;
+class QPushButton;
+class QSpinBox;
+class QTableView;
+
+namespace krasis::ui {
+
+class ConfigurationController;
+class QueueController;
+class SweepController;
+
+/// Axes on the left, the runs they expand to on the right, and the button that queues them.
+class SweepPage : public QWidget {
+  Q_OBJECT
+
+ public:
+  SweepPage(SweepController* sweep, ConfigurationController* configuration, QWidget* parent = nullptr);
+
+ public slots:
+  void enqueue();
+  void load_first_sweep();
+  void open_file(const QString& path);
+  void choose_file_to_open();
+  void choose_file_to_save();
+
+ signals:
+  void message(const QString& text);
+
+ private:
+  void refresh();
+  QWidget* make_axes();
+  QWidget* make_runs();
+
+  SweepController* sweep_;
+  ConfigurationController* configuration_;
+  QLineEdit* name_ = nullptr;
+  QSpinBox* warmups_ = nullptr;
+  QSpinBox* repetitions_ = nullptr;
+  QTableView* runs_ = nullptr;
+  QLabel* summary_ = nullptr;
+  QLabel* reason_ = nullptr;
+  QPushButton* enqueue_ = nullptr;
+};
+
+}  // namespace krasis::ui

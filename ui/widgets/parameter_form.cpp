@@ -1,0 +1,230 @@
+#include "ui/widgets/parameter_form.h"
+
+#include <QComboBox>
+#include <QDir>
+#include <QDoubleSpinBox>
+#include <QEvent>
+#include <QFileDialog>
+#include <QFormLayout>
+#include <QGroupBox>
+#include <QLabel>
+#include <QLineEdit>
+#include <QMenu>
+#include <QPushButton>
+#include <QSignalBlocker>
+#include <QSpinBox>
+#include <QToolButton>
+#include <QVBoxLayout>
+#include <limits>
+
+#include "ui/controllers/configuration_controller.h"
+#include "ui/theme.h"
+
+namespace krasis::ui {
+namespace {
+
+QString from(std::string_view text) { return QString::fromUtf8(text.data(), static_cast<qsizetype>(text.size())); }
+
+QString tooltip_of(const Parameter& parameter) {
+  QStringList costs;
+  if (parameter.affects & Affects::kMemory) costs << ParameterForm::tr("memory");
+  if (parameter.affects & Affects::kPrefill) costs << ParameterForm::tr("prefill speed");
+  if (parameter.affects & Affects::kDecode) costs << ParameterForm::tr("decode speed");
+  if (parameter.affects & Affects::kQuality) costs << ParameterForm::tr("quality");
+  QString text = from(parameter.help);
+  if (const QString range = QString::fromStdString(parameter.range_text()); !range.isEmpty()) {
+    text += QLatin1Char('\n') + ParameterForm::tr("Values: %1").arg(range);
+  }
+  if (!costs.isEmpty()) text += QLatin1Char('\n') + ParameterForm::tr("Affects: %1").arg(costs.join(QStringLiteral(", ")));
+  return QStringLiteral("<qt>%1</qt>").arg(text.toHtmlEscaped().replace(QLatin1Char('\n'), QStringLiteral("<br>")));
+}
+
+}  // namespace
+
+ParameterForm::ParameterForm(ConfigurationController* controller, std::vector<ParameterGroup> groups, QWidget* parent)
+    : QWidget(parent), controller_(controller) {
+  auto* layout = new QVBoxLayout(this);
+  layout->setContentsMargins(0, 0, 0, 0);
+  for (const auto group : groups) add_group(group, layout);
+  connect(controller_, &ConfigurationController::changed, this, &ParameterForm::refresh);
+  refresh();
+}
+
+void ParameterForm::add_group(ParameterGroup group, QVBoxLayout* layout) {
+  auto* box = new QGroupBox(from(name_of(group)), this);
+  box->setObjectName(QStringLiteral("group_") + from(name_of(group)));
+  auto* form = new QFormLayout(box);
+  form->setFieldGrowthPolicy(QFormLayout::AllNonFixedFieldsGrow);
+  form->setRowWrapPolicy(QFormLayout::DontWrapRows);
+  for (const auto& parameter : parameters()) {
+    if (parameter.group != group) continue;
+    auto* cell = new QWidget(box);
+    auto* column = new QVBoxLayout(cell);
+    column->setContentsMargins(0, 0, 0, 0);
+    column->setSpacing(2);
+    auto* editor = make_editor(parameter, cell);
+    auto* error = new QLabel(cell);
+    error->setObjectName(QStringLiteral("error_") + from(parameter.name));
+    error->setAccessibleName(tr("Problem of %1").arg(from(parameter.label)));
+    error->setWordWrap(true);
+    error->hide();
+    column->addWidget(editor->parentWidget() == cell ? editor : editor->parentWidget());
+    column->addWidget(error);
+    auto* label = new QLabel(from(parameter.label), box);
+    label->setBuddy(editor);
+    label->setToolTip(tooltip_of(parameter));
+    form->addRow(label, cell);
+    rows_.push_back({&parameter, form, cell, editor, error});
+  }
+  if (group == ParameterGroup::Model) {
+    summary_ = new QLabel(box);
+    summary_->setObjectName(QStringLiteral("modelSummary"));
+    summary_->setAccessibleName(tr("Architecture of the model"));
+    summary_->setWordWrap(true);
+    form->addRow(summary_);
+  }
+  layout->addWidget(box);
+}
+
+QWidget* ParameterForm::make_model_picker(const Parameter& parameter, QWidget* parent) {
+  auto* line = new QWidget(parent);
+  auto* row = new QHBoxLayout(line);
+  row->setContentsMargins(0, 0, 0, 0);
+  auto* box = new QComboBox(line);
+  box->setEditable(true);
+  box->addItem(QStringLiteral("embedded"));
+  box->setSizeAdjustPolicy(QComboBox::AdjustToMinimumContentsLengthWithIcon);
+  box->setMinimumContentsLength(10);
+  auto* browse = new QToolButton(line);
+  browse->setObjectName(QStringLiteral("browseModel"));
+  browse->setAccessibleName(tr("Choose another model"));
+  browse->setToolTip(tr("Choose another model"));
+  browse->setText(QStringLiteral("\u2026"));
+  browse->setFocusPolicy(Qt::StrongFocus);
+  browse->setPopupMode(QToolButton::InstantPopup);
+  auto* menu = new QMenu(browse);
+  auto* folder = menu->addAction(tr("Model &folder\u2026"));
+  auto* synthetic = menu->addAction(tr("&Synthetic weights for a config.json\u2026"));
+  browse->setMenu(menu);
+  row->addWidget(box, 1);
+  row->addWidget(browse);
+  connect(folder, &QAction::triggered, this, [this, &parameter] {
+    const QString path = QFileDialog::getExistingDirectory(this, tr("Model folder in Hugging Face layout"));
+    if (!path.isEmpty()) controller_->set_text(parameter, path);
+  });
+  connect(synthetic, &QAction::triggered, this, [this, &parameter] {
+    const QString path = QFileDialog::getOpenFileName(this, tr("config.json of the model"), {}, QStringLiteral("*.json"));
+    if (!path.isEmpty()) controller_->set_text(parameter, QStringLiteral("synthetic:") + path);
+  });
+  connect(box->lineEdit(), &QLineEdit::editingFinished, this,
+          [this, &parameter, box] { controller_->set_text(parameter, box->currentText()); });
+  connect(box, &QComboBox::activated, this,
+          [this, &parameter, box] { controller_->set_text(parameter, box->currentText()); });
+  return box;
+}
+
+QWidget* ParameterForm::make_editor(const Parameter& parameter, QWidget* parent) {
+  QWidget* editor = nullptr;
+  const auto set = [this, &parameter](const QString& text) { controller_->set_text(parameter, text); };
+  if (parameter.name == "model") {
+    editor = make_model_picker(parameter, parent);
+  } else if (parameter.type == ParameterType::Choice) {
+    auto* box = new QComboBox(parent);
+    for (const auto& choice : parameter.choices) box->addItem(from(choice.label), from(choice.value));
+    connect(box, &QComboBox::currentIndexChanged, this, [box, set] { set(box->currentData().toString()); });
+    editor = box;
+  } else if (parameter.type == ParameterType::Int && parameter.maximum <= std::numeric_limits<int>::max()) {
+    auto* box = new QSpinBox(parent);
+    box->setRange(static_cast<int>(parameter.minimum), static_cast<int>(parameter.maximum));
+    if (!parameter.unit.empty()) box->setSuffix(QLatin1Char(' ') + from(parameter.unit));
+    if (parameter.maximum > 10000) box->setStepType(QAbstractSpinBox::AdaptiveDecimalStepType);
+    connect(box, &QSpinBox::valueChanged, this, [set](int value) { set(QString::number(value)); });
+    editor = box;
+  } else if (parameter.type == ParameterType::Real) {
+    auto* box = new QDoubleSpinBox(parent);
+    box->setRange(parameter.minimum, parameter.maximum);
+    box->setDecimals(2);
+    box->setSingleStep(0.05);
+    connect(box, &QDoubleSpinBox::valueChanged, this, [set](double value) { set(QString::number(value, 'g', 6)); });
+    editor = box;
+  } else {
+    auto* line = new QLineEdit(parent);
+    connect(line, &QLineEdit::editingFinished, this, [line, set] { set(line->text()); });
+    editor = line;
+  }
+  editor->setObjectName(QStringLiteral("parameter_") + from(parameter.name));
+  editor->setAccessibleName(from(parameter.label));
+  editor->setAccessibleDescription(from(parameter.help));
+  editor->setToolTip(tooltip_of(parameter));
+  if (!qobject_cast<QLineEdit*>(editor)) editor->setFocusPolicy(Qt::StrongFocus);
+  editor->installEventFilter(this);
+  return editor;
+}
+
+QWidget* ParameterForm::editor(std::string_view parameter) const {
+  for (const auto& row : rows_) {
+    if (row.parameter->name == parameter) return row.editor;
+  }
+  return nullptr;
+}
+
+void ParameterForm::refresh_editor(const Row& row) {
+  const QString text = QString::fromStdString(row.parameter->text(controller_->configuration()));
+  const QSignalBlocker blocker(row.editor);
+  if (auto* box = qobject_cast<QComboBox*>(row.editor)) {
+    if (box->isEditable()) {
+      if (box->currentText() != text) box->setEditText(text);
+    } else {
+      box->setCurrentIndex(box->findData(text));
+    }
+  } else if (auto* spin = qobject_cast<QSpinBox*>(row.editor)) {
+    spin->setValue(text.toInt());
+  } else if (auto* real = qobject_cast<QDoubleSpinBox*>(row.editor)) {
+    real->setValue(text.toDouble());
+  } else if (auto* line = qobject_cast<QLineEdit*>(row.editor); line && !line->hasFocus()) {
+    line->setText(text);
+  }
+}
+
+void ParameterForm::refresh() {
+  for (const auto& row : rows_) {
+    refresh_editor(row);
+    const QString problem = controller_->problem_of(row.parameter->name);
+    row.error->setText(problem.isEmpty() ? QString() : QStringLiteral("\u26a0 ") + problem);
+    QPalette colors = palette();
+    colors.setColor(QPalette::WindowText, tone_color(Tone::Bad, palette()));
+    row.error->setPalette(colors);
+    row.error->setVisible(!problem.isEmpty());
+    const bool applies = static_cast<bool>(row.parameter->applies(controller_->configuration()));
+    row.cell->setVisible(applies);
+    if (auto* label = row.layout->labelForField(row.cell)) label->setVisible(applies);
+  }
+  // A group without any field that applies is no group.
+  for (auto* box : findChildren<QGroupBox*>()) {
+    bool any = false;
+    for (const auto& row : rows_) any = any || (row.cell->parentWidget() == box && !row.cell->isHidden());
+    box->setVisible(any);
+  }
+  if (summary_) {
+    const auto& model = controller_->model();
+    QString text = model ? QString::fromStdString(model->summary()) : QString();
+    if (model && model->synthetic) text += tr("\nSynthetic weights: figures say nothing about quality.");
+    summary_->setText(text);
+    summary_->setVisible(!text.isEmpty());
+  }
+}
+
+bool ParameterForm::eventFilter(QObject* watched, QEvent* event) {
+  if (event->type() == QEvent::Wheel && !qobject_cast<QWidget*>(watched)->hasFocus()) {
+    event->ignore();
+    return true;
+  }
+  return QWidget::eventFilter(watched, event);
+}
+
+void ParameterForm::changeEvent(QEvent* event) {
+  QWidget::changeEvent(event);
+  if (event->type() == QEvent::PaletteChange) refresh();
+}
+
+}  // namespace krasis::ui
