@@ -8,8 +8,13 @@
 #include <array>
 #include <cmath>
 
+// The icons are compiled into a static library: the linker keeps them only when something names them.
+static void load_resources() { Q_INIT_RESOURCE(resources); }
+
 namespace krasis::ui {
 namespace {
+
+[[maybe_unused]] const bool kResourcesLoaded = (load_resources(), true);
 
 double luminance(const QColor& color) {
   const auto linear = [](double c) { return c <= 0.03928 ? c / 12.92 : std::pow((c + 0.055) / 1.055, 2.4); };

@@ -65,6 +65,7 @@ class Inbox {
       if (n < 0 && errno == EINTR) continue;
       if (n <= 0) break;
       for (const auto& line : splitter.append({block, static_cast<std::size_t>(n)})) {
+        if (line && line->empty()) continue;
         auto request = line.and_then([](const std::string& text) { return decode_request(text); });
         if (request) {
           accept(std::move(*request));

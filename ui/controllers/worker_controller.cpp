@@ -138,6 +138,7 @@ void WorkerController::stop() {
 
 void WorkerController::read_output() {
   const QByteArray bytes = process_->readAllStandardOutput();
+  if (stall_.isActive() && !bytes.isEmpty()) stall_.start(stall_timeout_ms_);
   for (const auto& line : lines_.append({bytes.constData(), static_cast<std::size_t>(bytes.size())})) {
     if (!process_) return;  // an earlier line ended it
     if (line) {
@@ -167,7 +168,6 @@ void WorkerController::handle_line(const std::string& line) {
     return crash(tr("The worker sent something that is no message: %1").arg(format_error(event.error())),
                  tr("Check that the worker is of the same version as this program."), 0);
   }
-  if (stall_.isActive()) stall_.start(stall_timeout_ms_);
   std::visit([this](const auto& e) { handle(e); }, *event);
 }
 

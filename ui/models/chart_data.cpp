@@ -31,6 +31,7 @@ class SeriesNames {
     for (const auto& [name, set] : values) {
       if (set.size() > 1 && name != "lgs" && name != "prompt_fingerprint" && name != "hcs_share") varying_.insert(name);
     }
+    only_bits_ = std::count_if(varying_.begin(), varying_.end(), [](const std::string& n) { return n.ends_with("_bits"); }) == 1;
   }
 
   QString of(const RunSummary& summary) const {
@@ -38,14 +39,16 @@ class SeriesNames {
     if (model_varies_) parts << QString::fromStdString(summary.run.model.name);
     for (const auto& value : results::describe(summary.run.parameters)) {
       if (!varying_.contains(std::string(value.name))) continue;
-      parts << QStringLiteral("%1 %2").arg(QString::fromUtf8(value.title.data(), static_cast<qsizetype>(value.title.size())),
-                                           QString::fromStdString(value.value));
+      QString title = QString::fromUtf8(value.title.data(), static_cast<qsizetype>(value.title.size()));
+      if (value.name.ends_with("_bits")) title = only_bits_ ? QString() : title.remove(QStringLiteral(" bits"));
+      parts << QStringLiteral("%1 %2").arg(title, QString::fromStdString(value.value)).trimmed();
     }
     return parts.isEmpty() ? QString::fromStdString(summary.run.model.name) : parts.join(QStringLiteral(", "));
   }
 
  private:
   bool model_varies_ = false;
+  bool only_bits_ = false;  ///< one kind of bits varies: "INT4" says enough
   std::set<std::string> varying_;
 };
 

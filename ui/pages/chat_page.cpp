@@ -90,6 +90,7 @@ QWidget* ChatPage::make_composer() {
   context_ = new QProgressBar(panel);
   context_->setObjectName(QStringLiteral("contextFill"));
   context_->setAccessibleName(tr("Context used"));
+  context_->setMinimumWidth(170);
   context_->setMaximumWidth(220);
   live_ = new QLabel(panel);
   live_->setObjectName(QStringLiteral("liveRate"));

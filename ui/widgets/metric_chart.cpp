@@ -32,9 +32,7 @@ MetricChart::MetricChart(Form form, QWidget* parent) : QChartView(parent), form_
   setRenderHint(QPainter::Antialiasing);
   setMinimumSize(280, 220);  // a chart view in a splitter collapses without it
   setFocusPolicy(Qt::StrongFocus);
-  chart()->setMargins(QMargins(4, 4, 4, 4));
-  chart()->setBackgroundRoundness(0);
-  apply_palette();
+  rebuild();
 }
 
 void MetricChart::set_data(const ChartData& chart_data) {
@@ -49,11 +47,12 @@ double MetricChart::half_width() const {
 }
 
 void MetricChart::rebuild() {
-  chart()->removeAllSeries();
-  for (auto* axis : chart()->axes()) {
-    chart()->removeAxis(axis);
-    delete axis;
-  }
+  // A new chart each time: the axes that a chart has lost stay on the scene until it is laid out again.
+  QChart* former = chart();
+  setChart(new QChart);
+  delete former;
+  chart()->setMargins(QMargins(4, 4, 4, 4));
+  chart()->setBackgroundRoundness(0);
   placed_.clear();
   double highest = 0;
   QStringList spoken;
@@ -255,7 +254,9 @@ void MetricChart::apply_palette() {
   bold.setBold(true);
   chart()->setTitleFont(bold);
   chart()->legend()->setLabelColor(text);
-  chart()->legend()->setFont(font());
+  QFont small = font();
+  small.setPointSizeF(small.pointSizeF() * 0.85);  // a legend does not wrap: it cuts its labels off
+  chart()->legend()->setFont(small);
   for (auto* axis : chart()->axes()) {
     axis->setLabelsColor(text);
     axis->setTitleBrush(text);

@@ -289,7 +289,7 @@ TEST(GoldenText, PerplexityOfEachPrecision) {
     if (exact == 0) exact = nats;
     EXPECT_LT(nats, 2.2) << name;
     EXPECT_LT(std::abs(nats - exact), 0.05) << name;
-    std::printf("[ figures  ] %-34s %.5f nats per token, perplexity %.4f\n", name, nats, std::exp(nats));
+    std::printf("[ figures  ] %-34s %.6f nats per token, perplexity %.4f\n", name, nats, std::exp(nats));
   }
 }
 

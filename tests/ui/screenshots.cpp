@@ -1,0 +1,114 @@
+// Draws every page with invented data, light and dark, in two sizes, for people to look at: ui_screenshots FOLDER.
+#include <QApplication>
+#include <QDir>
+#include <QLocale>
+#include <QPlainTextEdit>
+#include <QStyleFactory>
+#include <QTableView>
+#include <QTemporaryDir>
+#include <QThread>
+
+#include "tests/ui/invented_runs.h"
+#include "ui/controllers/chat_controller.h"
+#include "ui/controllers/configuration_controller.h"
+#include "ui/controllers/database_service.h"
+#include "ui/controllers/queue_controller.h"
+#include "ui/main_window.h"
+#include "ui/models/queue_model.h"
+#include "ui/models/sweep_models.h"
+#include "ui/pages/compare_page.h"
+#include "ui/widgets/message_widget.h"
+
+namespace {
+
+using namespace krasis;
+
+QPalette dark() {
+  QPalette p;
+  const QColor window(45, 45, 48), base(30, 30, 32), text(225, 225, 225);
+  p.setColor(QPalette::Window, window);
+  p.setColor(QPalette::WindowText, text);
+  p.setColor(QPalette::Base, base);
+  p.setColor(QPalette::AlternateBase, QColor(38, 38, 41));
+  p.setColor(QPalette::Text, text);
+  p.setColor(QPalette::Button, QColor(60, 60, 64));
+  p.setColor(QPalette::ButtonText, text);
+  p.setColor(QPalette::ToolTipBase, window);
+  p.setColor(QPalette::ToolTipText, text);
+  p.setColor(QPalette::PlaceholderText, QColor(150, 150, 150));
+  p.setColor(QPalette::Highlight, QColor(38, 110, 170));
+  p.setColor(QPalette::HighlightedText, Qt::white);
+  p.setColor(QPalette::Mid, QColor(100, 100, 100));
+  for (const auto role : {QPalette::Text, QPalette::WindowText, QPalette::ButtonText}) {
+    p.setColor(QPalette::Disabled, role, QColor(130, 130, 130));
+  }
+  return p;
+}
+
+void settle() {
+  for (int i = 0; i < 30; ++i) {
+    QApplication::processEvents();
+    QThread::msleep(10);
+  }
+}
+
+void fill(results::Database& database) {
+  for (const int gpu_bits : {4, 8}) {
+    for (const auto hcs : {HotCache::Off, HotCache::On}) {
+      for (const int lgs : {1, 2, 4}) {
+        RunConfiguration c;
+        c.gpu_bits = gpu_bits;
+        c.hcs = hcs;
+        c.lgs = lgs;
+        const double p = 800 + 90 * lgs - 30 * gpu_bits, d = hcs == HotCache::Off ? 57 + lgs : 43 + lgs - gpu_bits;
+        const bool bad = gpu_bits == 8 && hcs == HotCache::On && lgs == 4;
+        test::store(database, c, {p, p * 1.04, p * 0.97}, {d, d * 1.05, d * 0.98},
+                    bad ? results::Verdict::Fail : results::Verdict::Pass);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  QApplication application(argc, argv);
+  if (argc < 2) return 2;
+  QLocale::setDefault(QLocale(QLocale::English, QLocale::UnitedStates));
+  QApplication::setStyle(QStyleFactory::create("Fusion"));
+  const QPalette light = QApplication::palette();
+  const QDir out(argv[1]);
+  for (const bool is_dark : {false, true}) {
+    QApplication::setPalette(is_dark ? dark() : light);
+    for (const QSize size : {QSize(1280, 800), QSize(1920, 1080)}) {
+      QTemporaryDir folder;
+      ui::Services services = ui::default_services(QApplication::applicationDirPath());
+      services.resources = KRASIS_SOURCE_DIR "/resources";
+      services.database = folder.filePath("results.db");
+      services.settings_file = folder.filePath("settings.ini");
+      ui::MainWindow window(services);
+      window.resize(size);
+      window.show();
+      fill(window.database()->database());
+      window.database()->announce_change();
+      window.sweep()->axes()->set_axis("lgs", "1,2,4,9");
+      window.sweep()->axes()->set_axis("hcs", "off,on");
+      window.queue_model()->put({101, "embedded, INT4/INT4 LGS 1 HCS off", results::RunStatus::Done, 1, "\u2713 PASS"});
+      window.queue_model()->put({102, "embedded, INT4/INT4 LGS 2 HCS off", results::RunStatus::Crashed, 0.4, "", -1,
+                                 "The worker died of signal 11.\nStage: repetition\nSignal: 11"});
+      window.queue_model()->put({103, "embedded, INT4/INT4 LGS 4 HCS off", results::RunStatus::Running, 0.55,
+                                 "repetition: 2 of 3", 14});
+      window.queue_model()->put({104, "embedded, INT4/INT4 LGS 1 HCS on"});
+      settle();
+      window.findChild<QTableView*>("resultsTable")->selectRow(1);
+      window.findChild<ui::ComparePage*>()->compare({1, 2, 4, 7, 12});
+      const char* names[] = {"home", "chat", "sweep", "results", "compare"};
+      for (int page = 0; page < ui::MainWindow::PageCount; ++page) {
+        window.show_page(static_cast<ui::MainWindow::Page>(page));
+        settle();
+        window.grab().save(out.filePath(QString("%1-%2-%3.png").arg(names[page], is_dark ? "dark" : "light").arg(size.width())));
+      }
+    }
+  }
+  return 0;
+}

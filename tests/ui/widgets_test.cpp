@@ -1,0 +1,198 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <QComboBox>
+#include <QDoubleSpinBox>
+#include <QLabel>
+#include <QSignalSpy>
+#include <QSpinBox>
+#include <QTest>
+
+#include "tests/ui/invented_runs.h"
+#include "ui/controllers/configuration_controller.h"
+#include "ui/theme.h"
+#include "ui/widgets/fit_bar.h"
+#include "ui/widgets/message_widget.h"
+#include "ui/widgets/metric_chart.h"
+#include "ui/widgets/parameter_form.h"
+
+namespace krasis::ui {
+namespace {
+
+using testing::HasSubstr;
+
+Services services() {
+  Services s;
+  s.hardware.devices = 16;
+  s.hardware.host_memory_bytes = std::size_t{8} << 30;
+  s.resources = KRASIS_SOURCE_DIR "/resources";
+  return s;
+}
+
+QPalette dark_palette() {
+  QPalette palette;
+  palette.setColor(QPalette::Window, QColor(30, 30, 30));
+  palette.setColor(QPalette::Base, QColor(20, 20, 20));
+  palette.setColor(QPalette::WindowText, QColor(230, 230, 230));
+  palette.setColor(QPalette::Text, QColor(230, 230, 230));
+  return palette;
+}
+
+TEST(Theme, TextColoursReadOnLightAndDark) {
+  QPalette light;
+  light.setColor(QPalette::Window, QColor(240, 240, 240));
+  light.setColor(QPalette::Base, Qt::white);
+  light.setColor(QPalette::WindowText, Qt::black);
+  EXPECT_FALSE(is_dark(light));
+  EXPECT_TRUE(is_dark(dark_palette()));
+  for (const auto& palette : {light, dark_palette()}) {
+    for (const auto tone : {Tone::Good, Tone::Bad, Tone::Warning, Tone::Muted}) {
+      EXPECT_GE(contrast(tone_color(tone, palette), palette.color(QPalette::Base)), 4.5);
+      EXPECT_GE(contrast(tone_color(tone, palette), palette.color(QPalette::Window)), 4.5);
+    }
+    for (int i = 0; i < 7; ++i) EXPECT_GE(contrast(readable_on(series_color(i, palette)), series_color(i, palette)), 4.5);
+  }
+  EXPECT_FALSE(themed_icon("sweep", light).isNull());
+}
+
+TEST(FitBar, NamesSegmentsAndSaysByHowMuchItIsOver) {
+  FitBar bar;
+  bar.resize(401, bar.sizeHint().height());
+  bar.set_place({"Device 0", 1000, {{"dense weights", 250, ""}, {"kv cache", 250, "4096 tokens"}}});
+  EXPECT_TRUE(bar.place().fits());
+  const int y = bar.height() - 10;
+  EXPECT_EQ(bar.segment_at({50, y}), 0);
+  EXPECT_EQ(bar.segment_at({150, y}), 1);
+  EXPECT_EQ(bar.segment_at({350, y}), -1) << "free memory is no segment";
+  EXPECT_THAT(bar.accessibleDescription().toStdString(), HasSubstr("kv cache"));
+  bar.set_place({"Device 0", 1 << 20, {{"group buffers", 3 << 20, ""}}});
+  EXPECT_THAT(bar.place().summary().toStdString(), HasSubstr("over by 2.00"));
+}
+
+TEST(FitPanel, ShowsAdviceOnlyWhenOverBudget) {
+  FitPanel panel;
+  Plan plan;
+  plan.items = {{0, "group buffers", 300, ""}};
+  plan.places = {{-1, 0, 1000}, {0, 300, 1000}};
+  plan.advice = {"LGS 1 instead of 2 frees 150 B."};
+  panel.set_plan(plan);
+  EXPECT_EQ(panel.findChildren<FitBar*>().size(), 2);
+  EXPECT_TRUE(panel.advice().isEmpty());
+  plan.places[1].budget_bytes = 200;
+  panel.set_plan(plan);
+  EXPECT_FALSE(panel.fits());
+  EXPECT_THAT(panel.advice().toStdString(), HasSubstr("LGS 1 instead of 2"));
+}
+
+TEST(MetricChart, AClickOnABarNamesItsRun) {
+  MetricChart chart(MetricChart::Form::Bars);
+  chart.resize(600, 400);
+  const std::vector<results::RunSummary> runs{test::summary(1, 2, "off", {100, 110}, {9, 9}),
+                                              test::summary(2, 4, "off", {50, 55}, {8, 8}),
+                                              test::summary(3, 2, "on", {80, 85}, {7, 7})};
+  chart.set_data(prefill_chart(runs));
+  chart.show();
+  QTest::qWait(50);
+  EXPECT_EQ(chart.point_count(), 3U);
+  QSignalSpy clicks(&chart, &MetricChart::run_clicked);
+  for (const qint64 run : {1, 2, 3}) {
+    const QPoint at = chart.position_of(run);
+    ASSERT_FALSE(at.isNull());
+    QTest::mouseClick(chart.viewport(), Qt::LeftButton, {}, at);
+    ASSERT_FALSE(clicks.isEmpty());
+    EXPECT_EQ(clicks.takeLast().at(0).toLongLong(), run);
+  }
+  QTest::mouseClick(chart.viewport(), Qt::LeftButton, {}, QPoint(3, 3));
+  EXPECT_TRUE(clicks.isEmpty());
+}
+
+TEST(MetricChart, AClickOnALinesPointNamesItsRun) {
+  MetricChart chart(MetricChart::Form::Lines);
+  chart.resize(600, 400);
+  chart.set_data(decode_chart({test::summary(1, 2, "off", {100}, {9}), test::summary(2, 4, "off", {50}, {3})}));
+  chart.show();
+  QTest::qWait(50);
+  QSignalSpy clicks(&chart, &MetricChart::run_clicked);
+  QTest::mouseClick(chart.viewport(), Qt::LeftButton, {}, chart.position_of(2));
+  ASSERT_EQ(clicks.count(), 1);
+  EXPECT_EQ(clicks.at(0).at(0).toLongLong(), 2);
+  EXPECT_THAT(chart.accessibleDescription().toStdString(), HasSubstr("9.00"));
+}
+
+TEST(ParameterForm, HidesWhatDoesNotApplyAndPutsProblemsUnderTheirField) {
+  const Services s = services();
+  ConfigurationController controller(&s);
+  ParameterForm form(&controller, {ParameterGroup::Model, ParameterGroup::Placement, ParameterGroup::Synthetic});
+  form.show();
+  auto* share = form.editor("hcs_share");
+  ASSERT_NE(share, nullptr);
+  EXPECT_FALSE(share->isVisible()) << "the hot cache is off";
+  auto* hcs = qobject_cast<QComboBox*>(form.editor("hcs"));
+  hcs->setFocus();
+  QTest::keyClick(hcs, Qt::Key_Down);
+  EXPECT_EQ(controller.configuration().hcs, HotCache::On);
+  EXPECT_TRUE(share->isVisible());
+  EXPECT_FALSE(form.editor("synthetic_seed")->isVisible());
+
+  auto* lgs = qobject_cast<QSpinBox*>(form.editor("lgs"));
+  auto* error = form.findChild<QLabel*>("error_lgs");
+  ASSERT_NE(error, nullptr);
+  EXPECT_FALSE(error->isVisible());
+  lgs->setValue(1000);
+  EXPECT_EQ(controller.configuration().lgs, 1000);
+  EXPECT_TRUE(error->isVisible()) << "the model has five layers";
+  EXPECT_FALSE(controller.why_not_runnable().isEmpty());
+  lgs->setValue(1);
+  EXPECT_FALSE(error->isVisible());
+  EXPECT_EQ(controller.why_not_runnable().toStdString(), "");
+}
+
+TEST(ParameterForm, EveryControlHasNamesAndABuddy) {
+  const Services s = services();
+  ConfigurationController controller(&s);
+  ParameterForm form(&controller, {ParameterGroup::Model, ParameterGroup::Placement, ParameterGroup::Quantization,
+                                   ParameterGroup::Context, ParameterGroup::Workload, ParameterGroup::Sampling,
+                                   ParameterGroup::Synthetic});
+  QSet<QWidget*> buddies;
+  for (const auto* label : form.findChildren<QLabel*>()) {
+    if (label->buddy()) buddies << label->buddy();
+  }
+  for (const auto& parameter : parameters()) {
+    auto* editor = form.editor(parameter.name);
+    ASSERT_NE(editor, nullptr) << parameter.name;
+    EXPECT_FALSE(editor->objectName().isEmpty());
+    EXPECT_FALSE(editor->accessibleName().isEmpty());
+    EXPECT_TRUE(buddies.contains(editor)) << parameter.name;
+  }
+}
+
+TEST(ConfigurationController, AModelThatIsNotThereSaysSoUnderTheModel) {
+  const Services s = services();
+  ConfigurationController controller(&s);
+  controller.set_text(*find_parameter("model"), "/nowhere/at/all");
+  EXPECT_THAT(controller.problem_of("model").toStdString(), HasSubstr("/nowhere/at/all"));
+  EXPECT_FALSE(controller.plan());
+  controller.set_text(*find_parameter("model"), "embedded");
+  ASSERT_TRUE(controller.plan()) << controller.plan().error().message();
+  EXPECT_TRUE(controller.fits());
+  controller.set_text(*find_parameter("vram_budget_mib"), "1");
+  EXPECT_FALSE(controller.fits());
+  EXPECT_TRUE(controller.why_not_runnable().isEmpty()) << "over budget may be tried anyway";
+}
+
+TEST(MessageWidget, PlainWhileItStreamsMarkdownAndChipsWhenComplete) {
+  MessageWidget widget;
+  ChatMessage message{{"assistant", "some **bold**"}, false, {}, {}};
+  widget.set_message(message);
+  EXPECT_EQ(widget.findChild<QLabel*>("messageText")->textFormat(), Qt::PlainText);
+  EXPECT_TRUE(widget.chips().isEmpty());
+  message.complete = true;
+  message.figures = {12, 34, 500, 0.024, 56.7, "length"};
+  widget.set_message(message);
+  EXPECT_EQ(widget.findChild<QLabel*>("messageText")->textFormat(), Qt::MarkdownText);
+  EXPECT_EQ(widget.chips(), QStringList({"prefill 500.0 tok/s", "TTFT 0.024 s", "decode 56.7 tok/s", "34 token(s)",
+                                         "stop: length"}));
+}
+
+}  // namespace
+}  // namespace krasis::ui
