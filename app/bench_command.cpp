@@ -12,11 +12,11 @@
 #include <fmt/format.h>
 
 #include "app/cli.h"
-#include "app/records.h"
 #include "app/tables.h"
 #include "engine/config/configuration_io.h"
 #include "engine/config/sweep.h"
 #include "engine/worker/worker_process.h"
+#include "results_db/from_worker.h"
 
 namespace krasis::cli {
 namespace {
@@ -43,7 +43,7 @@ class Bench {
   Expected<void> run(const std::vector<RunConfiguration>& runs) {
     for (std::size_t i = 0; i < runs.size() && interrupts == 0; ++i) {
       label_ = fmt::format("{}/{} LGS {}, HCS {}, GPU {} bits, CPU {} bits", i + 1, runs.size(), runs[i].lgs,
-                           parameters_of(runs[i]).hcs, runs[i].gpu_bits, runs[i].cpu_bits);
+                           results::parameters_of(runs[i]).hcs, runs[i].gpu_bits, runs[i].cpu_bits);
       KRASIS_CHECK(run_one(runs[i], fmt::format("run-{}", i)));
     }
     return {};
@@ -79,7 +79,8 @@ class Bench {
     KRASIS_CHECK(database_.finish(*run_, outcome));
     const bool passed = outcome.status == results::RunStatus::Done && outcome.verdict.verdict != results::Verdict::Fail;
     all_passed_ = all_passed_ && passed;
-    std::cerr << fmt::format("\r\033[K{}: {}\n", label_, passed ? describe(outcome) : std::string(results::name_of(outcome.status)) + " " + describe(outcome));
+    const char* over = ::isatty(STDERR_FILENO) ? "\r\033[K" : "";
+    std::cerr << fmt::format("{}{}: {}\n", over, label_, passed ? describe(outcome) : std::string(results::name_of(outcome.status)) + " " + describe(outcome));
     return {};
   }
 
@@ -148,12 +149,12 @@ class Bench {
     } else if (const auto* loaded = std::get_if<protocol::Loaded>(&event)) {
       KRASIS_CHECK(begin_run(*loaded));
     } else if (const auto* environment = std::get_if<protocol::Environment>(&event)) {
-      if (run_) KRASIS_CHECK(database_.set_environment(*run_, environment_of(environment->machine)));
+      if (run_) KRASIS_CHECK(database_.set_environment(*run_, results::environment_of(environment->machine)));
     } else if (const auto* now = std::get_if<protocol::Stage>(&event)) {
       stage = now->stage;
       progress(fmt::format("{} {} of {}", now->stage, now->index + 1, now->count));
     } else if (const auto* sample = std::get_if<protocol::Sample>(&event)) {
-      if (run_) KRASIS_CHECK(database_.append_repetition(*run_, repetition_of(*sample)));
+      if (run_) KRASIS_CHECK(database_.append_repetition(*run_, results::repetition_of(*sample)));
     } else if (const auto* line = std::get_if<protocol::Log>(&event)) {
       if (run_) KRASIS_CHECK(log(line->level, line->stage, line->text));
     } else if (const auto* failure = std::get_if<protocol::Failed>(&event)) {
@@ -168,7 +169,7 @@ class Bench {
         return true;
       }
       outcome.status = results::RunStatus::Done;
-      outcome.verdict = verdict_of(finished->verdict);
+      outcome.verdict = results::verdict_of(finished->verdict);
       if (run_) {
         KRASIS_CHECK(database_.set_plan(*run_, finished->plan_json));
         if (!finished->verdict.explanation.empty()) KRASIS_CHECK(log("info", "verdict", finished->verdict.explanation));
@@ -181,12 +182,12 @@ class Bench {
   Expected<void> begin_run(const protocol::Loaded& loaded) {
     results::NewRun run;
     run.sweep = sweep_.title;
-    run.model = model_of(loaded.model);
+    run.model = results::model_of(loaded.model);
     if (run.model.fingerprint.empty()) {  // the worker died before it knew
       run.model.fingerprint = "unknown: " + configuration_.model;
       run.model.name = configuration_.model;
     }
-    run.parameters = parameters_of(configuration_);
+    run.parameters = results::parameters_of(configuration_);
     if (loaded.threads > 0) run.parameters.threads = loaded.threads;
     run.parameters.prompt_fingerprint = loaded.prompt_fingerprint;
     run.configuration_json = to_json(configuration_);

@@ -163,7 +163,7 @@ class Worker {
   void hello() {
     const Hardware hardware = host_hardware();
     Ready ready;
-    ready.program_version = "0.1.0";
+    ready.program_version = KRASIS_VERSION;
     ready.devices = {{"host", machine_.cpu, 0, static_cast<std::int64_t>(hardware.host_memory_bytes)}};
     ready.machine = machine_;
     output_.send(WorkerEvent{ready});

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "results_db/database.h"
+#include "results_db/from_worker.h"
 #include "ui/controllers/sweep_controller.h"
 
 namespace krasis::test {
@@ -53,7 +54,7 @@ inline results::RunId store(results::Database& database, const RunConfiguration&
   results::NewRun run;
   run.model = {"fp", "Invented", "qwen3_moe", "5 layers, hidden 256, 16 experts", false};
   run.sweep = "invented";
-  run.parameters = ui::run_parameters(configuration);
+  run.parameters = results::parameters_of(configuration);
   const auto id = database.enqueue(run).value();
   must(database.claim(id));
   must(database.set_environment(id, {{}, "Invented machine", "Invented CPU", std::int64_t{1} << 34, "", "", "Linux", "b1"}));

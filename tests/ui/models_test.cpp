@@ -138,7 +138,7 @@ TEST(ChartData, SeriesAreWhatVariesAndFailedVerdictsStayOut) {
   const auto data = decode_chart(four_runs());
   EXPECT_EQ(data.categories, QStringList({"2", "4"}));
   ASSERT_EQ(data.series.size(), 2U);
-  EXPECT_EQ(data.series[0].name, "HCS OFF");
+  EXPECT_EQ(data.series[0].name, "HCS off");
   ASSERT_EQ(data.series[0].points.size(), 2U);
   EXPECT_DOUBLE_EQ(data.series[0].points[0].value, 9.6);
   EXPECT_NEAR(data.series[0].points[0].deviation, 0.1414, 1e-3);

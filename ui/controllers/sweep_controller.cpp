@@ -8,6 +8,7 @@
 #include "engine/config/configuration_io.h"
 #include "ui/controllers/configuration_controller.h"
 #include "ui/controllers/database_service.h"
+#include "results_db/from_worker.h"
 #include "ui/controllers/queue_controller.h"
 #include "ui/format.h"
 
@@ -26,32 +27,6 @@ QString over_budget_text(const Plan& plan) {
 }
 
 }  // namespace
-
-results::RunParameters run_parameters(const RunConfiguration& c) {
-  results::RunParameters p;
-  p.device = c.device;
-  p.operations = c.operations;
-  p.device_count = c.device_count;
-  p.lgs = c.lgs;
-  p.hcs = std::string(name_of(c.hcs));
-  p.hcs_share = c.hcs_share;
-  p.vram_budget_mib = c.vram_budget_mib;
-  p.threads = c.threads;
-  p.gpu_bits = c.gpu_bits;
-  p.cpu_bits = c.cpu_bits;
-  p.attention_bits = c.attention_bits;
-  p.dense_mlp_bits = c.dense_mlp_bits;
-  p.lm_head_bits = c.lm_head_bits;
-  p.group_size = c.group_size;
-  p.kv_cache = c.kv_cache;
-  p.chunk_tokens = c.chunk_tokens;
-  p.prompt_tokens = c.prompt_tokens;
-  p.decode_tokens = c.decode_tokens;
-  p.warmups = c.warmups;
-  p.repetitions = c.repetitions;
-  p.seed = c.seed;
-  return p;
-}
 
 SweepController::SweepController(ConfigurationController* configuration, QueueController* queue,
                                  DatabaseService* database, QObject* parent)
@@ -153,7 +128,7 @@ Expected<int> SweepController::enqueue() {
     results::NewRun run;
     run.sweep = name_.toStdString();
     run.model = models[key];
-    run.parameters = run_parameters(configuration);
+    run.parameters = results::parameters_of(configuration);
     run.configuration_json = to_json(configuration);
     runs.push_back(std::move(run));
   }

@@ -14,9 +14,6 @@ class ConfigurationController;
 class DatabaseService;
 class QueueController;
 
-/// What a run needs to be queued, from its configuration.
-results::RunParameters run_parameters(const RunConfiguration& configuration);
-
 /// A sweep: the form's configuration, the axes, the runs they expand to, and the way into the queue and into files.
 class SweepController : public QObject {
   Q_OBJECT

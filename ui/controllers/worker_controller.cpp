@@ -3,6 +3,7 @@
 #include <QDateTime>
 #include <csignal>
 
+#include "results_db/from_worker.h"
 #include "ui/format.h"
 
 namespace krasis::ui {
@@ -185,19 +186,8 @@ void WorkerController::handle(const protocol::Ready& event) {
 }
 
 void WorkerController::handle(const protocol::Environment& event) {
-  const auto& m = event.machine;
-  results::EnvironmentRecord record;
-  record.machine = m.machine;
-  record.cpu = m.cpu;
-  record.memory_bytes = m.memory_bytes;
-  record.gpu = m.gpu;
-  record.driver = m.driver;
-  record.kernel = m.kernel;
-  record.build = m.build;
-  record.facts_json = m.facts_json;
-  record.ceilings_json = m.ceilings_json;
-  environment_ = record;
-  if (is_busy() && state_ != State::Starting) emit environment_reported(record);
+  environment_ = results::environment_of(event.machine);
+  if (is_busy() && state_ != State::Starting) emit environment_reported(*environment_);
 }
 
 void WorkerController::handle(const protocol::Loading& event) {
@@ -210,8 +200,7 @@ void WorkerController::handle(const protocol::Loaded& event) {
   if (!is_ours(event.id)) return;
   set_state(State::Busy);
   for (const auto& note : event.notes) log("info", QString::fromStdString(note));
-  const auto& m = event.model;
-  emit model_reported({m.fingerprint, m.name, m.model_type, m.architecture, m.synthetic});
+  emit model_reported(results::model_of(event.model));
   emit facts_reported(event.threads, QString::fromStdString(event.prompt_fingerprint));
   emit plan_reported(QByteArray::fromStdString(event.plan_json));
   set_stage(tr("load"), 0, tr("done"));
@@ -231,18 +220,7 @@ void WorkerController::handle(const protocol::Stage& event) {
 
 void WorkerController::handle(const protocol::Sample& event) {
   if (!is_ours(event.id)) return;
-  results::Repetition r;
-  r.index = static_cast<int>(event.index);
-  r.warm_up = event.warm_up;
-  r.prefill_tokens = event.prefill_tokens;
-  r.prefill_s = event.prefill_s;
-  r.ttft_s = event.ttft_s;
-  r.decode_tokens = event.decode_tokens;
-  r.decode_s = event.decode_s;
-  r.decode_token_s = event.decode_token_s;
-  r.metrics_json = event.metrics_json;
-  r.output_text = event.output_text;
-  emit repetition_measured(r);
+  emit repetition_measured(results::repetition_of(event));
 }
 
 void WorkerController::handle(const protocol::Token& event) {
@@ -268,10 +246,7 @@ void WorkerController::handle(const protocol::Finished& event) {
   }
   results::RunOutcome outcome;
   outcome.status = event.cancelled ? results::RunStatus::Cancelled : results::RunStatus::Done;
-  outcome.verdict.verdict = results::verdict_of(event.verdict.verdict).value_or(results::Verdict::None);
-  outcome.verdict.figure = event.verdict.figure;
-  outcome.verdict.value = event.verdict.value;
-  outcome.verdict.threshold = event.verdict.threshold;
+  outcome.verdict = results::verdict_of(event.verdict);
   if (!event.verdict.explanation.empty()) log("info", QString::fromStdString(event.verdict.explanation));
   set_state(State::Idle);
   finish(outcome);

@@ -41,7 +41,8 @@ class SeriesNames {
       if (!varying_.contains(std::string(value.name))) continue;
       QString title = QString::fromUtf8(value.title.data(), static_cast<qsizetype>(value.title.size()));
       if (value.name.ends_with("_bits")) title = only_bits_ ? QString() : title.remove(QStringLiteral(" bits"));
-      parts << QStringLiteral("%1 %2").arg(title, QString::fromStdString(value.value)).trimmed();
+      const QString text = QString::fromStdString(value.value);
+      parts << QStringLiteral("%1 %2").arg(title, value.name == "hcs" ? text.toLower() : text).trimmed();
     }
     return parts.isEmpty() ? QString::fromStdString(summary.run.model.name) : parts.join(QStringLiteral(", "));
   }

@@ -1,10 +1,10 @@
-#include "app/records.h"
+#include "results_db/from_worker.h"
 
 #include "engine/config/parameters.h"
 
-namespace krasis::cli {
+namespace krasis::results {
 
-results::RunParameters parameters_of(const RunConfiguration& c) {
+RunParameters parameters_of(const RunConfiguration& c) {
   return {.device = c.device,
           .operations = c.operations,
           .device_count = c.device_count,
@@ -29,11 +29,11 @@ results::RunParameters parameters_of(const RunConfiguration& c) {
           .prompt_fingerprint = {}};
 }
 
-results::ModelRecord model_of(const protocol::ModelFacts& f) {
+ModelRecord model_of(const protocol::ModelFacts& f) {
   return {f.fingerprint, f.name, f.model_type, f.architecture, f.synthetic};
 }
 
-results::EnvironmentRecord environment_of(const protocol::MachineFacts& f) {
+EnvironmentRecord environment_of(const protocol::MachineFacts& f) {
   return {.fingerprint = {},
           .machine = f.machine,
           .cpu = f.cpu,
@@ -46,7 +46,7 @@ results::EnvironmentRecord environment_of(const protocol::MachineFacts& f) {
           .ceilings_json = f.ceilings_json};
 }
 
-results::Repetition repetition_of(const protocol::Sample& s) {
+Repetition repetition_of(const protocol::Sample& s) {
   return {.index = static_cast<int>(s.index),
           .warm_up = s.warm_up,
           .measured_at = {},
@@ -60,8 +60,8 @@ results::Repetition repetition_of(const protocol::Sample& s) {
           .output_text = s.output_text};
 }
 
-results::VerdictRecord verdict_of(const protocol::VerdictFacts& f) {
-  return {results::verdict_of(f.verdict).value_or(results::Verdict::None), f.figure, f.value, f.threshold};
+VerdictRecord verdict_of(const protocol::VerdictFacts& f) {
+  return {verdict_of(std::string_view(f.verdict)).value_or(Verdict::None), f.figure, f.value, f.threshold};
 }
 
-}  // namespace krasis::cli
+}  // namespace krasis::results
