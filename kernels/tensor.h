@@ -33,9 +33,11 @@ struct Matrix {
   const std::byte* data = nullptr;
 
   const std::byte* row(std::int64_t r) const { return data + static_cast<std::size_t>(r) * layout.row_bytes(); }
-  const bf16* scales(std::int64_t r) const {
-    return reinterpret_cast<const bf16*>(data + layout.scales_offset()) + r * layout.groups_per_row();
+  /// The scales of a row: BF16 or, for MXFP4, exponents of one byte.
+  const std::byte* scale_row(std::int64_t r) const {
+    return data + layout.scales_offset() + static_cast<std::size_t>(r) * layout.scale_row_bytes();
   }
+  const bf16* scales(std::int64_t r) const { return reinterpret_cast<const bf16*>(scale_row(r)); }
   View<const std::byte> range() const { return {data, layout.bytes()}; }
 };
 

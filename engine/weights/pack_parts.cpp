@@ -34,7 +34,7 @@ void pack_block(std::span<const float> rows, const PackedTarget& target, std::in
   pack_rows(rows, block, scratch.data());
   const auto first = static_cast<std::size_t>(row_begin);
   const auto count = static_cast<std::size_t>(block.rows);
-  const auto scale_bytes = static_cast<std::size_t>(whole.groups_per_row()) * sizeof(bf16);
+  const std::size_t scale_bytes = whole.scale_row_bytes();
   std::memcpy(matrix + first * whole.row_bytes(), scratch.data(), count * whole.row_bytes());
   std::memcpy(matrix + whole.scales_offset() + first * scale_bytes, scratch.data() + block.scales_offset(),
               count * scale_bytes);

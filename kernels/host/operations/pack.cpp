@@ -62,7 +62,7 @@ void pack_integer_row(const T* values, const MatrixLayout& layout, std::byte* ro
 template <class T>
 void pack(std::span<const T> values, const MatrixLayout& layout, std::byte* out) {
   const auto used = static_cast<std::size_t>(layout.rows) * layout.row_bytes();
-  const auto scale_bytes = static_cast<std::size_t>(layout.rows * layout.groups_per_row()) * sizeof(bf16);
+  const std::size_t scale_bytes = static_cast<std::size_t>(layout.rows) * layout.scale_row_bytes();
   std::memset(out + used, 0, layout.scales_offset() - used);
   std::memset(out + layout.scales_offset() + scale_bytes, 0, layout.bytes() - layout.scales_offset() - scale_bytes);
   for (std::int64_t r = 0; r < layout.rows; ++r) {

@@ -148,6 +148,8 @@ void dequantize(const PackedRow& row, std::int64_t begin, std::int64_t count, fl
       return dequantize_as<Element::Int8>(row, begin, count, out);
     case Element::Bf16:
       return dequantize_as<Element::Bf16>(row, begin, count, out);
+    case Element::Mxfp4:
+      return;
   }
 }
 
@@ -205,6 +207,8 @@ float dot(const PackedRow& row, const float* x, std::int64_t columns) {
       return dot_as<Element::Int8>(row, x, columns);
     case Element::Bf16:
       return dot_as<Element::Bf16>(row, x, columns);
+    case Element::Mxfp4:
+      return 0.0f;
   }
   return 0.0f;
 }
