@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string_view>
 
 #include "kernels/operations.h"
@@ -35,7 +36,14 @@ const HostOperations& scalar_operations();
 /// Heavy operations use the calling thread's TBB arena; results do not depend on its number of threads. On a CPU
 /// without AVX2, FMA and F16C, and on other architectures, these are the scalar operations.
 const HostOperations& simd_operations();
-/// What simd_operations() uses on this CPU: "AVX2", or "none" for the scalar operations.
+
+/// Instruction sets that vectorized operations are written for, each a superset of the one before.
+enum class SimdLevel : std::uint8_t { Avx2, Avx512 };
+/// Whether this CPU has it: AVX2 with FMA and F16C; AVX-512 F, BW, DQ, VL and VNNI.
+bool has_simd(SimdLevel level);
+/// The operations with at most that level, to compare levels on one CPU.
+const HostOperations& simd_operations(SimdLevel level);
+/// What simd_operations() uses on this CPU: "AVX-512", "AVX2", or "none" for the scalar operations.
 std::string_view simd_level();
 
 }  // namespace krasis

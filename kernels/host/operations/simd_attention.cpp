@@ -133,8 +133,7 @@ class Tile {
 
 }  // namespace
 
-void attention(const AttentionArgs& args) {
-  const Kernels& k = *kernels();
+void attention(const Kernels& k, const AttentionArgs& args) {
   const View<const SequenceSpan> spans = args.batch.sequences;
   std::int64_t query_tiles = 0;
   std::int64_t work = 0;

@@ -408,13 +408,13 @@ void weighted_rows(const float* weights, std::int64_t n, const float* rows, std:
   }
 }
 
-constexpr Kernels kTable = {"AVX2",    widen,  dequantize, dot,        products,     swiglu,       rms_norm,
-                            head_norm, rotate, add,        add_scaled, softmax_step, weighted_rows};
 
 }  // namespace
 
 const Kernels& avx2_kernels() {
-  return kTable;
+  static const Kernels table = {"AVX2",   &avx2_rows(), widen,  dequantize, dot,        products,     swiglu,
+                                rms_norm, head_norm,    rotate, add,        add_scaled, softmax_step, weighted_rows};
+  return table;
 }
 
 }  // namespace krasis::simd

@@ -3,6 +3,7 @@
 
 #include "kernels/host/operations/experts_workspace.h"
 #include "kernels/host/operations/parallel.h"
+#include "kernels/host/operations/rows.h"
 #include "kernels/host/operations/simd_product.h"
 
 namespace krasis::simd {
@@ -57,8 +58,14 @@ TokenBlock token_block(const ExpertsArgs& args, const Groups& g, std::int64_t bl
           args.ids.data[g.order[first]]};
 }
 
+/// Whether a block of tokens is multiplied row by row.
+bool by_rows(const MatrixLayout& layout, const TokenBlock& block) {
+  return block.count <= kRowTokens && rows_support(layout.format);
+}
+
 /// activated[place, :] = silu(gate(x)) * up(x)
-void gate_and_up(const Kernels& k, const ExpertsArgs& args, const ExpertsWorkspace& work, const Groups& g) {
+void gate_and_up(const Kernels& k, const ExpertsArgs& args, const ExpertsWorkspace& work, const Groups& g,
+                 const PreparedTokens& x) {
   const std::int64_t width = args.layout.width();
   const std::int64_t row_tiles = tiles(width, kTileRows);
   const std::int64_t multiply_adds = 2 * g.pairs * width * args.layout.hidden();
@@ -68,9 +75,15 @@ void gate_and_up(const Kernels& k, const ExpertsArgs& args, const ExpertsWorkspa
     const ExpertMatrices expert = expert_matrices(args.layout, expert_block(args, block.expert));
     const std::int64_t row = unit % row_tiles * kTileRows;
     const int row_count = static_cast<int>(std::min<std::int64_t>(kTileRows, width - row));
-    const TokenRows tokens{args.x.data, g.token + block.first, block.count};
-    product_tile(k, expert.gate, row, row_count, tokens, scratch, scratch.first);
-    product_tile(k, expert.up, row, row_count, tokens, scratch, scratch.second);
+    if (by_rows(args.layout.gate, block)) {
+      const std::int32_t* places = g.token + block.first;
+      multiply_rows(*k.rows, expert.gate, row, row_count, x, places, block.count, scratch.first, kTileRows);
+      multiply_rows(*k.rows, expert.up, row, row_count, x, places, block.count, scratch.second, kTileRows);
+    } else {
+      const TokenRows tokens{args.x.data, g.token + block.first, block.count};
+      product_tile(k, expert.gate, row, row_count, tokens, scratch, scratch.first);
+      product_tile(k, expert.up, row, row_count, tokens, scratch, scratch.second);
+    }
     for (int n = 0; n < block.count; ++n) {
       k.swiglu(scratch.first + n * kTileRows, scratch.second + n * kTileRows, row_count,
                work.activated + (block.first + n) * width + row);
@@ -79,7 +92,8 @@ void gate_and_up(const Kernels& k, const ExpertsArgs& args, const ExpertsWorkspa
 }
 
 /// down[pair, :] = down(activated[place, :])
-void down(const Kernels& k, const ExpertsArgs& args, const ExpertsWorkspace& work, const Groups& g) {
+void down(const Kernels& k, const ExpertsArgs& args, const ExpertsWorkspace& work, const Groups& g,
+          const PreparedTokens& activated) {
   const std::int64_t hidden = args.layout.hidden();
   const std::int64_t width = args.layout.width();
   const std::int64_t row_tiles = tiles(hidden, kTileRows);
@@ -89,23 +103,64 @@ void down(const Kernels& k, const ExpertsArgs& args, const ExpertsWorkspace& wor
     const ExpertMatrices expert = expert_matrices(args.layout, expert_block(args, block.expert));
     const std::int64_t row = unit % row_tiles * kTileRows;
     const int row_count = static_cast<int>(std::min<std::int64_t>(kTileRows, hidden - row));
-    product_tile(k, expert.down, row, row_count, {work.activated + block.first * width, nullptr, block.count}, scratch,
-                 scratch.first);
+    if (by_rows(args.layout.down, block)) {
+      std::int32_t places[kRowTokens];
+      std::iota(places, places + block.count, static_cast<std::int32_t>(block.first));
+      multiply_rows(*k.rows, expert.down, row, row_count, activated, places, block.count, scratch.first, kTileRows);
+    } else {
+      product_tile(k, expert.down, row, row_count, {work.activated + block.first * width, nullptr, block.count},
+                   scratch, scratch.first);
+    }
     for (int n = 0; n < block.count; ++n) {
       std::copy_n(scratch.first + n * kTileRows, row_count, work.down + g.order[block.first + n] * hidden + row);
     }
   });
 }
 
+/// One token: out[r] += the weighted sum over its experts of row r, so that nothing has to be gathered afterwards.
+void down_of_one(const Kernels& k, const ExpertsArgs& args, const Groups& g, const PreparedTokens& activated) {
+  constexpr std::int64_t kRows = 64;  // some 24 KiB of each expert at a stretch
+  const std::int64_t hidden = args.layout.hidden();
+  parallel_units(tiles(hidden, kRows), g.pairs * args.layout.width() * hidden, [&](std::int64_t unit) {
+    const std::int64_t row = unit * kRows;
+    const int count = static_cast<int>(std::min(kRows, hidden - row));
+    for (std::int32_t place = 0; place < g.pairs; ++place) {
+      float sums[kRows];
+      const std::int32_t pair = g.order[place];
+      const ExpertMatrices expert = expert_matrices(args.layout, expert_block(args, args.ids.data[pair]));
+      multiply_rows(*k.rows, expert.down, row, count, activated, &place, 1, sums, kRows);
+      k.add_scaled(sums, args.weights.data[pair], count, args.out.data + row);
+    }
+  });
+}
+
+/// Prepares `count` tokens where some block of them is multiplied by rows.
+void prepare(const Kernels& k, const ExpertsArgs& args, const Groups& g, const MatrixLayout& layout, const bf16* x,
+             std::int64_t count, PreparedTokens& prepared) {
+  bool any = false;
+  for (std::int64_t b = 0; b < g.blocks[g.count] && !any; ++b) any = by_rows(layout, token_block(args, g, b));
+  if (!any) return;
+  prepared.resize(layout, count);
+  parallel_units(count, count * layout.columns * 8, [&](std::int64_t t) { prepared.prepare(*k.rows, x + t * layout.columns, t); });
+}
+
 }  // namespace
 
-void experts(const ExpertsArgs& args) {
-  const Kernels& k = *kernels();
+void experts(const Kernels& k, const ExpertsArgs& args) {
   const ExpertsWorkspace work = experts_workspace(args);
   const Groups groups = group_by_expert(args, work);
   if (groups.pairs == 0) return;
-  gate_and_up(k, args, work, groups);
-  down(k, args, work, groups);
+  thread_local PreparedTokens prepared_x, prepared_activated;
+  PreparedTokens& x = prepared_x;  // this thread's; the others read it
+  PreparedTokens& activated = prepared_activated;
+  prepare(k, args, groups, args.layout.gate, args.x.data, static_cast<std::int64_t>(args.ids.size) / args.top_k, x);
+  gate_and_up(k, args, work, groups, x);
+  prepare(k, args, groups, args.layout.down, work.activated, groups.pairs, activated);
+  if (args.ids.size == static_cast<std::size_t>(args.top_k) && rows_support(args.layout.down.format)) {
+    down_of_one(k, args, groups, activated);
+    return;
+  }
+  down(k, args, work, groups, activated);
   const std::int64_t hidden = args.layout.hidden();
   const std::int64_t tokens = static_cast<std::int64_t>(args.ids.size) / args.top_k;
   parallel_units(tokens, groups.pairs * hidden, [&](std::int64_t t) {

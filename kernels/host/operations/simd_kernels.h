@@ -4,6 +4,7 @@
 
 #include "base/bf16.h"
 #include "base/format.h"
+#include "kernels/host/operations/rows_kernels.h"
 
 /// The inner loops of the SIMD operations, as one table for each instruction set. Everything above them (tiles,
 /// threads, scratch memory) is plain C++ and shared. A table's source file is compiled with flags of its own, so it
@@ -23,6 +24,7 @@ struct PackedRow {
 /// end. That order depends on nothing but the column count (`dot`: and the format).
 struct Kernels {
   const char* level;
+  const RowKernels* rows;  ///< products with few tokens
   /// out[i] = x[i], i < n.
   void (*widen)(const bf16* x, std::int64_t n, float* out);
   /// out[0, count) = columns [begin, begin + count) of the row; both multiples of 64, padding columns included.
@@ -51,8 +53,5 @@ struct Kernels {
 
 /// AVX2, FMA and F16C. Call only where the CPU has them.
 const Kernels& avx2_kernels();
-
-/// The best table for this CPU, or null.
-const Kernels* kernels();
 
 }  // namespace krasis::simd

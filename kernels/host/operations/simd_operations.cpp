@@ -10,16 +10,6 @@
 namespace krasis {
 namespace simd {
 
-const Kernels* kernels() {
-#ifdef KRASIS_HAVE_AVX2
-  static const bool avx2 =
-      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-  return avx2 ? &avx2_kernels() : nullptr;
-#else
-  return nullptr;
-#endif
-}
-
 namespace {
 
 /// Elements of an elementwise operation that one unit of work has.
@@ -33,8 +23,7 @@ void parallel_chunks(std::size_t size, const Body& body) {
                  [&](std::int64_t chunk) { body(chunk * kChunk, std::min(kChunk, total - chunk * kChunk)); });
 }
 
-void rms_norm(const RmsNormArgs& args) {
-  const Kernels& k = *kernels();
+void rms_norm(const Kernels& k, const RmsNormArgs& args) {
   const auto size = static_cast<std::int64_t>(args.x.size);
   parallel_units(size / args.width, size, [&](std::int64_t t) {
     k.rms_norm(args.x.data + t * args.width, args.weight.data, args.width, args.epsilon,
@@ -42,23 +31,20 @@ void rms_norm(const RmsNormArgs& args) {
   });
 }
 
-void head_norm(const HeadNormArgs& args) {
-  const Kernels& k = *kernels();
+void head_norm(const Kernels& k, const HeadNormArgs& args) {
   const auto size = static_cast<std::int64_t>(args.x.size);
   parallel_units(size / args.head_dim, size, [&](std::int64_t row) {
     k.head_norm(args.x.data + row * args.head_dim, args.weight.data, args.head_dim, args.epsilon);
   });
 }
 
-void swiglu(const SwiGluArgs& args) {
-  const Kernels& k = *kernels();
+void swiglu(const Kernels& k, const SwiGluArgs& args) {
   parallel_chunks(args.out.size, [&](std::int64_t begin, std::int64_t count) {
     k.swiglu(args.gate.data + begin, args.up.data + begin, count, args.out.data + begin);
   });
 }
 
-void rotary(const RotaryArgs& args) {
-  const Kernels& k = *kernels();
+void rotary(const Kernels& k, const RotaryArgs& args) {
   const std::int64_t token_size = static_cast<std::int64_t>(args.heads) * args.head_dim;
   const int half = args.head_dim / 2;
   parallel_units(args.batch.tokens, token_size * args.batch.tokens, [&](std::int64_t t) {
@@ -92,36 +78,78 @@ void router(const RouterArgs& args) {
   });
 }
 
-void add(const AddArgs& args) {
-  const Kernels& k = *kernels();
+void add(const Kernels& k, const AddArgs& args) {
   parallel_chunks(args.out.size, [&](std::int64_t begin, std::int64_t count) {
     k.add(args.x.data + begin, count, args.out.data + begin);
   });
 }
 
+#ifdef KRASIS_HAVE_AVX2
+
+/// Only products with few tokens gain from AVX-512: the rest waits for memory or is too little to matter.
+const Kernels& avx512_kernels() {
+  static const Kernels table = [] {
+    Kernels k = avx2_kernels();
+    k.level = "AVX-512";
+    k.rows = &avx512_rows();
+    return k;
+  }();
+  return table;
+}
+
+/// The operations with one table of kernels.
+template <const Kernels& (*table)()>
+HostOperations operations_with() {
+  HostOperations set = scalar_operations();  // what only moves data, and sampling, stays
+  set.rms_norm = [](const RmsNormArgs& args) { rms_norm(table(), args); };
+  set.head_norm = [](const HeadNormArgs& args) { head_norm(table(), args); };
+  set.matmul = [](const MatmulArgs& args) { matmul(table(), args); };
+  set.swiglu = [](const SwiGluArgs& args) { swiglu(table(), args); };
+  set.rotary = [](const RotaryArgs& args) { rotary(table(), args); };
+  set.attention = [](const AttentionArgs& args) { attention(table(), args); };
+  set.router = router;
+  set.experts = [](const ExpertsArgs& args) { experts(table(), args); };
+  set.add = [](const AddArgs& args) { add(table(), args); };
+  return set;
+}
+
+#endif
+
 }  // namespace
 }  // namespace simd
 
+bool has_simd(SimdLevel level) {
+#ifdef KRASIS_HAVE_AVX2
+  static const bool avx2 =
+      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  static const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                             __builtin_cpu_supports("avx512vnni");
+  return level == SimdLevel::Avx2 ? avx2 : avx512;
+#else
+  (void)level;
+  return false;
+#endif
+}
+
+const HostOperations& simd_operations(SimdLevel level) {
+#ifdef KRASIS_HAVE_AVX2
+  static const HostOperations avx2 = simd::operations_with<simd::avx2_kernels>();
+  static const HostOperations avx512 = simd::operations_with<simd::avx512_kernels>();
+  if (level == SimdLevel::Avx512 && has_simd(SimdLevel::Avx512)) return avx512;
+  if (has_simd(SimdLevel::Avx2)) return avx2;
+#else
+  (void)level;
+#endif
+  return scalar_operations();
+}
+
 const HostOperations& simd_operations() {
-  static const HostOperations operations = [] {
-    HostOperations set = scalar_operations();  // what only moves data, and sampling, stays
-    if (!simd::kernels()) return set;
-    set.rms_norm = simd::rms_norm;
-    set.head_norm = simd::head_norm;
-    set.matmul = simd::matmul;
-    set.swiglu = simd::swiglu;
-    set.rotary = simd::rotary;
-    set.attention = simd::attention;
-    set.router = simd::router;
-    set.experts = simd::experts;
-    set.add = simd::add;
-    return set;
-  }();
-  return operations;
+  return simd_operations(SimdLevel::Avx512);
 }
 
 std::string_view simd_level() {
-  return simd::kernels() ? simd::kernels()->level : "none";
+  return has_simd(SimdLevel::Avx512) ? "AVX-512" : has_simd(SimdLevel::Avx2) ? "AVX2" : "none";
 }
 
 }  // namespace krasis

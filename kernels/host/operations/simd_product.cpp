@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "kernels/host/operations/parallel.h"
+#include "kernels/host/operations/rows.h"
 
 namespace krasis::simd {
 namespace {
@@ -51,8 +52,8 @@ void product_tile(const Kernels& k, const Matrix& weight, std::int64_t row_begin
   }
 }
 
-void matmul(const MatmulArgs& args) {
-  const Kernels& k = *kernels();
+void matmul(const Kernels& k, const MatmulArgs& args) {
+  if (matmul_rows(*k.rows, args)) return;
   const std::int64_t rows = args.weight.layout.rows;
   const std::int64_t columns = args.weight.layout.columns;
   const std::int64_t row_tiles = tiles(rows, kTileRows);

@@ -37,8 +37,8 @@ constexpr std::int64_t tiles(std::int64_t count, std::int64_t size) {
 void product_tile(const Kernels& k, const Matrix& weight, std::int64_t row_begin, int row_count,
                   const TokenRows& tokens, TileScratch& scratch, float* result);
 
-void matmul(const MatmulArgs& args);
-void experts(const ExpertsArgs& args);
-void attention(const AttentionArgs& args);
+void matmul(const Kernels& k, const MatmulArgs& args);
+void experts(const Kernels& k, const ExpertsArgs& args);
+void attention(const Kernels& k, const AttentionArgs& args);
 
 }  // namespace krasis::simd

@@ -7,7 +7,7 @@ namespace krasis::test {
 namespace {
 
 using AttentionTest = OperationTest;
-KRASIS_BOTH_SETS(AttentionTest);
+KRASIS_ALL_SETS(AttentionTest);
 
 /// A cache with its memory, poisoned with NaN.
 struct Cache {

@@ -7,7 +7,7 @@ namespace krasis::test {
 namespace {
 
 using ExpertsTest = OperationTest;
-KRASIS_BOTH_SETS(ExpertsTest);
+KRASIS_ALL_SETS(ExpertsTest);
 
 /// Softmax and ranking as the words say. Relative error of a weight: exponents by u of the range, exp by 4 u, the sum
 /// of all by gamma(experts), quotients.
@@ -83,7 +83,7 @@ struct Bounded {
 
 /// silu(gate(x)) * up(x) rounded to BF16, with the error that an FP32 evaluation may add: where value +- error round to
 /// the same BF16 there is none.
-std::vector<Bounded> activated(const Pool& pool, int expert, const bf16* x) {
+std::vector<Bounded> activated(const Pool& pool, int expert, const bf16* x, bool prepared) {
   const std::int64_t hidden = pool.layout.hidden();
   const auto gate = decode(pool.matrix(expert, pool.layout.gate, pool.layout.gate_offset()));
   const auto up = decode(pool.matrix(expert, pool.layout.up, pool.layout.up_offset()));
@@ -93,9 +93,14 @@ std::vector<Bounded> activated(const Pool& pool, int expert, const bf16* x) {
     const Dot u = dot(x, &up[o * hidden], hidden);
     const double silu = g.sum / (1 + std::exp(-g.sum));
     const double value = silu * u.sum;
+    double gate_error = gamma(static_cast<double>(hidden) + 2) * g.magnitude;
+    double up_error = gamma(static_cast<double>(hidden) + 2) * u.magnitude;
+    if (prepared) {
+      gate_error += preparation_error(x, &gate[o * hidden], hidden, pool.layout.gate.format);
+      up_error += preparation_error(x, &up[o * hidden], hidden, pool.layout.up.format);
+    }
     // |silu'| <= 1.1; exp and three operations: 8 u.
-    const double silu_error = 1.1 * gamma(static_cast<double>(hidden) + 2) * g.magnitude + 8 * kU * std::fabs(silu);
-    const double up_error = gamma(static_cast<double>(hidden) + 2) * u.magnitude;
+    const double silu_error = 1.1 * gate_error + 8 * kU * std::fabs(silu);
     const double error =
         silu_error * (std::fabs(u.sum) + up_error) + std::fabs(silu) * up_error + kU * std::fabs(value);
     const double low = static_cast<float>(bf16(static_cast<float>(value - error)));
@@ -107,7 +112,7 @@ std::vector<Bounded> activated(const Pool& pool, int expert, const bf16* x) {
 }
 
 /// sum_j weight_j * expert_j(x)[o] for one token, for all o; empty if none of its experts is here.
-std::vector<Bounded> expected(const ExpertsArgs& args, const Pool& pool, std::int64_t t) {
+std::vector<Bounded> expected(const ExpertsArgs& args, const Pool& pool, std::int64_t t, bool prepared) {
   const std::int64_t hidden = pool.layout.hidden();
   const std::int64_t width = pool.layout.width();
   std::vector<Bounded> sums;
@@ -115,7 +120,7 @@ std::vector<Bounded> expected(const ExpertsArgs& args, const Pool& pool, std::in
     const std::int32_t id = args.ids.data[j];
     if (id < 0 || id >= static_cast<int>(pool.offsets.size()) || pool.offsets[id] < 0) continue;
     sums.resize(hidden);
-    const auto h = activated(pool, id, args.x.data + t * hidden);
+    const auto h = activated(pool, id, args.x.data + t * hidden, prepared);
     const auto down = decode(pool.matrix(id, pool.layout.down, pool.layout.down_offset()));
     for (std::int64_t o = 0; o < hidden; ++o) {
       double y = 0;
@@ -127,6 +132,11 @@ std::vector<Bounded> expected(const ExpertsArgs& args, const Pool& pool, std::in
         error += std::fabs(down[o * width + i]) * h[i].error;
       }
       error += gamma(static_cast<double>(width) + 2) * (magnitude + error);
+      if (prepared) {
+        std::vector<bf16> largest;  // what was prepared is within its error of these values
+        for (const Bounded& value : h) largest.push_back(bf16(static_cast<float>((std::fabs(value.value) + value.error) * 1.01)));
+        error += preparation_error(largest.data(), &down[o * width], width, pool.layout.down.format);
+      }
       const double weight = args.weights.data[j];
       sums[o].value += weight * y;
       // The product, and the addition to a sum of at most top_k such terms (bounded below by the caller).
@@ -159,7 +169,7 @@ void check_experts(const HostOperations& op, Random& random, const ExpertLayout&
                          layout,  top_k,     view(out),     view(workspace)};
   op.experts(args);
   for (std::int64_t t = 0; t < tokens; ++t) {
-    const auto sums = expected(args, pool, t);
+    const auto sums = expected(args, pool, t, &op != &scalar_operations());
     for (std::int64_t o = 0; o < layout.hidden(); ++o) {
       const std::int64_t i = t * layout.hidden() + o;
       if (sums.empty()) {

@@ -9,7 +9,7 @@ namespace krasis::test {
 namespace {
 
 using SampleTest = OperationTest;
-KRASIS_BOTH_SETS(SampleTest);
+KRASIS_ALL_SETS(SampleTest);
 
 const float kNaN = std::nanf("");
 const float kInfinity = std::numeric_limits<float>::infinity();

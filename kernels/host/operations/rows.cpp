@@ -1,0 +1,105 @@
+#include "kernels/host/operations/rows.h"
+
+#include <algorithm>
+#include <new>
+
+#include "kernels/host/operations/parallel.h"
+#include "kernels/host/operations/simd_product.h"
+
+namespace krasis::simd {
+namespace {
+
+constexpr std::align_val_t kAlignment{64};
+/// Corrections that kernels read behind the last one.
+constexpr std::int64_t kBehind = 16;
+/// Weights of one unit of work: enough to be worth a start, little enough to share out evenly.
+constexpr std::int64_t kUnitBytes = 32 << 10;
+
+/// The sizes of a token's parts, in bytes, each a multiple of 64.
+struct PartSizes {
+  std::size_t planes, scales, corrections;
+  std::size_t total() const { return planes + scales + corrections; }
+};
+PartSizes part_sizes(const MatrixLayout& layout) {
+  const std::size_t columns = round_up(static_cast<std::size_t>(layout.columns), kActivationBlock);
+  if (layout.format.element == Element::Bf16) return {columns * sizeof(float), 0, 0};
+  const auto groups = static_cast<std::size_t>(layout.groups_per_row() + kBehind);
+  return {columns * 2, round_up(columns / kActivationBlock * sizeof(float), 64), round_up(groups * sizeof(float), 64)};
+}
+
+}  // namespace
+
+void PreparedTokens::Free::operator()(std::byte* data) const {
+  ::operator delete(data, kAlignment);
+}
+
+void PreparedTokens::resize(const MatrixLayout& layout, std::int64_t count) {
+  layout_ = layout;
+  const PartSizes sizes = part_sizes(layout);
+  const std::size_t bytes = sizes.total() * static_cast<std::size_t>(count);
+  if (bytes > capacity_) {
+    memory_.reset();
+    capacity_ = 0;
+    memory_.reset(static_cast<std::byte*>(::operator new(bytes, kAlignment)));
+    capacity_ = bytes;
+  }
+  tokens_.resize(static_cast<std::size_t>(count));
+  std::byte* at = memory_.get();
+  for (PreparedToken& token : tokens_) {
+    token = {at, reinterpret_cast<const float*>(at + sizes.planes),
+             reinterpret_cast<const float*>(at + sizes.planes + sizes.scales)};
+    at += sizes.total();
+  }
+}
+
+void PreparedTokens::prepare(const RowKernels& k, const bf16* x, std::int64_t index) {
+  const PreparedToken& token = (*this)[index];
+  k.prepare(x, layout_.columns, layout_.format.element, layout_.format.group_size, const_cast<std::byte*>(token.planes),
+            const_cast<float*>(token.scales), const_cast<float*>(token.corrections));
+}
+
+void multiply_rows(const RowKernels& k, const Matrix& weight, std::int64_t row_begin, int row_count,
+                   const PreparedTokens& x, const std::int32_t* places, int tokens, float* out, std::int64_t stride) {
+  const MatrixLayout& layout = weight.layout;
+  const PackedRows rows{layout.format.element,    layout.format.group_size,    layout.groups_per_row(),
+                        layout.padded_columns(),  weight.row(row_begin),       layout.row_bytes(),
+                        weight.scale_row(row_begin), layout.scale_row_bytes(), row_count};
+  for (int first = 0; first < tokens; first += kMaxRowTokens) {
+    const int count = std::min(kMaxRowTokens, tokens - first);
+    PreparedToken chosen[kMaxRowTokens];
+    for (int n = 0; n < count; ++n) chosen[n] = x[places ? places[first + n] : first + n];
+    k.dot(rows, chosen, count, out + first * stride, stride);
+  }
+}
+
+bool matmul_rows(const RowKernels& k, const MatmulArgs& args) {
+  const MatrixLayout& layout = args.weight.layout;
+  if (args.tokens > kRowTokens || !rows_support(layout.format)) return false;
+  thread_local PreparedTokens x;
+  x.resize(layout, args.tokens);
+  for (std::int64_t t = 0; t < args.tokens; ++t) x.prepare(k, args.x.data + t * layout.columns, t);
+  constexpr std::int64_t kMostRows = 64;
+  const std::int64_t rows_each =
+      std::clamp<std::int64_t>(kUnitBytes / static_cast<std::int64_t>(layout.row_bytes()), 4, kMostRows);
+  const PreparedTokens& prepared = x;  // of this thread; the others read it
+  parallel_units(tiles(layout.rows, rows_each), layout.rows * layout.columns * args.tokens, [&](std::int64_t unit) {
+    float sums[kRowTokens * kMostRows];
+    const std::int64_t row = unit * rows_each;
+    const int count = static_cast<int>(std::min(rows_each, layout.rows - row));
+    multiply_rows(k, args.weight, row, count, prepared, nullptr, static_cast<int>(args.tokens), sums, kMostRows);
+    for (std::int64_t t = 0; t < args.tokens; ++t) {
+      const float* from = sums + t * kMostRows;
+      const std::int64_t at = t * layout.rows + row;
+      if (!args.out_bf16.empty()) {
+        std::transform(from, from + count, args.out_bf16.data + at, [](float v) { return bf16(v); });
+      } else if (!args.out_f32.empty()) {
+        std::copy_n(from, count, args.out_f32.data + at);
+      } else {
+        for (int r = 0; r < count; ++r) args.accumulate.data[at + r] += from[r];
+      }
+    }
+  });
+  return true;
+}
+
+}  // namespace krasis::simd

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "kernels/host/operations/rows_kernels.h"
+#include "kernels/operations.h"
+
+/// Products of packed matrices with few tokens, row by row (rows_kernels.h): the plain C++ around the kernels.
+namespace krasis::simd {
+
+/// Up to so many tokens of a matrix the rows are multiplied as they lie; with more, unpacking them once for all pays.
+constexpr std::int64_t kRowTokens = 16;
+
+/// Whether the kernels know the format: BF16, and integers whose groups are 32, 64 or a multiple of 128.
+constexpr bool rows_support(const WeightFormat& format) {
+  return format.element == Element::Bf16 || format.group_size == 32 || format.group_size == 64 ||
+         (format.group_size > 0 && format.group_size % 128 == 0);
+}
+
+/// Memory for the prepared activations of some tokens; grows, and stays for the next use.
+class PreparedTokens {
+ public:
+  /// Room for `count` tokens of `layout.columns` numbers, to be multiplied with matrices of that format.
+  void resize(const MatrixLayout& layout, std::int64_t count);
+  /// Prepares token `index` from x; different tokens at the same time.
+  void prepare(const RowKernels& k, const bf16* x, std::int64_t index);
+  const PreparedToken& operator[](std::int64_t index) const { return tokens_[static_cast<std::size_t>(index)]; }
+  std::int64_t size() const { return static_cast<std::int64_t>(tokens_.size()); }
+
+ private:
+  struct Free {
+    void operator()(std::byte* data) const;
+  };
+  MatrixLayout layout_;
+  std::vector<PreparedToken> tokens_;
+  std::size_t capacity_ = 0;
+  std::unique_ptr<std::byte, Free> memory_;
+};
+
+/// out[n * stride + r] = product of row row_begin + r with token places[n] (n itself if null).
+void multiply_rows(const RowKernels& k, const Matrix& weight, std::int64_t row_begin, int row_count,
+                   const PreparedTokens& x, const std::int32_t* places, int tokens, float* out, std::int64_t stride);
+
+/// matmul with rows; false when the format or the number of tokens is not for it.
+bool matmul_rows(const RowKernels& k, const MatmulArgs& args);
+
+}  // namespace krasis::simd

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/bf16.h"
+#include "base/format.h"
+
+/// Products of packed rows with a few tokens: what decode and short prompts are made of. Each row is read once, in
+/// order, and multiplied as it lies; so the limit is the memory's speed. A table's source file is compiled with flags
+/// of its own and calls no inline function of another header (simd_kernels.h says why).
+///
+/// Activations are prepared once for all rows. For BF16 weights they are widened. For the others each block of 128
+/// columns becomes integers of 15 bits with one scale, x = scale * (128 * high + low), |128 * high + low| <= 16256, so
+/// that products are sums of 8-bit integers, which are exact. The error of a value is at most max|x| of its block /
+/// 32512 (3.1e-5): for the largest value a hundredth of what rounding it to BF16 has cost already.
+namespace krasis::simd {
+
+constexpr std::int64_t kActivationBlock = 128;
+constexpr float kActivationSteps = 16256.0f;
+
+/// A token's activations as a table wants them.
+struct PreparedToken {
+  const std::byte* planes = nullptr;     ///< high and low bytes, or floats for BF16 weights; 64-byte aligned
+  const float* scales = nullptr;         ///< one for each block
+  const float* corrections = nullptr;    ///< one for each group of weights: -offset * sum of x over the group
+};
+
+/// Consecutive rows of a packed matrix (base/format.h).
+struct PackedRows {
+  Element element = Element::Bf16;
+  int group_size = 0;
+  std::int64_t groups = 0;          ///< in a row
+  std::int64_t padded_columns = 0;
+  const std::byte* data = nullptr;
+  std::size_t row_bytes = 0;
+  const std::byte* scales = nullptr;
+  std::size_t scale_row_bytes = 0;
+  int count = 0;
+};
+
+/// Tokens that a kernel takes at once; the weights are unpacked once for all of them.
+constexpr int kMaxRowTokens = 8;
+
+struct RowKernels {
+  const char* level;
+  /// Fills the parts of one token; x has `columns` numbers. A block with a number that is not finite has scale NaN.
+  void (*prepare)(const bf16* x, std::int64_t columns, Element element, int group_size, std::byte* planes,
+                  float* scales, float* corrections);
+  /// out[t * stride + r] = sum_i rows[r, i] * x[t, i]; tokens <= kMaxRowTokens. The order of a sum depends on the
+  /// format and the columns alone.
+  void (*dot)(const PackedRows& rows, const PreparedToken* x, int tokens, float* out, std::int64_t stride);
+};
+
+/// AVX2 and FMA: 8-bit products by VPMADDUBSW.
+const RowKernels& avx2_rows();
+/// AVX-512 F, BW, DQ, VL and VNNI: 8-bit products by VPDPBUSD.
+const RowKernels& avx512_rows();
+
+}  // namespace krasis::simd
