@@ -1,0 +1,269 @@
+// What decode does on the CPU, against the memory's speed: products with one token, and the experts of a layer at the
+// shapes of real models. `share` is GB/s over what the same threads read in the same run.
+//
+//   krasis_decode_benchmark --benchmark_filter=experts    KRASIS_THREADS=16 chooses the number of threads.
+#include <benchmark/benchmark.h>
+#include <sys/mman.h>
+#include <tbb/parallel_for.h>
+#include <tbb/task_arena.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <numeric>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/host/operations/operations.h"
+#include "kernels/host/operations/pack.h"
+#include "kernels/host/operations/thread_team.h"
+
+namespace krasis {
+namespace {
+
+int thread_count() {
+  const char* text = std::getenv("KRASIS_THREADS");
+  return text ? std::atoi(text) : 0;
+}
+ThreadTeam& team() {
+  static ThreadTeam instance(thread_count());
+  return instance;
+}
+
+/// Memory in huge pages if the system gives them, each page first touched by the team.
+class Pages {
+ public:
+  explicit Pages(std::size_t bytes) : bytes_(round_up(bytes, std::size_t{2} << 20)) {
+    void* data = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (data == MAP_FAILED) std::abort();
+    madvise(data, bytes_, MADV_HUGEPAGE);
+    data_ = static_cast<std::byte*>(data);
+  }
+  ~Pages() { munmap(data_, bytes_); }
+  Pages(const Pages&) = delete;
+  Pages& operator=(const Pages&) = delete;
+  std::byte* data() const { return data_; }
+  std::size_t bytes() const { return bytes_; }
+
+ private:
+  std::size_t bytes_;
+  std::byte* data_ = nullptr;
+};
+
+/// Copies of `block`, one after another, over all of `pages`.
+void fill(const Pages& pages, const std::vector<std::byte>& block) {
+  const auto count = static_cast<std::int64_t>((pages.bytes() + block.size() - 1) / block.size());
+  team().run(count, [&](std::int64_t i) {
+    const std::size_t at = static_cast<std::size_t>(i) * block.size();
+    std::copy_n(block.data(), std::min(block.size(), pages.bytes() - at), pages.data() + at);
+  });
+}
+
+std::vector<float> random_floats(std::int64_t n, float deviation = 1.0f) {
+  std::mt19937 engine(1);
+  std::normal_distribution<float> normal(0.0f, deviation);
+  std::vector<float> values(static_cast<std::size_t>(n));
+  for (float& v : values) v = normal(engine);
+  return values;
+}
+std::vector<bf16> random_bf16s(std::int64_t n) {
+  std::vector<bf16> values;
+  for (const float v : random_floats(n)) values.push_back(bf16(v));
+  return values;
+}
+std::vector<std::byte> random_matrix(const MatrixLayout& layout) {
+  std::vector<std::byte> bytes(layout.bytes());
+  pack_rows(random_floats(layout.rows * layout.columns, 0.02f), layout, bytes.data());
+  return bytes;
+}
+
+/// The best of several passes over 4 GiB: GB/s that this many threads read.
+double read_bandwidth() {
+  static const double best = [] {
+    const Pages pages(std::size_t{4} << 30);
+    fill(pages, std::vector<std::byte>(1 << 20, std::byte{1}));
+    constexpr std::size_t kPiece = 1 << 20;
+    std::vector<std::uint64_t> sums(pages.bytes() / kPiece);
+    double fastest = 0;
+    for (int pass = 0; pass < 8; ++pass) {
+      const auto begin = std::chrono::steady_clock::now();
+      team().run(static_cast<std::int64_t>(sums.size()), [&](std::int64_t i) {
+        const auto* from = reinterpret_cast<const std::uint64_t*>(pages.data() + static_cast<std::size_t>(i) * kPiece);
+        std::uint64_t a = 0, b = 0, c = 0, d = 0;
+        for (std::size_t k = 0; k < kPiece / 8; k += 32) {
+          __builtin_prefetch(from + k + 512);
+          for (std::size_t j = 0; j < 32; j += 4) {
+            a += from[k + j];
+            b += from[k + j + 1];
+            c += from[k + j + 2];
+            d += from[k + j + 3];
+          }
+        }
+        sums[static_cast<std::size_t>(i)] = a + b + c + d;
+      });
+      const double s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+      benchmark::DoNotOptimize(sums.data());
+      fastest = std::max(fastest, static_cast<double>(pages.bytes()) * 1e-9 / s);
+    }
+    std::printf("read bandwidth of %d threads: %.1f GB/s\n", team().size(), fastest);
+    return fastest;
+  }();
+  return best;
+}
+
+void report(benchmark::State& state, double bytes, double seconds) {
+  const double rate = bytes * 1e-9 / seconds;
+  state.counters["GB/s"] = rate;
+  state.counters["share_%"] = 100 * rate / read_bandwidth();
+}
+
+/// Seconds of each iteration, measured around `body`; the median is what counts.
+template <class Body>
+double median_seconds(benchmark::State& state, const Body& body) {
+  std::vector<double> seconds;
+  for (auto _ : state) {
+    const auto begin = std::chrono::steady_clock::now();
+    body();
+    seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    state.SetIterationTime(seconds.back());
+  }
+  std::nth_element(seconds.begin(), seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2), seconds.end());
+  return seconds[seconds.size() / 2];
+}
+
+SimdLevel level_of(std::int64_t level) { return level == 0 ? SimdLevel::Avx2 : SimdLevel::Avx512; }
+
+/// What handing out and joining a section costs. Argument: 0 = the team, 1 = oneTBB.
+void dispatch(benchmark::State& state) {
+  const bool tbb_arena = state.range(0) == 1;
+  tbb::task_arena arena(team().size());
+  std::vector<std::uint64_t> touched(64 * 64);
+  const auto body = [&](std::int64_t i) { ++touched[static_cast<std::size_t>(i) * 64]; };
+  const double seconds = median_seconds(state, [&] {
+    for (int n = 0; n < 100; ++n) {
+      if (tbb_arena) {
+        arena.execute([&] { tbb::parallel_for<std::int64_t>(0, 64, body, tbb::simple_partitioner()); });
+      } else {
+        team().run(64, body);
+      }
+    }
+  });
+  state.counters["us"] = seconds * 1e4;
+  state.SetLabel(tbb_arena ? "oneTBB" : "team");
+}
+BENCHMARK(dispatch)->Arg(0)->Arg(1)->UseManualTime()->Unit(benchmark::kMicrosecond)->MinTime(0.2);
+
+/// One token times a matrix of 2 GiB. Arguments: level, element.
+void matrix_vector(benchmark::State& state) {
+  const auto element = static_cast<Element>(state.range(1));
+  if (!has_simd(level_of(state.range(0)))) return state.SkipWithError("not on this CPU");
+  constexpr std::int64_t kColumns = 4096;
+  MatrixLayout layout{fit_format(element, 128, kColumns), 1, kColumns};
+  layout.rows = (std::int64_t{2} << 30) / static_cast<std::int64_t>(layout.row_bytes());
+  const Pages pages(layout.bytes());
+  const std::vector<std::byte> some = random_matrix({layout.format, 512, kColumns});
+  fill(pages, std::vector<std::byte>(some.begin(), some.begin() + static_cast<std::ptrdiff_t>(512 * layout.row_bytes())));
+  std::fill_n(reinterpret_cast<bf16*>(pages.data() + layout.scales_offset()), layout.rows * layout.groups_per_row(), bf16(0.01f));
+  const auto x = random_bf16s(kColumns);
+  std::vector<float> out(static_cast<std::size_t>(layout.rows));
+  const HostOperations& op = simd_operations(level_of(state.range(0)));
+  const ThreadTeam::Scope scope(&team());
+  const double seconds = median_seconds(state, [&] {
+    op.matmul({.x = {x.data(), x.size()}, .weight = {layout, pages.data()}, .out_f32 = {out.data(), out.size()}, .tokens = 1});
+  });
+  state.SetLabel(std::string(name_of(element)));
+  report(state, static_cast<double>(layout.bytes()), seconds);
+}
+BENCHMARK(matrix_vector)
+    ->ArgNames({"avx512", "element"})
+    ->ArgsProduct({{0, 1}, {static_cast<long>(Element::Int4), static_cast<long>(Element::Int8), static_cast<long>(Element::Bf16)}})
+    ->UseManualTime()
+    ->Unit(benchmark::kMillisecond)
+    ->Iterations(12);
+
+struct Shape {
+  const char* name;
+  int layers, hidden, experts, top_k, width;
+};
+constexpr Shape kShapes[] = {{"A Qwen3-30B-A3B", 48, 2048, 128, 8, 768},
+                             {"B Qwen3-235B-A22B", 24, 4096, 128, 8, 1536},
+                             {"C 512 small experts", 48, 2048, 512, 10, 512}};
+
+/// The experts of all layers, INT4, picks uniform. Arguments: level, shape, tokens.
+void experts(benchmark::State& state) {
+  if (!has_simd(level_of(state.range(0)))) return state.SkipWithError("not on this CPU");
+  const Shape& shape = kShapes[state.range(1)];
+  const auto tokens = static_cast<std::size_t>(state.range(2));
+  const ExpertLayout layout = expert_layout(Element::Int4, 128, shape.hidden, shape.width);
+  std::vector<std::byte> block;
+  for (const MatrixLayout& m : {layout.gate, layout.up, layout.down}) {
+    const auto bytes = random_matrix(m);
+    block.insert(block.end(), bytes.begin(), bytes.end());
+  }
+  const auto count = static_cast<std::size_t>(shape.experts);
+  const std::size_t layer_bytes = count * layout.bytes();
+  static std::unique_ptr<Pages> pages;  // kept for the next benchmark of the same shape
+  static std::int64_t kept = -1;
+  if (kept != state.range(1)) {
+    pages.reset();
+    pages = std::make_unique<Pages>(static_cast<std::size_t>(shape.layers) * layer_bytes);
+    fill(*pages, block);
+    kept = state.range(1);
+  }
+  std::vector<std::int64_t> offsets(count);
+  for (std::size_t e = 0; e < count; ++e) offsets[e] = static_cast<std::int64_t>(e * layout.bytes());
+  const auto top_k = static_cast<std::size_t>(shape.top_k);
+  std::vector<std::int32_t> ids(tokens * top_k), all(count);
+  std::iota(all.begin(), all.end(), 0);
+  const std::vector<float> weights(ids.size(), 1.0f / static_cast<float>(shape.top_k));
+  const auto x = random_bf16s(static_cast<std::int64_t>(tokens) * shape.hidden);
+  std::vector<float> out(x.size());
+  std::vector<std::byte> workspace(experts_workspace_bytes(static_cast<std::int64_t>(tokens), shape.top_k, layout));
+  const HostOperations& op = simd_operations(level_of(state.range(0)));
+  const ThreadTeam::Scope scope(&team());
+  std::mt19937 engine(7);
+  double bytes = 0, passes = 0;
+  const double seconds = median_seconds(state, [&] {
+    for (int l = 0; l < shape.layers; ++l) {
+      std::vector<bool> used(count);
+      for (std::size_t t = 0; t < tokens; ++t) {
+        for (std::size_t j = 0; j < top_k; ++j) std::swap(all[j], all[j + engine() % (count - j)]);
+        std::copy_n(all.begin(), top_k, ids.begin() + static_cast<std::ptrdiff_t>(t * top_k));
+        for (std::size_t j = 0; j < top_k; ++j) used[static_cast<std::size_t>(all[j])] = true;
+      }
+      bytes += static_cast<double>(std::count(used.begin(), used.end(), true)) * static_cast<double>(layout.bytes());
+      op.experts({{x.data(), x.size()},
+                  {ids.data(), ids.size()},
+                  {weights.data(), weights.size()},
+                  {pages->data() + static_cast<std::size_t>(l) * layer_bytes, layer_bytes},
+                  {offsets.data(), offsets.size()},
+                  layout,
+                  shape.top_k,
+                  {out.data(), out.size()},
+                  {workspace.data(), workspace.size()}});
+    }
+    ++passes;
+  });
+  state.SetLabel(shape.name);
+  state.counters["us/layer"] = seconds * 1e6 / shape.layers;
+  report(state, bytes / passes, seconds);
+}
+BENCHMARK(experts)
+    ->ArgNames({"avx512", "shape", "tokens"})
+    ->ArgsProduct({{1}, {0}, {1, 2, 4, 8, 16, 64}})
+    ->ArgsProduct({{0}, {0}, {1, 4, 16, 64}})
+    ->ArgsProduct({{1}, {1}, {1, 4, 16, 64}})
+    ->ArgsProduct({{0}, {1}, {1}})
+    ->ArgsProduct({{1}, {2}, {1, 4, 16, 64}})
+    ->ArgsProduct({{0}, {2}, {1}})
+    ->UseManualTime()
+    ->Unit(benchmark::kMillisecond)
+    ->Iterations(12);
+
+}  // namespace
+}  // namespace krasis
+
+BENCHMARK_MAIN();
