@@ -47,6 +47,23 @@ Expected<void> check_tensor(const PackedPart& part, const Checkpoint::Entry& ent
   return {};
 }
 
+/// Four values at a time: an exponent of all ones, and no other, carries into the sign's place.
+bool all_finite(std::span<const bf16> values) {
+  constexpr std::uint64_t kExponents = 0x7f807f807f807f80u;
+  constexpr std::uint64_t kOnes = 0x0080008000800080u;
+  constexpr std::uint64_t kCarries = 0x8000800080008000u;
+  std::uint64_t carries = 0;
+  std::size_t i = 0;
+  for (; i + 4 <= values.size(); i += 4) {
+    std::uint64_t four;
+    std::memcpy(&four, values.data() + i, sizeof four);
+    carries |= (four & kExponents) + kOnes;
+  }
+  bool finite = (carries & kCarries) == 0;
+  for (; i < values.size(); ++i) finite = finite && (values[i].bits & 0x7f80u) != 0x7f80u;
+  return finite;
+}
+
 }  // namespace
 
 float half_to_float(std::uint16_t half) {
@@ -101,11 +118,28 @@ Expected<void> CheckpointSource::read_rows(std::size_t part, std::int64_t row_be
   }
   const auto* bad = std::find_if(out, out + count, [](float value) { return !(std::fabs(value) <= kLargestBf16); });
   if (bad == out + count) return {};
-  const auto at = static_cast<std::int64_t>(bad - out);
+  return not_a_number(part, row_begin * columns + (bad - out), *bad);
+}
+
+Expected<std::optional<std::span<const bf16>>> CheckpointSource::bf16_rows(std::size_t part, std::int64_t row_begin,
+                                                                           std::int64_t row_count) const {
+  const SafetensorsTensor& tensor = *entries_[part]->tensor;
+  if (tensor.dtype != "BF16") return std::nullopt;
+  const std::int64_t first = row_begin * (*parts_)[part].columns;
+  const auto count = static_cast<std::size_t>(row_count * (*parts_)[part].columns);
+  const std::span<const bf16> rows(reinterpret_cast<const bf16*>(tensor.bytes.data()) + first, count);
+  if (all_finite(rows)) return rows;
+  const auto bad = std::find_if(rows.begin(), rows.end(), [](bf16 v) { return (v.bits & 0x7f80u) == 0x7f80u; });
+  return not_a_number(part, first + (bad - rows.begin()), static_cast<float>(*bad));
+}
+
+/// `element` counts from the tensor's begin.
+tl::unexpected<Error> CheckpointSource::not_a_number(std::size_t part, std::int64_t element, float value) const {
+  const std::int64_t columns = (*parts_)[part].columns;
   return fail(ErrorCode::Corrupt,
-              entries_[part]->file->path().string() + ": tensor " + tensor.name + " holds " +
-                  (std::isnan(*bad) ? "NaN" : "a number beyond BF16's range") + " in row " +
-                  std::to_string(row_begin + at / columns) + ", column " + std::to_string(at % columns) + ".",
+              entries_[part]->file->path().string() + ": tensor " + entries_[part]->tensor->name + " holds " +
+                  (std::isnan(value) ? "NaN" : "a number beyond BF16's range") + " in row " +
+                  std::to_string(element / columns) + ", column " + std::to_string(element % columns) + ".",
               "Download the file again; if it stays so, the checkpoint itself is broken.");
 }
 

@@ -17,11 +17,14 @@ class CheckpointSource : public WeightSource {
   static Expected<CheckpointSource> open(const Checkpoint& checkpoint, const std::vector<PackedPart>& parts);
 
   Expected<void> read_rows(std::size_t part, std::int64_t row_begin, std::int64_t row_count, float* out) const override;
+  Expected<std::optional<std::span<const bf16>>> bf16_rows(std::size_t part, std::int64_t row_begin,
+                                                           std::int64_t row_count) const override;
 
   /// Tensors of the checkpoint that the model does not use, sorted.
   const std::vector<std::string>& extra_tensors() const { return extra_; }
 
  private:
+  tl::unexpected<Error> not_a_number(std::size_t part, std::int64_t element, float value) const;
   explicit CheckpointSource(const std::vector<PackedPart>& parts) : parts_(&parts) {}
 
   const std::vector<PackedPart>* parts_;

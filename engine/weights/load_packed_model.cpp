@@ -1,5 +1,6 @@
 #include <cstdio>
 #include <fstream>
+#include <memory>
 #include <new>
 #include <optional>
 #include <system_error>
@@ -20,6 +21,22 @@ Expected<void> check_precision(const Precision& precision) {
   if (group_size >= 2 && group_size <= 4096 && (group_size & (group_size - 1)) == 0) return {};
   return fail(ErrorCode::InvalidArgument, "The group size " + std::to_string(group_size) + " is not possible.",
               "Choose a power of two from 2 to 4096, e.g. 128.");
+}
+
+/// MXFP4's blocks do not shrink to what a matrix has.
+Expected<void> check_groups(const std::vector<PackedPart>& parts) {
+  for (const PackedPart& part : parts) {
+    for (int t = 0; t < part.target_count; ++t) {
+      const WeightFormat& format = part.targets[static_cast<std::size_t>(t)].layout.format;
+      if (format.group_size == 0 || part.columns % format.group_size == 0) continue;
+      return fail(ErrorCode::InvalidArgument,
+                  part.id.hub_name() + " has " + std::to_string(part.columns) + " columns, which " +
+                      std::string(name_of(format.element)) + " cannot hold in groups of " +
+                      std::to_string(format.group_size) + ".",
+                  "Choose another precision.");
+    }
+  }
+  return {};
 }
 
 std::string gib(std::size_t bytes) {
@@ -111,13 +128,31 @@ Expected<bool> try_cache(PackedModel& model, const std::filesystem::path& cache_
   return false;
 }
 
-Expected<void> keep_in_cache(PackedModel& model, const std::filesystem::path& cache_directory, LoadMonitor& monitor) {
-  if (cache_directory.empty()) return {};
-  const auto written = write_packed_cache(cache_directory, model, monitor);
-  if (written) return {};
-  if (written.error().code == ErrorCode::Cancelled) return tl::unexpected(written.error());
-  model.notes.push_back("The packed copy was not kept: " + written.error().cause +
-                        " The next start will quantize the checkpoint again.");
+/// Packs the checkpoint into the regions and, while it does, into a packed copy on disk.
+Expected<void> pack_and_keep(const std::vector<PackedPart>& parts, const WeightSource& source, PackedModel& model,
+                             const std::filesystem::path& cache_directory, LoadMonitor& monitor) {
+  const auto not_kept = [&model](const Error& error) {
+    model.notes.push_back("The packed copy was not kept: " + error.cause +
+                          " The next start will quantize the checkpoint again.");
+  };
+  std::unique_ptr<PackedCacheWriter> cache;
+  if (!cache_directory.empty()) {
+    auto opened = PackedCacheWriter::open(cache_directory, model, monitor);
+    if (opened) {
+      cache = std::move(*opened);
+    } else if (opened.error().code == ErrorCode::Cancelled) {
+      return tl::unexpected(opened.error());
+    } else if (opened.error().code != ErrorCode::Conflict) {  // Conflict: another process keeps it
+      not_kept(opened.error());
+    }
+  }
+  if (cache && cache->taken_over() > 0) {
+    model.notes.push_back("An interrupted start was continued: " + std::to_string(cache->taken_over()) + " of " +
+                          std::to_string(cache->piece_count()) + " pieces of the packed copy were there already.");
+  }
+  KRASIS_CHECK(pack_parts(parts, source, model, monitor, cache.get()));
+  if (!cache) return {};
+  if (const auto kept = cache->finish(); !kept) not_kept(kept.error());
   return {};
 }
 
@@ -131,6 +166,7 @@ Expected<PackedModel> load_checkpoint(const std::filesystem::path& directory, co
   add_note(model, "Keys of config.json that nothing here reads:", model.config.unknown_keys);
   KRASIS_TRY(const Checkpoint checkpoint, Checkpoint::open(directory));
   const auto parts = packed_parts(model.config, precision);
+  KRASIS_CHECK(check_groups(parts));
   KRASIS_TRY(const CheckpointSource source, CheckpointSource::open(checkpoint, parts));
   add_note(model, "Tensors of the checkpoint that this model does not use:", source.extra_tensors());
   KRASIS_CHECK(monitor.outcome());
@@ -138,8 +174,7 @@ Expected<PackedModel> load_checkpoint(const std::filesystem::path& directory, co
   KRASIS_CHECK(allocate_regions(model));
   KRASIS_TRY(const bool cached, try_cache(model, options.cache_directory, monitor));
   if (!cached) {
-    KRASIS_CHECK(pack_parts(parts, source, model, monitor));
-    KRASIS_CHECK(keep_in_cache(model, options.cache_directory, monitor));
+    KRASIS_CHECK(pack_and_keep(parts, source, model, options.cache_directory, monitor));
   }
   bind_packed_model(model, parts);
   return model;
@@ -154,6 +189,7 @@ Expected<PackedModel> load_synthetic(const std::string& name, const Precision& p
   add_note(model, "Keys of config.json that nothing here reads:", model.config.unknown_keys);
   model.notes.push_back("The weights are synthetic: speeds and bytes are real, texts mean nothing.");
   const auto parts = packed_parts(model.config, precision);
+  KRASIS_CHECK(check_groups(parts));
   KRASIS_TRY(const SyntheticSource source,
              SyntheticSource::create(model.config, parts, options.synthetic_seed, options.synthetic_skew));
   KRASIS_TRY(const std::string text, config_text(name.substr(kSyntheticPrefix.size())));

@@ -1,80 +1,135 @@
 #include "engine/weights/pack_parts.h"
 
-#include <oneapi/tbb/blocked_range.h>
 #include <oneapi/tbb/enumerable_thread_specific.h>
 #include <oneapi/tbb/parallel_for.h>
+#include <oneapi/tbb/partitioner.h>
+#include <oneapi/tbb/task_arena.h>
 
 #include <algorithm>
-#include <cstring>
+#include <mutex>
+#include <optional>
 
 #include "kernels/host/operations/pack.h"
 
 namespace krasis {
 namespace {
 
-/// 1 MiB of floats: fits a core's L2 together with what is packed from it.
-constexpr std::int64_t kBlockElements = 1 << 18;
+/// 256 KiB of BF16 or 512 KiB of floats, which are read twice: once for numbers that are none, once to pack.
+constexpr std::int64_t kBlockElements = 1 << 17;
 
-struct Scratch {
-  std::vector<float> rows;
-  std::vector<std::byte> packed;
+/// Some rows of a part.
+struct Block {
+  std::size_t part = 0;
+  std::int64_t row_begin = 0;
+  std::int64_t row_count = 0;
 };
 
-/// Packs rows from `row_begin` on, as many as `rows` holds, into their place in the whole matrix.
-void pack_block(std::span<const float> rows, const PackedTarget& target, std::int64_t row_begin, std::byte* matrix,
-                std::vector<std::byte>& scratch) {
-  const MatrixLayout& whole = target.layout;
-  MatrixLayout block = whole;
-  block.rows = static_cast<std::int64_t>(rows.size()) / whole.columns;
-  if (block.rows == whole.rows) {
-    pack_rows(rows, whole, matrix);
-    return;
+/// Gives out the blocks in order, to any thread. When packing is interrupted, all but the last few of a prefix is done.
+class BlockQueue {
+ public:
+  explicit BlockQueue(const std::vector<PackedPart>& parts) : parts_(&parts) {}
+
+  std::optional<Block> next() {
+    const std::lock_guard lock(mutex_);
+    if (part_ == parts_->size()) return std::nullopt;
+    const PackedPart& part = (*parts_)[part_];
+    const std::int64_t rows = std::max<std::int64_t>(1, kBlockElements / part.columns);
+    const Block block{part_, row_, std::min(rows, part.rows - row_)};
+    row_ += block.row_count;
+    if (row_ >= part.rows) {
+      ++part_;
+      row_ = 0;
+    }
+    return block;
   }
-  scratch.resize(std::max(scratch.size(), block.bytes()));
-  pack_rows(rows, block, scratch.data());
-  const auto first = static_cast<std::size_t>(row_begin);
-  const auto count = static_cast<std::size_t>(block.rows);
-  const std::size_t scale_bytes = whole.scale_row_bytes();
-  std::memcpy(matrix + first * whole.row_bytes(), scratch.data(), count * whole.row_bytes());
-  std::memcpy(matrix + whole.scales_offset() + first * scale_bytes, scratch.data() + block.scales_offset(),
-              count * scale_bytes);
+
+ private:
+  const std::vector<PackedPart>* parts_;
+  std::mutex mutex_;
+  std::size_t part_ = 0;
+  std::int64_t row_ = 0;
+};
+
+/// Calls f with the range of a block's rows and that of its scales, in each of its places.
+template <class F>
+void for_each_range(const PackedPart& part, const Block& block, const F& f) {
+  const auto first = static_cast<std::size_t>(block.row_begin);
+  const auto count = static_cast<std::size_t>(block.row_count);
+  for (int t = 0; t < part.target_count; ++t) {
+    const PackedTarget& target = part.targets[static_cast<std::size_t>(t)];
+    const MatrixLayout& layout = target.layout;
+    f(PackedCacheWriter::Range{target.region, target.offset + first * layout.row_bytes(), count * layout.row_bytes()});
+    if (layout.scale_row_bytes() == 0) continue;
+    f(PackedCacheWriter::Range{target.region, target.offset + layout.scales_offset() + first * layout.scale_row_bytes(),
+                               count * layout.scale_row_bytes()});
+  }
+}
+
+bool taken_over(const PackedCacheWriter* cache, const PackedPart& part, const Block& block) {
+  bool all = cache != nullptr;
+  for_each_range(part, block, [&](const PackedCacheWriter::Range& range) { all = all && cache->has(range); });
+  return all;
+}
+
+template <class T>
+void pack_block(std::span<const T> rows, const PackedPart& part, const Block& block, const PackedModel& model) {
+  for (int t = 0; t < part.target_count; ++t) {
+    const PackedTarget& target = part.targets[static_cast<std::size_t>(t)];
+    pack_rows_at(rows, target.layout, block.row_begin, region_data(model, target.region) + target.offset);
+  }
+}
+
+Expected<void> read_and_pack(const std::vector<PackedPart>& parts, const Block& block, const WeightSource& source,
+                             const PackedModel& model, std::vector<float>& scratch) {
+  const PackedPart& part = parts[block.part];
+  KRASIS_TRY(const auto in_place, source.bf16_rows(block.part, block.row_begin, block.row_count));
+  if (in_place) {
+    pack_block(*in_place, part, block, model);
+    return {};
+  }
+  const auto count = static_cast<std::size_t>(block.row_count * part.columns);
+  scratch.resize(std::max(scratch.size(), count));
+  KRASIS_CHECK(source.read_rows(block.part, block.row_begin, block.row_count, scratch.data()));
+  pack_block(std::span<const float>(scratch).first(count), part, block, model);
+  return {};
 }
 
 }  // namespace
 
 Expected<void> pack_parts(const std::vector<PackedPart>& parts, const WeightSource& source, const PackedModel& model,
-                          LoadMonitor& monitor) {
+                          LoadMonitor& monitor, PackedCacheWriter* cache) {
   std::size_t total = 0;
   for (const PackedPart& part : parts) total += static_cast<std::size_t>(part.rows * part.columns);
   monitor.begin_stage("quantize", total);
-
-  tbb::enumerable_thread_specific<Scratch> scratches;
-  const auto pack_rows_of = [&](std::size_t index, std::int64_t row_begin, std::int64_t row_count) {
-    if (monitor.halted()) return;
-    const PackedPart& part = parts[index];
-    Scratch& scratch = scratches.local();
-    const auto count = static_cast<std::size_t>(row_count * part.columns);
-    scratch.rows.resize(std::max(scratch.rows.size(), count));
-    if (auto read = source.read_rows(index, row_begin, row_count, scratch.rows.data()); !read) {
-      monitor.fail_with(read.error());
-      return;
+  if (cache != nullptr) {
+    BlockQueue expected(parts);
+    while (const auto block = expected.next()) {
+      const PackedPart& part = parts[block->part];
+      if (taken_over(cache, part, *block)) continue;
+      for_each_range(part, *block, [&](const PackedCacheWriter::Range& range) { cache->expect(range); });
     }
-    for (int t = 0; t < part.target_count; ++t) {
-      const PackedTarget& target = part.targets[static_cast<std::size_t>(t)];
-      std::byte* matrix = region_data(model, target.region) + target.offset;
-      pack_block({scratch.rows.data(), count}, target, row_begin, matrix, scratch.packed);
-    }
-    monitor.add(count);
-  };
-  tbb::parallel_for(std::size_t{0}, parts.size(), [&](std::size_t index) {
-    const PackedPart& part = parts[index];
-    const std::int64_t block_rows = std::max<std::int64_t>(1, kBlockElements / part.columns);
-    const std::int64_t blocks = (part.rows + block_rows - 1) / block_rows;
-    tbb::parallel_for(std::int64_t{0}, blocks, [&](std::int64_t block) {
-      const std::int64_t begin = block * block_rows;
-      pack_rows_of(index, begin, std::min(block_rows, part.rows - begin));
-    });
-  });
+  }
+  BlockQueue queue(parts);
+  tbb::enumerable_thread_specific<std::vector<float>> scratches;
+  tbb::parallel_for(
+      0, tbb::this_task_arena::max_concurrency(), 1,
+      [&](int) {
+        while (const auto block = queue.next()) {
+          if (monitor.halted()) return;
+          const PackedPart& part = parts[block->part];
+          if (!taken_over(cache, part, *block)) {
+            if (auto packed = read_and_pack(parts, *block, source, model, scratches.local()); !packed) {
+              monitor.fail_with(packed.error());
+              return;
+            }
+            for_each_range(part, *block, [&](const PackedCacheWriter::Range& range) {
+              if (cache != nullptr) cache->done(range);
+            });
+          }
+          monitor.add(static_cast<std::size_t>(block->row_count * part.columns));
+        }
+      },
+      tbb::simple_partitioner());
   KRASIS_CHECK(monitor.outcome());
   monitor.end_stage();
   return {};

@@ -10,8 +10,9 @@
 
 namespace krasis {
 
-/// Must grow whenever packed_layout.cpp, base/format.h or the quantizers change what the same weights look like.
-inline constexpr int kPackedLayoutVersion = 1;
+/// Must grow whenever packed_layout.cpp, base/format.h or the quantizers change what the same weights look like, or
+/// packed_file.h what the file looks like.
+inline constexpr int kPackedLayoutVersion = 2;
 
 enum class TensorKind : std::uint8_t {
   Embedding,

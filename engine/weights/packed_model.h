@@ -99,9 +99,11 @@ struct LoadOptions {
 /// `model` is a folder in Hugging Face layout or "synthetic:PATH/config.json" (or its folder; never on disk, weights
 /// seeded, drawn on the fly). Every BF16/F16/F32 tensor is checked for shape and for NaN. Runs on all cores and takes,
 /// beside the regions, only some MiB (a checkpoint's pages are the system's file cache). A packed copy on disk that is
-/// damaged, or cannot be written, costs a note and time.
+/// damaged, or cannot be written, costs a note and time. The copy is written while the weights are packed, so that the
+/// next load goes on where one was stopped or killed.
 /// Errors name file and tensor: those of load_model_config and Checkpoint::open; NotFound, InvalidShape, Unsupported for
-/// tensors; Corrupt for NaN; OutOfMemory; InvalidArgument for the group size or the skew; Cancelled.
+/// tensors; Corrupt for NaN; OutOfMemory; InvalidArgument for the skew, the group size or groups that do not divide the
+/// columns of a matrix; Cancelled.
 Expected<PackedModel> load_packed_model(const std::string& model, const Precision& precision, const LoadOptions& options);
 
 }  // namespace krasis

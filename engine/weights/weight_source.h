@@ -2,7 +2,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <span>
 
+#include "base/bf16.h"
 #include "base/error.h"
 
 namespace krasis {
@@ -17,6 +20,12 @@ class WeightSource {
   /// naming the tensor.
   virtual Expected<void> read_rows(std::size_t part, std::int64_t row_begin, std::int64_t row_count,
                                    float* out) const = 0;
+
+  /// The same rows where they lie, if the source holds them as BF16; else nothing. They live as long as the source.
+  virtual Expected<std::optional<std::span<const bf16>>> bf16_rows(std::size_t /*part*/, std::int64_t /*row_begin*/,
+                                                                   std::int64_t /*row_count*/) const {
+    return std::nullopt;
+  }
 };
 
 }  // namespace krasis

@@ -2,88 +2,27 @@
 #include <gmock/gmock.h>
 
 #include <chrono>
-#include <cstdio>
 #include <random>
 
-#include "engine/weights/packed_cache.h"
-#include "tests/support/temporary_directory.h"
-#include "tests/support/tiny_checkpoint.h"
+#include "tests/engine/weights/cache_fixture.h"
 
 namespace krasis {
 namespace {
 
+using test::kTwoCopies;
+using test::Process;
+using test::same_weights;
 using test::TinyCheckpoint;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-constexpr Precision kTwoCopies{Element::Int8, Element::Int4, Element::Int8, Element::Int8, Element::Int8, 32};
-
-bool same_bytes(const HostRegion& a, const HostRegion& b) {
-  return a.bytes() == b.bytes() && (a.bytes() == 0 || std::memcmp(a.data(), b.data(), a.bytes()) == 0);
-}
-bool same_weights(const PackedModel& a, const PackedModel& b) {
-  return same_bytes(a.dense, b.dense) && same_bytes(a.gpu_experts, b.gpu_experts) &&
-         same_bytes(a.cpu_experts, b.cpu_experts);
-}
-
-/// A command whose output is collected.
-class Process {
- public:
-  struct Output {
-    int status = 0;
-    std::vector<std::string> lines;
-  };
-  explicit Process(const std::string& command) : pipe_(popen(command.c_str(), "r")) {}
-  Output finish() {
-    Output output;
-    std::string line;
-    for (int c = std::fgetc(pipe_); c != EOF; c = std::fgetc(pipe_)) {
-      if (c != '\n') {
-        line.push_back(static_cast<char>(c));
-        continue;
-      }
-      output.lines.push_back(line);
-      line.clear();
-    }
-    output.status = pclose(pipe_);
-    return output;
-  }
-
- private:
-  FILE* pipe_;
-};
-
-class Cache : public testing::Test {
- protected:
-  void SetUp() override { TinyCheckpoint().write(model_path()); }
-  std::filesystem::path model_path() const { return directory_.path() / "model"; }
-  std::filesystem::path cache_path() const { return directory_.path() / "cache"; }
-  Expected<PackedModel> load(const std::filesystem::path& cache, const Precision& precision = kTwoCopies) {
-    LoadOptions options;
-    options.cache_directory = cache;
-    stages_.clear();
-    options.progress = [this](const LoadProgress& progress) {
-      if (stages_.empty() || stages_.back() != progress.stage) stages_.push_back(progress.stage);
-    };
-    return load_packed_model(model_path().string(), precision, options);
-  }
-  /// Another process that loads the model; see load_process.cpp.
-  Process start_process(int rounds, int file_limit) const {
-    return Process(std::string(KRASIS_LOAD_PROCESS) + " " + model_path().string() + " " + cache_path().string() + " " +
-                   std::to_string(rounds) + " " + std::to_string(file_limit));
-  }
-  std::filesystem::path packed_file(const PackedModel& model) const {
-    return packed_cache_path(cache_path(), model.fingerprint, model.precision);
-  }
-  test::TemporaryDirectory directory_;
-  std::vector<std::string> stages_;
-};
+class Cache : public test::CacheTest {};
 
 TEST_F(Cache, TheSecondLoadReadsWhatTheFirstOnePacked) {
   const auto first = load(cache_path());
   ASSERT_TRUE(first) << first.error().message();
-  EXPECT_THAT(stages_, ElementsAre("hash", "quantize", "write cache"));
+  EXPECT_THAT(stages_, ElementsAre("hash", "quantize"));
   EXPECT_THAT(first->notes, IsEmpty());
   const auto second = load(cache_path());
   ASSERT_TRUE(second) << second.error().message();
@@ -102,7 +41,7 @@ TEST_F(Cache, EachPrecisionHasItsOwnCopy) {
   Precision other = kTwoCopies;
   other.group_size = 64;
   ASSERT_TRUE(load(cache_path(), other));
-  EXPECT_THAT(stages_, ElementsAre("quantize", "write cache"));  // the fingerprint is remembered, the copy is another
+  EXPECT_THAT(stages_, ElementsAre("quantize"));  // the fingerprint is remembered, the copy is another
 }
 
 TEST_F(Cache, TheFingerprintFollowsTheContent) {
@@ -115,7 +54,7 @@ TEST_F(Cache, TheFingerprintFollowsTheContent) {
   const auto changed = load(cache_path());
   ASSERT_TRUE(changed);
   EXPECT_NE(changed->fingerprint, original);
-  EXPECT_THAT(stages_, ElementsAre("hash", "quantize", "write cache"));
+  EXPECT_THAT(stages_, ElementsAre("hash", "quantize"));
 
   TinyCheckpoint other_config;
   other_config.config.insert(1, "\"rope_theta\": 20000.0, ");
@@ -246,12 +185,11 @@ TEST_F(Cache, ProcessesThatLoadTheSameModelDoNotDisturbEachOther) {
 }
 
 TEST_F(Cache, TemporariesOfLongAgoAreRemoved) {
-  const auto model = load(cache_path());
-  ASSERT_TRUE(model);
-  const auto path = packed_file(*model);
-  std::filesystem::remove(path);
-  const auto old_one = path.string() + ".tmp-aaaaaa";
-  const auto new_one = path.string() + ".tmp-bbbbbb";
+  ASSERT_TRUE(load(cache_path()));
+  const auto memory = std::filesystem::directory_iterator(cache_path() / "fingerprints")->path();
+  std::filesystem::remove(memory);
+  const auto old_one = memory.string() + ".tmp-aaaaaa";
+  const auto new_one = memory.string() + ".tmp-bbbbbb";
   test::write_file(old_one, "x");
   test::write_file(new_one, "x");
   std::filesystem::last_write_time(old_one, std::filesystem::file_time_type::clock::now() - std::chrono::hours(48));

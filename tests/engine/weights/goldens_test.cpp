@@ -17,6 +17,11 @@ const std::filesystem::path kModels = KRASIS_SOURCE_DIR "/tests/goldens/models";
 /// rounding of the scale to BF16.
 float allowed_error(Element element, float largest, float value) {
   if (element == Element::Bf16) return 0.0f;
+  if (element == Element::Mxfp4) {  // in units of 2^e the largest is in [4, 8), the numbers end at 6
+    const float unit = std::exp2(std::floor(std::log2(largest)) - 2);
+    const float magnitude = std::fabs(value) / unit;
+    return unit * (magnitude <= 2 ? 0.25f : magnitude <= 4 ? 0.5f : magnitude <= 6 ? 1.0f : magnitude - 6);
+  }
   const float step = (element == Element::Int4 ? largest / 8.0f : largest / 127.0f) * (1 + 0x1p-7f);
   return element == Element::Int4 && std::fabs(value) > 7.4f * step ? step : step / 2;
 }
@@ -147,8 +152,9 @@ constexpr Precision all(Element element) {
 INSTANTIATE_TEST_SUITE_P(
     Precisions, GoldenModels,
     testing::Values(Case{"tiny-a", all(Element::Bf16)}, Case{"tiny-a", all(Element::Int8)},
-                    Case{"tiny-a", all(Element::Int4)}, Case{"tiny-b", all(Element::Bf16)},
-                    Case{"tiny-b", all(Element::Int8)}, Case{"tiny-b", all(Element::Int4)},
+                    Case{"tiny-a", all(Element::Int4)}, Case{"tiny-a", all(Element::Mxfp4)},
+                    Case{"tiny-b", all(Element::Bf16)}, Case{"tiny-b", all(Element::Int8)},
+                    Case{"tiny-b", all(Element::Int4)}, Case{"tiny-b", all(Element::Mxfp4)},
                     Case{"tiny-b", {Element::Int4, Element::Bf16, Element::Int8, Element::Int4, Element::Bf16, 32}},
                     Case{"tiny-a", {Element::Int8, Element::Int4, Element::Bf16, Element::Int8, Element::Bf16, 64}}));
 

@@ -164,6 +164,42 @@ TEST_F(Load, NumbersThatAreNoneNameTheirPlace) {
                "tensor model.norm.weight holds a number beyond BF16's range in row 0, column 9");
 }
 
+TEST_F(Load, EveryPlaceOfABf16TensorIsChecked) {
+  for (const std::size_t place : {0, 1, 2, 3, 30, 31}) {
+    TinyCheckpoint checkpoint;
+    const std::uint16_t bits = 0x7f80;
+    std::memcpy(checkpoint.tensors["model.layers.0.self_attn.q_norm.weight"].bytes.data() + place * 2, &bits, 2);
+    expect_error(checkpoint, ErrorCode::Corrupt, "range in row 0, column " + std::to_string(place));
+  }
+}
+
+TEST_F(Load, Bf16RowsAreReadWhereTheyLie) {
+  TinyCheckpoint data;
+  data.tensors["model.norm.weight"] = test::tensor_of<float>("F32", {64}, std::vector<float>(64, 1.0f));
+  data.write(directory_.path());
+  const auto config = load_model_config(directory_.path());
+  ASSERT_TRUE(config);
+  const auto checkpoint = Checkpoint::open(directory_.path());
+  ASSERT_TRUE(checkpoint);
+  const auto parts = packed_parts(*config, kExact);
+  const auto source = CheckpointSource::open(*checkpoint, parts);
+  ASSERT_TRUE(source);
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const std::int64_t begin = parts[i].rows / 3;
+    const auto in_place = source->bf16_rows(i, begin, parts[i].rows - begin);
+    ASSERT_TRUE(in_place);
+    if (parts[i].id.kind == TensorKind::FinalNorm) {
+      EXPECT_FALSE(*in_place);  // F32
+      continue;
+    }
+    ASSERT_TRUE(*in_place);
+    std::vector<float> read(static_cast<std::size_t>((parts[i].rows - begin) * parts[i].columns));
+    ASSERT_TRUE(source->read_rows(i, begin, parts[i].rows - begin, read.data()));
+    ASSERT_EQ((*in_place)->size(), read.size());
+    for (std::size_t n = 0; n < read.size(); ++n) ASSERT_EQ(static_cast<float>((**in_place)[n]), read[n]);
+  }
+}
+
 TEST_F(Load, NotesExtraTensorsAndUnknownKeys) {
   TinyCheckpoint checkpoint;
   checkpoint.tensors["model.visual.weight"] = test::bf16_tensor({1}, {1});
@@ -200,6 +236,21 @@ TEST_F(Load, AModelBeyondTheMachineIsRefusedWithFigures) {
   EXPECT_THAT(model.error().message(), AllOf(HasSubstr("need "), HasSubstr(" GiB of host memory, but only ")));
 }
 
+TEST_F(Load, MatricesThatBlocksDoNotFitAreRefused) {
+  TinyCheckpoint checkpoint;
+  checkpoint.write(directory_.path());
+  checkpoint.config.replace(checkpoint.config.find("\"moe_intermediate_size\": 96"), 27,
+                            "\"moe_intermediate_size\": 80");
+  test::write_file(directory_.path() / "config.json", checkpoint.config);
+  Precision precision = kExact;
+  precision.cpu_experts = Element::Mxfp4;
+  const auto model = load_packed_model("synthetic:" + directory_.path().string(), precision, {});
+  ASSERT_FALSE(model);
+  EXPECT_EQ(model.error().code, ErrorCode::InvalidArgument);
+  EXPECT_THAT(model.error().message(),
+              HasSubstr("down_proj.weight has 80 columns, which MXFP4 cannot hold in groups of 32"));
+}
+
 TEST_F(Load, OddGroupSizesAreRefused) {
   for (const int group_size : {0, 1, -128, 96, 8192}) {
     Precision precision = kExact;
@@ -221,7 +272,7 @@ TEST_F(Load, StopsWhenAskedTo) {
   EXPECT_EQ(load(TinyCheckpoint(), kExact, options).error().code, ErrorCode::Cancelled);
 
   const test::TemporaryDirectory cache;
-  for (const char* stage : {"hash", "quantize", "write cache"}) {
+  for (const char* stage : {"hash", "quantize"}) {
     std::stop_source source;
     bool reached = false;
     options.stop = source.get_token();
