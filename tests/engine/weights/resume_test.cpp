@@ -229,6 +229,17 @@ TEST_F(Resume, DamagedPiecesAreMadeAgain) {
   }
 }
 
+TEST_F(Resume, NothingOfADamagedPieceStays) {
+  // Not even in the padding between matrices, which packing does not write.
+  const PackedFile file(*reference_);
+  for (std::size_t i = 0; i < pieces(); ++i) {
+    std::string partial = complete_partial();
+    std::fill_n(partial.begin() + static_cast<std::ptrdiff_t>(file.pieces()[i].offset), file.pieces()[i].bytes.size(),
+                'x');
+    EXPECT_EQ(expect_right_result_with(partial), pieces() - 1) << i;
+  }
+}
+
 TEST_F(Resume, ADamagedHeaderOrAnotherModelsIsNotTrusted) {
   const PackedFile file(*reference_);
   const std::size_t header_end = whole_.find('\0', PackedFile::kPrefixBytes);
