@@ -36,6 +36,7 @@ void add_worker(CLI::App& app, Run& run);
 void add_bench(CLI::App& app, Run& run);
 void add_chat(CLI::App& app, Run& run);
 void add_inspect(CLI::App& app, Run& run);
+void add_check(CLI::App& app, Run& run);
 void add_export(CLI::App& app, Run& run);
 
 }  // namespace krasis::cli

@@ -14,6 +14,7 @@ int main(int argc, char** argv) {
   add_bench(app, run);
   add_chat(app, run);
   add_inspect(app, run);
+  add_check(app, run);
   add_export(app, run);
   add_worker(app, run);
   try {

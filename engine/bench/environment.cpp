@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 #include <xxhash.h>
 
+#include "engine/system/system_check.h"
 #include "kernels/host/operations/operations.h"
 
 namespace krasis {
@@ -58,12 +59,15 @@ protocol::MachineFacts machine_facts() {
   utsname system{};
   if (uname(&system) == 0) facts.kernel = fmt::format("{} {}", system.sysname, system.release);
   facts.build = binary_fingerprint();
-  facts.facts_json = nlohmann::json{{"hardware_threads", std::thread::hardware_concurrency()},
-                                    {"governor", first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")},
-                                    {"transparent_huge_pages", first_line("/sys/kernel/mm/transparent_hugepage/enabled")},
-                                    {"simd", simd_level()},
-                                    {"compiler", __VERSION__}}
-                         .dump();
+  const nlohmann::json known{
+      {"hardware_threads", std::thread::hardware_concurrency()},
+      {"physical_cores", physical_cores()},
+      {"governor", first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")},
+      {"transparent_huge_pages", first_line("/sys/kernel/mm/transparent_hugepage/enabled")},
+      {"simd", simd_level()},
+      {"compiler", __VERSION__},
+      {"system_check", nlohmann::json::parse(to_json(check_system({}, simd_level())))}};
+  facts.facts_json = known.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   return facts;
 }
 

@@ -1,0 +1,107 @@
+#include "engine/system/system_check.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <thread>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "engine/system/findings.h"
+
+namespace krasis {
+namespace {
+
+namespace files = system_files;
+
+findings::SystemView view_of(const SystemPaths& paths) {
+  findings::SystemView view{.root = paths.root};
+  view.topology = paths.root == "/" ? topology_of_this_machine() : topology_from_files(paths.root);
+  view.online = files::read_list(view.cpu_folder() / "online");
+  if (view.online && view.online->empty()) view.online.reset();
+  view.status = files::read_text(paths.root / "proc/self/status").value_or("");
+  view.meminfo = files::read_text(paths.root / "proc/meminfo").value_or("");
+  if (const auto mask = files::value_of(view.status, "Cpus_allowed_list")) {
+    if (auto allowed = files::parse_list(*mask); allowed && !allowed->empty()) {
+      // The mask may name CPUs that are not there.
+      view.allowed = view.online ? files::common(*allowed, *view.online) : std::move(*allowed);
+      if (view.allowed->empty()) view.allowed.reset();
+    }
+  }
+  return view;
+}
+
+/// The process's mask, or all CPUs that there are.
+files::NumberList allowed_cpus() {
+  files::NumberList cpus;
+  for (int count = 1024; count <= files::kMaxNumber; count *= 4) {
+    cpu_set_t* set = CPU_ALLOC(static_cast<std::size_t>(count));
+    if (!set) break;
+    const std::size_t bytes = CPU_ALLOC_SIZE(static_cast<std::size_t>(count));
+    CPU_ZERO_S(bytes, set);
+    const bool done = sched_getaffinity(getpid(), bytes, set) == 0;  // fails when the kernel's mask is longer
+    for (int cpu = 0; done && cpu < count; ++cpu) {
+      if (CPU_ISSET_S(static_cast<std::size_t>(cpu), bytes, set)) cpus.push_back(cpu);
+    }
+    CPU_FREE(set);
+    if (done) break;
+  }
+  return cpus;
+}
+
+}  // namespace
+
+namespace findings {
+
+std::string count_of(std::size_t count, std::string_view noun) {
+  return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+}
+
+}  // namespace findings
+
+std::string_view to_string(Severity severity) {
+  switch (severity) {
+    case Severity::Ok: return "ok";
+    case Severity::Info: return "info";
+    case Severity::Warning: return "warning";
+    case Severity::Unknown: break;
+  }
+  return "unknown";
+}
+
+std::vector<Finding> check_system(const SystemPaths& paths, std::string_view program_simd) {
+  const findings::SystemView view = view_of(paths);
+  return {findings::governor(view),
+          findings::smt(view),
+          findings::transparent_huge_pages(view),
+          findings::huge_page_pool(view),
+          findings::numa(view),
+          findings::memory(view),
+          findings::instruction_sets(view, program_simd),
+          findings::cpu_quota(view),
+          findings::cpu_affinity(view)};
+}
+
+std::string to_json(const std::vector<Finding>& findings) {
+  auto array = nlohmann::ordered_json::array();
+  for (const Finding& f : findings) {
+    array.push_back({{"id", f.id},
+                     {"severity", to_string(f.severity)},
+                     {"title", f.title},
+                     {"detail", f.detail},
+                     {"remedy", f.remedy}});
+  }
+  return array.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+int physical_cores() {
+  const files::NumberList allowed = allowed_cpus();
+  const auto topology = topology_of_this_machine();
+  const int cores = topology ? topology->cores_with(allowed) : 0;
+  if (cores > 0) return cores;
+  return std::max(1, allowed.empty() ? static_cast<int>(std::thread::hardware_concurrency()) : static_cast<int>(allowed.size()));
+}
+
+}  // namespace krasis
