@@ -7,6 +7,7 @@
 #include <QStandardPaths>
 #include <QSysInfo>
 #include <QThread>
+#include <algorithm>
 
 #include "ui/format.h"
 
@@ -31,7 +32,64 @@ QString tr(const char* text) { return QCoreApplication::translate("Services", te
 
 bool has_gpu() { return QFileInfo::exists(QStringLiteral("/dev/nvidia0")); }
 
+QString subject_of(const std::string& id) {
+  static const struct {
+    const char* id;
+    const char* name;
+  } kSubjects[] = {{"governor", QT_TRANSLATE_NOOP("Services", "Clock")},
+                   {"smt", QT_TRANSLATE_NOOP("Services", "SMT")},
+                   {"transparent_huge_pages", QT_TRANSLATE_NOOP("Services", "Huge pages")},
+                   {"huge_page_pool", QT_TRANSLATE_NOOP("Services", "Page pool")},
+                   {"numa", QT_TRANSLATE_NOOP("Services", "NUMA")},
+                   {"memory", QT_TRANSLATE_NOOP("Services", "Free memory")},
+                   {"instruction_sets", QT_TRANSLATE_NOOP("Services", "Instructions")},
+                   {"cpu_quota", QT_TRANSLATE_NOOP("Services", "CPU quota")},
+                   {"cpu_affinity", QT_TRANSLATE_NOOP("Services", "CPU affinity")}};
+  for (const auto& subject : kSubjects) {
+    if (id == subject.id) return tr(subject.name);
+  }
+  return QString::fromStdString(id);
+}
+
+QString glyph_of(Severity severity) {
+  switch (severity) {
+    case Severity::Ok: return QStringLiteral("\u2713");
+    case Severity::Info: return QStringLiteral("\u2139");
+    case Severity::Warning: return QStringLiteral("\u26a0");
+    case Severity::Unknown: break;
+  }
+  return QStringLiteral("?");
+}
+
+int rank_of(Severity severity) {
+  switch (severity) {
+    case Severity::Warning: return 0;
+    case Severity::Info: return 1;
+    case Severity::Unknown: return 2;
+    case Severity::Ok: break;
+  }
+  return 3;
+}
+
 }  // namespace
+
+std::vector<FactsModel::Fact> facts_of(const std::vector<Finding>& findings) {
+  std::vector<Finding> sorted = findings;
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [](const Finding& a, const Finding& b) { return rank_of(a.severity) < rank_of(b.severity); });
+  std::vector<FactsModel::Fact> facts;
+  for (const Finding& f : sorted) {
+    const QString remedy = QString::fromStdString(f.remedy);
+    FactsModel::Fact fact{subject_of(f.id), glyph_of(f.severity) + QLatin1Char(' ') + QString::fromStdString(f.title),
+                          QString::fromStdString(f.detail)};
+    if (!remedy.isEmpty()) {
+      fact.value += QStringLiteral("\n\u2192 ") + remedy;
+      fact.tip += QStringLiteral("\n") + remedy;
+    }
+    facts.push_back(std::move(fact));
+  }
+  return facts;
+}
 
 Services default_services(const QString& application_directory) {
   Services services;
@@ -47,6 +105,7 @@ Services default_services(const QString& application_directory) {
       {tr("System"), QSysInfo::prettyProductName() + QStringLiteral(", ") + QSysInfo::kernelType() + QLatin1Char(' ') +
                          QSysInfo::kernelVersion()},
   };
+  for (auto& fact : facts_of(check_system())) services.machine.push_back(std::move(fact));
   services.worker_command = QStringLiteral("\"%1\" worker").arg(bin.filePath(QStringLiteral("krasis")));
   services.resources = qEnvironmentVariable("KRASIS_RESOURCES");
   if (services.resources.isEmpty()) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/placement/plan.h"
+#include "engine/system/system_check.h"
 #include "ui/models/samples_model.h"
 
 namespace krasis::ui {
@@ -21,7 +22,11 @@ struct Services {
   QString settings_file;                  ///< INI file of the window's state; empty: the user's default
 };
 
-/// Services of this machine: memory and processor from /proc, the worker beside the executable, resources installed
+/// Findings as Home shows them, warnings first: what it is about; a glyph and the title, with the remedy in a second line;
+/// detail and remedy on hover.
+std::vector<FactsModel::Fact> facts_of(const std::vector<Finding>& findings);
+
+/// Services of this machine: memory and processor from /proc, the findings of check_system(), the worker beside the executable, resources installed
 /// beside it or in the source tree, the database in the user's data folder.
 Services default_services(const QString& application_directory);
 

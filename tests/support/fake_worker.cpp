@@ -84,8 +84,10 @@ class FakeWorker {
 
   void follow(const std::string& section) {
     tokens_ = 0;
+    ended_ = false;
     for (const std::string& action : script_[section]) {
       act(action);
+      if (ended_) continue;  // a request ends once: what comes to cancel it now comes too late
       if (cancelled_ && section != "start") {
         p::Finished finished;
         finished.id = id_;
@@ -126,6 +128,7 @@ class FakeWorker {
       finish(first);
     } else if (verb == "error") {
       std::string text = argument.substr(std::min(argument.size(), first.size() + second.size() + 2));
+      ended_ = true;
       send(p::Failed{id_, first, text, "Lower LGS or raise the budget.", second});
     } else if (verb == "log") {
       send(p::Log{first, stage_, argument.substr(std::min(argument.size(), first.size() + 1))});
@@ -210,6 +213,7 @@ class FakeWorker {
       finished.verdict.threshold = 0.15;
     }
     stage_.clear();
+    ended_ = true;
     send(finished);
   }
 
@@ -262,6 +266,7 @@ class FakeWorker {
   std::deque<p::Request> requests_;
   std::atomic<bool> cancelled_ = false, heartbeats_ = true;
   std::string id_, stage_;
+  bool ended_ = false;  ///< Finished or Failed was sent for the request in hand
   std::int64_t tokens_ = 0;
   krasis::RunConfiguration configuration_;
 };

@@ -10,6 +10,7 @@
 
 #include "tests/ui/invented_runs.h"
 #include "ui/controllers/configuration_controller.h"
+#include "ui/services.h"
 #include "ui/theme.h"
 #include "ui/widgets/fit_bar.h"
 #include "ui/widgets/message_widget.h"
@@ -178,6 +179,30 @@ TEST(ConfigurationController, AModelThatIsNotThereSaysSoUnderTheModel) {
   controller.set_text(*find_parameter("vram_budget_mib"), "1");
   EXPECT_FALSE(controller.fits());
   EXPECT_TRUE(controller.why_not_runnable().isEmpty()) << "over budget may be tried anyway";
+}
+
+TEST(Services, FindingsShowGlyphTitleAndRemedyWarningsFirst) {
+  const auto facts = facts_of({{"smt", Severity::Ok, "No SMT siblings", "2 cores.", ""},
+                               {"numa", Severity::Unknown, "NUMA nodes: not shown", "Not said.", ""},
+                               {"governor", Severity::Warning, "Governor: powersave", "On 4 CPUs.", "Run cpupower."},
+                               {"of_the_future", Severity::Info, "Something", "A detail.", ""}});
+  ASSERT_EQ(facts.size(), 4u);
+  EXPECT_EQ(facts[0].name, "Clock");
+  EXPECT_EQ(facts[0].value, QStringLiteral("\u26a0 Governor: powersave\n\u2192 Run cpupower."));
+  EXPECT_EQ(facts[0].tip, "On 4 CPUs.\nRun cpupower.");
+  EXPECT_EQ(facts[1].name, "of_the_future");
+  EXPECT_EQ(facts[1].value, QStringLiteral("\u2139 Something"));
+  EXPECT_EQ(facts[2].value, "? NUMA nodes: not shown");
+  EXPECT_EQ(facts[3].value, QStringLiteral("\u2713 No SMT siblings"));
+  FactsModel model;
+  model.set_facts(facts);
+  EXPECT_EQ(model.index(0, 1).data(Qt::ToolTipRole).toString(), facts[0].tip);
+}
+
+TEST(Services, EveryFindingOfThisMachineHasAName) {
+  for (const Finding& finding : check_system()) {
+    EXPECT_NE(facts_of({finding})[0].name.toStdString(), finding.id) << "shown by its identifier";
+  }
 }
 
 TEST(MessageWidget, PlainWhileItStreamsMarkdownAndChipsWhenComplete) {

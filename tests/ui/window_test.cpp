@@ -46,6 +46,7 @@ class Window : public testing::Test {
     services.worker_command = QStringLiteral("\"%1\" --script %2 worker").arg(KRASIS_FAKE_WORKER, script);
     services.database = folder("results.db");
     services.settings_file = folder("settings.ini");
+    services.machine = facts_of({{"governor", Severity::Warning, "Governor: powersave", "On 4 CPUs.", "Run cpupower."}});
     window = std::make_unique<MainWindow>(services);
     window->show();
     window->activateWindow();

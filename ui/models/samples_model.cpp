@@ -93,6 +93,7 @@ QVariant FactsModel::data(const QModelIndex& index, int role) const {
   if (!checkIndex(index, CheckIndexOption::IndexIsValid)) return {};
   if (role != Qt::DisplayRole && role != Qt::ToolTipRole) return {};
   const auto& fact = facts_[static_cast<std::size_t>(index.row())];
+  if (role == Qt::ToolTipRole && !fact.tip.isEmpty()) return fact.tip;
   return index.column() == 0 ? fact.name : fact.value;
 }
 

@@ -33,6 +33,7 @@ class FactsModel : public QAbstractTableModel {
  public:
   struct Fact {
     QString name, value;
+    QString tip;  ///< shown on hover; empty: what the cell says
   };
 
   using QAbstractTableModel::QAbstractTableModel;

@@ -77,6 +77,8 @@ QWidget* HomePage::make_machine() {
   table->horizontalHeader()->setStretchLastSection(true);
   table->setFocusPolicy(Qt::TabFocus);
   table->resizeColumnToContents(0);
+  table->setWordWrap(true);  // remedies are sentences
+  table->verticalHeader()->setSectionResizeMode(QHeaderView::ResizeToContents);
   auto* layout = new QVBoxLayout(box);
   layout->addWidget(table);
   return box;
