@@ -5,6 +5,8 @@
 
 #include "app/cli.h"
 #include "engine/bench/environment.h"
+#include "engine/bench/limits.h"
+#include "engine/runtime/compute_threads.h"
 #include "engine/runtime/setup.h"
 
 namespace krasis::cli {
@@ -22,7 +24,7 @@ int inspect(const RunConfiguration& configuration) {
   std::cout << fmt::format("Machine  {}, {}\n\n", machine.machine, machine.kernel);
 
   Hardware hardware = host_hardware();
-  const Ceilings ceilings = measure_ceilings(configuration.threads);
+  const Ceilings ceilings = measure_ceilings(*make_thread_team(configuration.threads));
   hardware.h2d_gb_per_s = ceilings.copy_gb_per_s;
   hardware.host_read_gb_per_s = hardware.device_read_gb_per_s = ceilings.read_gb_per_s;
   const auto plan = make_plan(*model, configuration, hardware);

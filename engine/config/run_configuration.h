@@ -13,7 +13,7 @@ struct RunConfiguration {
   // What
   std::string model = "embedded";   ///< "embedded", a folder in Hugging Face layout, or "synthetic:PATH/config.json"
   std::string device = "host";      ///< "host"
-  std::string operations = "simd";  ///< host device only: "simd" or "scalar"
+  std::string operations = "simd";  ///< host device only: "simd", "avx2", "avx512" or "scalar"
 
   // Placement
   int device_count = 1;

@@ -7,13 +7,9 @@
 
 namespace krasis {
 
-Decode::Decode(const PackedModel& model, const RunConfiguration& configuration, std::span<DeviceState> devices,
-               const DecodeStaging& staging, const HostOperations& cpu, const std::vector<int>& cached_on)
-    : model_(model),
-      devices_(devices),
-      staging_(staging),
-      cpu_(cpu),
-      arena_(configuration.threads > 0 ? configuration.threads : tbb::task_arena::automatic) {
+Decode::Decode(const PackedModel& model, std::span<DeviceState> devices, const DecodeStaging& staging,
+               const HostCompute& cpu, const std::vector<int>& cached_on)
+    : model_(model), devices_(devices), staging_(staging), cpu_(cpu) {
   const auto experts = static_cast<std::size_t>(model.config.experts);
   const auto expert_layers = static_cast<std::size_t>(model.config.expert_layers());
   cache_device_.assign(expert_layers, -1);
@@ -40,17 +36,16 @@ void Decode::compute_on_cpu(std::int64_t layer, std::int64_t expert_layer) {
     if (id >= 0 && id < model_.config.experts) ++(offsets[id] < 0 ? hits : misses);
   }
   std::fill_n(staging_.sum.data, staging_.sum.size, 0.0f);
-  arena_.execute([&] {
-    cpu_.experts({.x = staging_.x,
-                  .ids = staging_.ids,
-                  .weights = staging_.weights,
-                  .pool = model_.layers[static_cast<std::size_t>(layer)].cpu_experts,
-                  .offsets = {offsets, experts},
-                  .layout = model_.cpu_expert_layout,
-                  .top_k = model_.config.top_k,
-                  .out = staging_.sum,
-                  .workspace = staging_.workspace});
-  });
+  const ThreadTeam::Scope scope(cpu_.team.get());
+  cpu_.operations->experts({.x = staging_.x,
+                            .ids = staging_.ids,
+                            .weights = staging_.weights,
+                            .pool = model_.layers[static_cast<std::size_t>(layer)].cpu_experts,
+                            .offsets = {offsets, experts},
+                            .layout = model_.cpu_expert_layout,
+                            .top_k = model_.config.top_k,
+                            .out = staging_.sum,
+                            .workspace = staging_.workspace});
 }
 
 void Decode::enqueue_cached(DeviceState& owner, DeviceState& cache, std::int64_t expert_layer) {
@@ -130,8 +125,13 @@ void Decode::enqueue(const PickHooks& hooks, std::size_t token_index) {
     if (&owner != current) move_residual(*current, owner, hidden);
     current = &owner;
     const Batch batch{1, owner.position, owner.decode_span};
-    const qwen3_moe::Layer layer{c, owner.resident.layer(l), owner.resident.inverse_frequency(), owner.sequence.layer(l),
-                                 batch, owner.residual.sub(0, hidden), owner.workspace};
+    const qwen3_moe::Layer layer{c,
+                                 owner.resident.layer(l),
+                                 owner.resident.inverse_frequency(),
+                                 owner.sequence.layer(l),
+                                 batch,
+                                 owner.residual.sub(0, hidden),
+                                 owner.workspace};
     qwen3_moe::attend(*owner.device, owner.compute, layer);
     if (!c.has_experts[static_cast<std::size_t>(l)]) {
       qwen3_moe::dense_mlp(*owner.device, owner.compute, layer);

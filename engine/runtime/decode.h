@@ -1,37 +1,43 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
-#include <tbb/task_arena.h>
-
 #include "engine/runtime/picks.h"
 #include "kernels/host/operations/operations.h"
+#include "kernels/host/operations/thread_team.h"
 
 namespace krasis {
 
 /// What passes between the devices and the host's CPU experts in a decode step; page-locked.
 struct DecodeStaging {
-  View<bf16> x;                 ///< [hidden]
-  View<std::int32_t> ids;       ///< [top_k]
-  View<float> weights;          ///< [top_k]
-  View<float> sum;              ///< [hidden]
-  View<std::byte> workspace;    ///< of the CPU's experts operation
-  View<std::int32_t> token;     ///< [1]: the sampled token
+  View<bf16> x;               ///< [hidden]
+  View<std::int32_t> ids;     ///< [top_k]
+  View<float> weights;        ///< [top_k]
+  View<float> sum;            ///< [hidden]
+  View<std::byte> workspace;  ///< of the CPU's experts operation
+  View<std::int32_t> token;   ///< [1]: the sampled token
+};
+
+/// What computes the CPU's experts.
+struct HostCompute {
+  const HostOperations* operations = nullptr;
+  std::shared_ptr<ThreadTeam> team;
 };
 
 /// One decode step: the token's layers on their owners; in each layer the cached experts run on the device that caches
 /// them while the CPU computes the others.
 ///
 /// Ordering: the layer's device raises a signal when activations and picks are in page-locked memory; the CPU's lane
-/// awaits it ("activations are on the host"), computes, raises another, which the device awaits ("CPU experts are done")
-/// before it adds the sum. No host round trip; the step can be recorded once and replayed.
+/// awaits it ("activations are on the host"), computes, raises another, which the device awaits ("CPU experts are
+/// done") before it adds the sum. No host round trip; the step can be recorded once and replayed.
 class Decode {
  public:
   /// `cached_on` [layers with experts * experts]: the device that caches an expert, -1 = the CPU computes it.
-  Decode(const PackedModel& model, const RunConfiguration& configuration, std::span<DeviceState> devices,
-         const DecodeStaging& staging, const HostOperations& cpu, const std::vector<int>& cached_on);
+  Decode(const PackedModel& model, std::span<DeviceState> devices, const DecodeStaging& staging, const HostCompute& cpu,
+         const std::vector<int>& cached_on);
 
   /// Enqueues one step: takes device 0's `token`, advances every device's `position` by one, leaves logits, the sampled
   /// token and its copy in staging. `hooks` are for a step that is not recorded; `token_index` is its place in them.
@@ -48,12 +54,11 @@ class Decode {
   const PackedModel& model_;
   std::span<DeviceState> devices_;
   DecodeStaging staging_;
-  const HostOperations& cpu_;
-  std::vector<int> cache_device_;            ///< [layers with experts]: where its cached experts are, -1 = none
-  std::vector<std::int64_t> cpu_offsets_;    ///< [layers with experts, experts], -1 = cached on a device
+  HostCompute cpu_;
+  std::vector<int> cache_device_;          ///< [layers with experts]: where its cached experts are, -1 = none
+  std::vector<std::int64_t> cpu_offsets_;  ///< [layers with experts, experts], -1 = cached on a device
   Stream cpu_lane_;
-  std::vector<Signal> to_cpu_, from_cpu_;    ///< [devices]
-  tbb::task_arena arena_;
+  std::vector<Signal> to_cpu_, from_cpu_;  ///< [devices]
 };
 
 }  // namespace krasis

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "engine/runtime/compute_threads.h"
 #include "engine/runtime/hybrid_engine.h"
 #include "engine/runtime/setup.h"
 #include "kernels/host/host_platform.h"
@@ -26,6 +27,7 @@ class HostedEngine final : public Engine {
   }
   const PackedModel& model() const override { return engine_->model(); }
   const RunConfiguration& configuration() const override { return engine_->configuration(); }
+  ThreadTeam& team() const override { return engine_->team(); }
   const Plan& plan() const override { return engine_->plan(); }
   std::vector<PlaceReport> memory_report() const override { return engine_->memory_report(); }
   void set_sampling(const RunConfiguration& configuration) override { engine_->set_sampling(configuration); }
@@ -46,6 +48,16 @@ class HostedEngine final : public Engine {
   std::unique_ptr<HostPlatform> platform_;  // outlives the engine's buffers
   std::unique_ptr<HybridEngine> engine_;
 };
+
+/// By the parameter's name. An instruction set that was asked for is never replaced by a smaller one.
+Expected<const HostOperations*> host_operations(const std::string& name) {
+  if (name == "scalar") return &scalar_operations();
+  if (name == "simd") return &simd_operations();
+  const SimdLevel level = name == "avx2" ? SimdLevel::Avx2 : SimdLevel::Avx512;
+  if (has_simd(level)) return &simd_operations(level);
+  return fail(ErrorCode::Unsupported, fmt::format("This CPU has no {}.", level == SimdLevel::Avx2 ? "AVX2 with FMA and F16C" : "AVX-512 with VNNI"),
+              "Set operations to \"simd\", which takes what the CPU has.");
+}
 
 std::string place_name(int device) { return device < 0 ? "host memory" : fmt::format("device {}", device); }
 
@@ -99,20 +111,21 @@ Expected<std::unique_ptr<Engine>> Engine::load(const RunConfiguration& configura
                                                    .synthetic_skew = configuration.synthetic_skew,
                                                    .progress = options.progress,
                                                    .stop = options.stop}));
-  const bool scalar = configuration.operations == "scalar";
+  KRASIS_TRY(const HostOperations* operations, host_operations(configuration.operations));
+  const auto team = make_thread_team(configuration.threads);
   HostPlatformOptions platform_options;
+  platform_options.team = team;
   platform_options.devices = configuration.device_count;
   platform_options.budgets = {static_cast<std::size_t>(configuration.vram_budget_mib) << 20};
-  platform_options.operations = scalar ? OperationSet::Scalar : OperationSet::Simd;
   platform_options.schedule = options.schedule_seed ? Schedule::Seeded : Schedule::Threads;
   platform_options.seed = options.schedule_seed.value_or(0);
   platform_options.check_order = options.check_order;
   platform_options.trace = options.trace;
-  KRASIS_TRY(auto platform, HostPlatform::create(platform_options));
+  KRASIS_TRY(auto platform, HostPlatform::create(platform_options, *operations));
   std::vector<Device*> devices;
   for (int i = 0; i < platform->device_count(); ++i) devices.push_back(&platform->device(i));
   KRASIS_TRY(auto engine, HybridEngine::create(std::move(devices), std::make_shared<const PackedModel>(std::move(model)), configuration,
-                                               std::move(plan), options.heatmap_tokens, scalar ? scalar_operations() : simd_operations()));
+                                               std::move(plan), options.heatmap_tokens, HostCompute{operations, team}));
   return std::make_unique<HostedEngine>(std::move(platform), std::move(engine));
 }
 

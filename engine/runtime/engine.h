@@ -15,6 +15,7 @@
 #include "engine/placement/plan.h"
 #include "engine/weights/packed_model.h"
 #include "kernels/device.h"
+#include "kernels/host/operations/thread_team.h"
 
 namespace krasis {
 
@@ -92,6 +93,8 @@ class Engine {
   virtual void set_sampling(const RunConfiguration& configuration) = 0;
   /// Which experts are computed on a device in decode: [layers with experts * experts] device index or -1.
   virtual const std::vector<int>& cached_experts() const = 0;
+  /// The threads that compute on the CPU; free between calls, e.g. to measure what memory they can read.
+  virtual ThreadTeam& team() const = 0;
 };
 
 }  // namespace krasis

@@ -19,12 +19,12 @@ double seconds_between(Clock::time_point from, Clock::time_point to) {
 }  // namespace
 
 HybridEngine::HybridEngine(std::vector<Device*> devices, std::shared_ptr<const PackedModel> model,
-                           const RunConfiguration& configuration, Plan plan, const HostOperations& cpu)
+                           const RunConfiguration& configuration, Plan plan, HostCompute cpu)
     : devices_(std::move(devices)),
       model_(std::move(model)),
       configuration_(configuration),
       plan_(std::move(plan)),
-      cpu_(cpu),
+      cpu_(std::move(cpu)),
       groups_(layer_groups(*model_, configuration_)),
       frequencies_(qwen3_moe::inverse_frequencies(model_->config)) {
   constants_.positions.resize(static_cast<std::size_t>(configuration_.max_context));
@@ -51,9 +51,9 @@ Expected<std::unique_ptr<HybridEngine>> HybridEngine::create(std::vector<Device*
                                                              std::shared_ptr<const PackedModel> model,
                                                              const RunConfiguration& configuration, Plan plan,
                                                              std::span<const std::int32_t> heatmap_tokens,
-                                                             const HostOperations& cpu) {
+                                                             HostCompute cpu) {
   std::unique_ptr<HybridEngine> engine(
-      new HybridEngine(std::move(devices), std::move(model), configuration, std::move(plan), cpu));
+      new HybridEngine(std::move(devices), std::move(model), configuration, std::move(plan), std::move(cpu)));
   const PackedModel& packed = *engine->model_;
   for (const HostRegion* region : {&packed.dense, &packed.gpu_experts, &packed.cpu_experts}) {
     if (region->bytes() == 0) continue;
@@ -149,7 +149,7 @@ void HybridEngine::fill_cache() {
 }
 
 void HybridEngine::record_decode() {
-  decode_ = std::make_unique<Decode>(*model_, configuration_, states_, staging_.decode, cpu_, cached_on_);
+  decode_ = std::make_unique<Decode>(*model_, states_, staging_.decode, cpu_, cached_on_);
   devices_.front()->begin_recording();
   decode_->enqueue({}, 0);
   step_ = devices_.front()->end_recording();

@@ -18,7 +18,7 @@ class HybridEngine final : public Engine {
   static Expected<std::unique_ptr<HybridEngine>> create(std::vector<Device*> devices, std::shared_ptr<const PackedModel> model,
                                                         const RunConfiguration& configuration, Plan plan,
                                                         std::span<const std::int32_t> heatmap_tokens,
-                                                        const HostOperations& cpu);
+                                                        HostCompute cpu);
   ~HybridEngine() override;
 
   Expected<Generation> generate(std::span<const std::int32_t> prompt, const GenerationOptions& options,
@@ -30,6 +30,7 @@ class HybridEngine final : public Engine {
   std::vector<PlaceReport> memory_report() const override;
   void set_sampling(const RunConfiguration& configuration) override;
   const std::vector<int>& cached_experts() const override { return cached_on_; }
+  ThreadTeam& team() const override { return *cpu_.team; }
   /// How often each expert was picked by the tokens of the heatmap: [layers with experts, experts].
   const std::vector<std::int64_t>& heatmap() const { return heatmap_; }
 
@@ -47,7 +48,7 @@ class HybridEngine final : public Engine {
   };
 
   HybridEngine(std::vector<Device*> devices, std::shared_ptr<const PackedModel> model, const RunConfiguration& configuration,
-               Plan plan, const HostOperations& cpu);
+               Plan plan, HostCompute cpu);
   Expected<void> allocate_staging();
   Expected<void> measure_heatmap(std::span<const std::int32_t> tokens);
   void fill_cache();
@@ -67,7 +68,7 @@ class HybridEngine final : public Engine {
   std::shared_ptr<const PackedModel> model_;
   RunConfiguration configuration_;
   Plan plan_;
-  const HostOperations& cpu_;
+  HostCompute cpu_;
   std::vector<LayerGroup> groups_;
   std::vector<float> frequencies_;
   HostConstants constants_;

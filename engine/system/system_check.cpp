@@ -4,11 +4,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <thread>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "engine/system/cgroup.h"
 #include "engine/system/findings.h"
 
 namespace krasis {
@@ -49,6 +51,22 @@ files::NumberList allowed_cpus() {
     if (done) break;
   }
   return cpus;
+}
+
+/// The first CPU, of those that the process may use, of each physical core; at least one CPU.
+std::vector<int> first_cpus() {
+  const files::NumberList allowed = allowed_cpus();
+  std::vector<int> first;
+  if (const auto topology = topology_of_this_machine()) {
+    for (const files::NumberList& core : topology->cores) {
+      if (const auto usable = files::common(core, allowed); !usable.empty()) first.push_back(usable.front());
+    }
+  }
+  if (first.empty()) first.assign(allowed.begin(), allowed.end());
+  if (first.empty()) {
+    for (int cpu = 0; cpu < static_cast<int>(std::max(1u, std::thread::hardware_concurrency())); ++cpu) first.push_back(cpu);
+  }
+  return first;
 }
 
 }  // namespace
@@ -97,11 +115,16 @@ std::string to_json(const std::vector<Finding>& findings) {
 }
 
 int physical_cores() {
-  const files::NumberList allowed = allowed_cpus();
-  const auto topology = topology_of_this_machine();
-  const int cores = topology ? topology->cores_with(allowed) : 0;
-  if (cores > 0) return cores;
-  return std::max(1, allowed.empty() ? static_cast<int>(std::thread::hardware_concurrency()) : static_cast<int>(allowed.size()));
+  return static_cast<int>(first_cpus().size());
+}
+
+std::vector<int> compute_cpus() {
+  std::vector<int> cpus = first_cpus();
+  const auto quota = cpu_quota("/");
+  if (!quota.known || !quota.limit) return cpus;
+  const auto most = static_cast<std::size_t>(std::max(1.0, std::floor(quota.limit->cpus)));
+  if (cpus.size() > most) cpus.resize(most);
+  return cpus;
 }
 
 }  // namespace krasis

@@ -47,4 +47,8 @@ std::string to_json(const std::vector<Finding>& findings);
 /// second thread there reads memory no faster. Asks hwloc each time, some 10 ms.
 int physical_cores();
 
+/// Where to compute: the first CPU of each of these cores, fewer where a container's quota gives less CPU time (a thread
+/// beyond it would only be stopped in the middle of its work). At least one.
+std::vector<int> compute_cpus();
+
 }  // namespace krasis

@@ -219,10 +219,9 @@ class Worker {
       prompt = random_prompt(session_->engine->model().config.vocabulary, c.prompt_tokens, static_cast<std::uint64_t>(c.seed));
     }
     output_.send(WorkerEvent{loaded(id, prompt.fingerprint, prompt.notes)});
-    if (ceilings_.threads == 0 || ceilings_threads_ != c.threads) {
+    if (ceilings_.threads != session_->engine->team().size()) {
       stage_.set("limits");
-      ceilings_ = measure_ceilings(c.threads);
-      ceilings_threads_ = c.threads;
+      ceilings_ = measure_ceilings(session_->engine->team());
       machine_.ceilings_json = to_json(ceilings_);
     }
     output_.send(WorkerEvent{Environment{machine_}});
@@ -335,7 +334,6 @@ class Worker {
   StageName& stage_;
   MachineFacts machine_ = machine_facts();
   Ceilings ceilings_;
-  int ceilings_threads_ = 0;
   Judge judge_;
   std::mutex progress_mutex_;
   std::optional<Session> session_;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/host/command.h"
+#include "kernels/host/operations/thread_team.h"
 #include "kernels/host/trace.h"
 
 namespace krasis {
@@ -51,11 +52,11 @@ class Executor {
   virtual std::vector<TraceEntry> trace() const = 0;
 };
 
-/// One thread for each stream.
-std::unique_ptr<Executor> make_thread_executor(bool trace);
+/// As many threads as streams. Operations share out their work to `team`; null = oneTBB.
+std::unique_ptr<Executor> make_thread_executor(bool trace, std::shared_ptr<ThreadTeam> team);
 /// No threads: synchronize() runs one command at a time, from the head of a stream that need not wait, until the event
 /// is done. A generator seeded with `seed` draws the stream, which then goes on for a burst whose mean length is the
 /// seed's own. Equal seeds and calls give equal orders.
-std::unique_ptr<Executor> make_seeded_executor(std::uint64_t seed, bool trace);
+std::unique_ptr<Executor> make_seeded_executor(std::uint64_t seed, bool trace, std::shared_ptr<ThreadTeam> team);
 
 }  // namespace krasis

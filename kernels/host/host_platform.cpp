@@ -63,8 +63,8 @@ std::vector<std::string> HostPlatform::wait_reasons() const {
 HostPlatform::Impl::Impl(const HostPlatformOptions& options, const HostOperations& operations)
     : options_(options), operations_(operations) {
   if (options_.check_order) checker_ = std::make_unique<OrderChecker>();
-  executor_ = options_.schedule == Schedule::Seeded ? make_seeded_executor(options_.seed, options_.trace)
-                                                    : make_thread_executor(options_.trace);
+  executor_ = options_.schedule == Schedule::Seeded ? make_seeded_executor(options_.seed, options_.trace, options_.team)
+                                                    : make_thread_executor(options_.trace, options_.team);
   const auto& budgets = options_.budgets;
   for (int index = 0; index < options_.devices; ++index) {
     const std::size_t budget = budgets.empty()       ? std::numeric_limits<std::size_t>::max()

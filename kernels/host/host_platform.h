@@ -10,6 +10,7 @@
 
 #include "kernels/device.h"
 #include "kernels/host/operations/operations.h"
+#include "kernels/host/operations/thread_team.h"
 #include "kernels/host/order_checker.h"
 #include "kernels/host/trace.h"
 
@@ -28,6 +29,7 @@ struct HostPlatformOptions {
   std::vector<std::size_t>
       budgets;  ///< bytes of MemorySpace::Device: one for each device, one for all, or none = no limit
   OperationSet operations = OperationSet::Scalar;
+  std::shared_ptr<ThreadTeam> team;  ///< computes the operations of all streams; null = oneTBB's threads
   Schedule schedule = Schedule::Threads;
   std::uint64_t seed = 0;    ///< of Schedule::Seeded
   bool check_order = false;  ///< runs the happens-before checker; costs a few microseconds for each operation

@@ -10,7 +10,8 @@ namespace {
 
 class SeededExecutor final : public Executor {
  public:
-  SeededExecutor(std::uint64_t seed, bool trace) : generator_(seed), trace_(trace) {
+  SeededExecutor(std::uint64_t seed, bool trace, std::shared_ptr<ThreadTeam> team)
+      : generator_(seed), trace_(trace), team_(std::move(team)) {
     constexpr std::uint64_t kBursts[] = {1, 4, 16, 256};
     burst_ = kBursts[generator_() % std::size(kBursts)];
   }
@@ -26,6 +27,7 @@ class SeededExecutor final : public Executor {
   }
 
   Expected<void> synchronize(Event event) override {
+    const ThreadTeam::Scope scope(team_.get());
     while (event && !progress_.done(event)) {
       if (!step()) return fail(ErrorCode::Internal, deadlock(event), "Report this: the program's own order is wrong.");
     }
@@ -86,12 +88,13 @@ class SeededExecutor final : public Executor {
   std::optional<Error> error_;
   bool trace_ = false;
   std::vector<TraceEntry> entries_;
+  std::shared_ptr<ThreadTeam> team_;
 };
 
 }  // namespace
 
-std::unique_ptr<Executor> make_seeded_executor(std::uint64_t seed, bool trace) {
-  return std::make_unique<SeededExecutor>(seed, trace);
+std::unique_ptr<Executor> make_seeded_executor(std::uint64_t seed, bool trace, std::shared_ptr<ThreadTeam> team) {
+  return std::make_unique<SeededExecutor>(seed, trace, std::move(team));
 }
 
 }  // namespace krasis

@@ -10,19 +10,23 @@
 namespace krasis {
 namespace {
 
+/// As many threads as streams, but none belongs to a stream: a thread goes on with its stream while that can run, and
+/// takes up any other that can when it cannot. So a stream that hands over to another and then waits for it (a decode
+/// step does so in every layer) costs no wake-up, while streams that can run at the same time do.
+///
 /// One mutex guards all queues and counters: commands are few (hundreds a token) and it is never held while an
-/// operation runs. Each stream has its own condition variable, so that progress wakes only who can go on.
+/// operation runs.
 class ThreadExecutor final : public Executor {
  public:
-  explicit ThreadExecutor(bool trace) : trace_(trace) {}
+  ThreadExecutor(bool trace, std::shared_ptr<ThreadTeam> team) : trace_(trace), team_(std::move(team)) {}
 
   ~ThreadExecutor() override {
     {
       const std::lock_guard lock(mutex_);
       stopping_ = true;
-      for (const auto& lane : lanes_) lane->wake.notify_one();
     }
-    for (const auto& lane : lanes_) lane->thread.join();
+    wake_.notify_all();
+    for (std::thread& thread : threads_) thread.join();
   }
 
   void add_stream(std::string_view name, int device) override {
@@ -33,7 +37,7 @@ class ThreadExecutor final : public Executor {
     lane.stream = static_cast<int>(lanes_.size()) - 1;
     lane.name = name;
     lane.device = device;
-    lane.thread = std::thread([this, &lane] { work(lane); });
+    threads_.emplace_back([this] { work(); });
   }
   void add_signal(std::string_view name) override {
     const std::lock_guard lock(mutex_);
@@ -43,7 +47,7 @@ class ThreadExecutor final : public Executor {
     const std::lock_guard lock(mutex_);
     StreamLane& lane = *lanes_[static_cast<std::size_t>(command.stream)];
     lane.queue.push_back(std::move(command));
-    if (lane.queue.size() == 1 && !lane.running) lane.wake.notify_one();
+    if (lane.queue.size() == 1) wake_for(startable());
   }
 
   Expected<void> synchronize(Event event) override {
@@ -70,28 +74,49 @@ class ThreadExecutor final : public Executor {
     std::string name;
     int device = 0;
     std::deque<Command> queue;
-    bool running = false;  ///< its thread works on a command that it took from the queue
-    std::condition_variable wake;
-    std::thread thread;
+    bool taken = false;  ///< a thread works on it
 
     bool can_run(const StreamProgress& progress) const { return !queue.empty() && progress.ready(queue.front()); }
   };
 
-  void work(StreamLane& lane) {
+  bool startable(const StreamLane& lane) const { return !lane.taken && lane.can_run(progress_); }
+  std::size_t startable() const {
+    return static_cast<std::size_t>(std::ranges::count_if(lanes_, [&](const auto& lane) { return startable(*lane); }));
+  }
+
+  /// Wakes so many idle threads that `wanted` are on their way.
+  void wake_for(std::size_t wanted) {
+    for (; woken_ < std::min(wanted, idle_); ++woken_) wake_.notify_one();
+  }
+
+  void work() {
+    const ThreadTeam::Scope scope(team_.get());
     std::unique_lock lock(mutex_);
-    while (true) {
-      lane.wake.wait(lock, [&] { return stopping_ || lane.can_run(progress_); });
-      if (stopping_) return;
+    while (!stopping_) {
+      const auto found = std::ranges::find_if(lanes_, [&](const auto& lane) { return startable(*lane); });
+      if (found != lanes_.end()) {
+        run(**found, lock);
+        continue;
+      }
+      ++idle_;
+      wake_.wait(lock);
+      --idle_;
+      if (woken_ > 0) --woken_;
+    }
+  }
+
+  /// Runs commands of a stream until it must wait.
+  void run(StreamLane& lane, std::unique_lock<std::mutex>& lock) {
+    lane.taken = true;
+    while (!stopping_ && lane.can_run(progress_)) {
       const Command command = std::move(lane.queue.front());
       lane.queue.pop_front();
       if (command.kind == Command::Kind::Run) {
-        lane.running = true;
         lock.unlock();
         const std::int64_t start = trace_ ? trace_clock_ns() : 0;
         auto error = run_operation(*command.operation, lane.name);
         const std::int64_t end = trace_ ? trace_clock_ns() : 0;
         lock.lock();
-        lane.running = false;
         if (error && !error_) error_ = std::move(error);
         if (trace_) {
           entries_.push_back({command.operation->name, lane.stream, lane.name, lane.device, start, end,
@@ -99,16 +124,18 @@ class ThreadExecutor final : public Executor {
         }
       } else if (command.kind == Command::Kind::Record || command.kind == Command::Kind::Raise) {
         progress_.note(command);
-        for (const auto& other : lanes_) {
-          if (other.get() != &lane && !other->running && other->can_run(progress_)) other->wake.notify_one();
-        }
+        // One of those that can go on now is this thread's own, if it cannot go on here.
+        const std::size_t others = startable();
+        wake_for(lane.can_run(progress_) || others == 0 ? others : others - 1);
+        if (command.kind == Command::Kind::Record) host_wake_.notify_one();
       }
-      if (command.kind == Command::Kind::Record || !lane.can_run(progress_)) host_wake_.notify_one();
     }
+    lane.taken = false;
+    if (stuck()) host_wake_.notify_one();
   }
 
   bool stuck() const {
-    return std::ranges::none_of(lanes_, [&](const auto& lane) { return lane->running || lane->can_run(progress_); });
+    return std::ranges::none_of(lanes_, [&](const auto& lane) { return lane->taken || lane->can_run(progress_); });
   }
 
   std::string deadlock(Event event) const {
@@ -121,19 +148,23 @@ class ThreadExecutor final : public Executor {
   }
 
   mutable std::mutex mutex_;
-  std::condition_variable host_wake_;
+  std::condition_variable wake_, host_wake_;
+  std::size_t idle_ = 0;   ///< threads that wait for wake_
+  std::size_t woken_ = 0;  ///< of these: notified, but not yet at work
   StreamProgress progress_;
   std::vector<std::unique_ptr<StreamLane>> lanes_;
   std::optional<Error> error_;
   bool stopping_ = false;
   bool trace_ = false;
   std::vector<TraceEntry> entries_;
+  std::shared_ptr<ThreadTeam> team_;
+  std::vector<std::thread> threads_;
 };
 
 }  // namespace
 
-std::unique_ptr<Executor> make_thread_executor(bool trace) {
-  return std::make_unique<ThreadExecutor>(trace);
+std::unique_ptr<Executor> make_thread_executor(bool trace, std::shared_ptr<ThreadTeam> team) {
+  return std::make_unique<ThreadExecutor>(trace, std::move(team));
 }
 
 }  // namespace krasis

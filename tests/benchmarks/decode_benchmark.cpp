@@ -19,6 +19,7 @@
 
 #include "kernels/host/operations/operations.h"
 #include "kernels/host/operations/pack.h"
+#include "kernels/host/operations/read_bandwidth.h"
 #include "kernels/host/operations/thread_team.h"
 
 namespace krasis {
@@ -85,29 +86,8 @@ double read_bandwidth() {
   static const double best = [] {
     const Pages pages(std::size_t{4} << 30);
     fill(pages, std::vector<std::byte>(1 << 20, std::byte{1}));
-    constexpr std::size_t kPiece = 1 << 20;
-    std::vector<std::uint64_t> sums(pages.bytes() / kPiece);
-    double fastest = 0;
-    for (int pass = 0; pass < 8; ++pass) {
-      const auto begin = std::chrono::steady_clock::now();
-      team().run(static_cast<std::int64_t>(sums.size()), [&](std::int64_t i) {
-        const auto* from = reinterpret_cast<const std::uint64_t*>(pages.data() + static_cast<std::size_t>(i) * kPiece);
-        std::uint64_t a = 0, b = 0, c = 0, d = 0;
-        for (std::size_t k = 0; k < kPiece / 8; k += 32) {
-          __builtin_prefetch(from + k + 512);
-          for (std::size_t j = 0; j < 32; j += 4) {
-            a += from[k + j];
-            b += from[k + j + 1];
-            c += from[k + j + 2];
-            d += from[k + j + 3];
-          }
-        }
-        sums[static_cast<std::size_t>(i)] = a + b + c + d;
-      });
-      const double s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-      benchmark::DoNotOptimize(sums.data());
-      fastest = std::max(fastest, static_cast<double>(pages.bytes()) * 1e-9 / s);
-    }
+    const double fastest =
+        read_gb_per_s(team(), {reinterpret_cast<const std::uint64_t*>(pages.data()), pages.bytes() / 8}, 8);
     std::printf("read bandwidth of %d threads: %.1f GB/s\n", team().size(), fastest);
     return fastest;
   }();

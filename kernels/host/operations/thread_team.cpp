@@ -1,5 +1,6 @@
 #include "kernels/host/operations/thread_team.h"
 
+#include <pthread.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -34,12 +35,22 @@ int allowed_threads() {
   return CPU_COUNT(&set);
 }
 
+bool pin(std::jthread& thread, int cpu) {
+  if (cpu < 0 || cpu >= CPU_SETSIZE) return false;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(cpu, &set);
+  return pthread_setaffinity_np(thread.native_handle(), sizeof set, &set) == 0;
+}
+
 }  // namespace
 
-ThreadTeam::ThreadTeam(int threads) {
+ThreadTeam::ThreadTeam(int threads, std::span<const int> cpus) {
   if (threads <= 0) threads = allowed_threads();
   for (int i = 1; i < threads; ++i) {
     members_.emplace_back([this](const std::stop_token& stop) { member(stop); });
+    const auto at = static_cast<std::size_t>(i);
+    if (at < cpus.size() && pin(members_.back(), cpus[at])) ++pinned_;
   }
 }
 
@@ -49,9 +60,9 @@ ThreadTeam::~ThreadTeam() {
   epoch_.notify_all();
 }
 
-bool ThreadTeam::run(std::int64_t count, Call call, const void* body) {
-  const std::unique_lock lock(busy_, std::try_to_lock);
-  if (!lock) return false;
+void ThreadTeam::run(std::int64_t count, Call call, const void* body) {
+  const std::lock_guard lock(busy_);
+  const Scope scope(nullptr);
   section_ = {call, body, count, std::max<std::int64_t>(1, count / (size() * kPieces))};
   next_.store(0, std::memory_order_relaxed);
   gate_.store(kOpen, std::memory_order_release);
@@ -67,7 +78,6 @@ bool ThreadTeam::run(std::int64_t count, Call call, const void* body) {
       std::this_thread::yield();
     }
   }
-  return true;
 }
 
 void ThreadTeam::work() {

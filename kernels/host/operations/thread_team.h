@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <mutex>
+#include <span>
 #include <stop_token>
 #include <thread>
 #include <vector>
@@ -13,23 +14,27 @@ namespace krasis {
 /// handed out by one write that spinning members see, and joined by a counter; idle members sleep after a while.
 /// docs/performance.md has what this and oneTBB cost for each section.
 ///
-/// One section at a time: run() of a second thread returns false at once. Members that do not come in time (other
-/// programs use their cores) are not waited for.
+/// One section at a time: run() of a second thread waits for its turn. Members that do not come in time (other programs
+/// use their cores) are not waited for.
 class ThreadTeam {
  public:
-  /// `threads` members, the caller of run() included; 0 = as many as this process may use. At least 1.
-  explicit ThreadTeam(int threads);
+  /// `threads` members, the caller of run() included; 0 = as many as this process may use. At least 1. With `cpus`,
+  /// member i stays on CPU cpus[i]; cpus[0] is left to the caller. A CPU that the system refuses is not an error: the
+  /// member then runs anywhere (pinned() counts those that stay).
+  explicit ThreadTeam(int threads, std::span<const int> cpus = {});
   ~ThreadTeam();
   ThreadTeam(const ThreadTeam&) = delete;
   ThreadTeam& operator=(const ThreadTeam&) = delete;
 
   int size() const { return static_cast<int>(members_.size()) + 1; }
+  int pinned() const { return pinned_; }
 
   /// Calls body(i) once for every i in [0, count), on the caller and the members, in pieces of neighbours; returns when
-  /// all are done, or false without having done anything when the team is busy. Exceptions of `body` end the program.
+  /// all are done. Exceptions of `body` end the program. Within `body` no team is current, so that a section in a
+  /// section does not wait for itself.
   template <class Body>
-  bool run(std::int64_t count, const Body& body) {
-    return run(count, [](const void* b, std::int64_t i) noexcept { (*static_cast<const Body*>(b))(i); }, &body);
+  void run(std::int64_t count, const Body& body) {
+    run(count, [](const void* b, std::int64_t i) noexcept { (*static_cast<const Body*>(b))(i); }, &body);
   }
 
   /// The team that operations of this thread use; null = none.
@@ -56,7 +61,7 @@ class ThreadTeam {
     std::int64_t piece = 1;
   };
 
-  bool run(std::int64_t count, Call call, const void* body);
+  void run(std::int64_t count, Call call, const void* body);
   void work();
   void member(const std::stop_token& stop);
 
@@ -65,6 +70,7 @@ class ThreadTeam {
   alignas(64) std::atomic<std::uint32_t> epoch_{0};  ///< counts sections: what idle members watch
   alignas(64) std::atomic<std::uint32_t> gate_{0};   ///< open bit, and how many members are inside
   alignas(64) std::atomic<std::int64_t> next_{0};    ///< the first index that nobody has taken
+  int pinned_ = 0;
   std::vector<std::jthread> members_;
 };
 

@@ -78,6 +78,7 @@ class WrappedEngine : public Engine {
   const PackedModel& model() const override { return engine_.model(); }
   const RunConfiguration& configuration() const override { return engine_.configuration(); }
   const Plan& plan() const override { return engine_.plan(); }
+  ThreadTeam& team() const override { return engine_.team(); }
   std::vector<PlaceReport> memory_report() const override { return engine_.memory_report(); }
   void set_sampling(const RunConfiguration& configuration) override { engine_.set_sampling(configuration); }
   const std::vector<int>& cached_experts() const override { return engine_.cached_experts(); }
@@ -397,7 +398,8 @@ TEST(RandomPrompt, IsReproducibleAndBelowTheVocabulary) {
 // The machine, the session -------------------------------------------------------------------------------------------------
 
 TEST(Ceilings, ArePositiveAndFinite) {
-  const Ceilings ceilings = measure_ceilings(2);
+  ThreadTeam team(2);
+  const Ceilings ceilings = measure_ceilings(team);
   for (const double rate : {ceilings.read_gb_per_s, ceilings.copy_gb_per_s}) {
     EXPECT_GT(rate, 0);
     EXPECT_TRUE(std::isfinite(rate));

@@ -4,6 +4,7 @@
 #include <random>
 #include <tuple>
 
+#include "engine/runtime/compute_threads.h"
 #include "engine/runtime/setup.h"
 
 namespace krasis::test {
@@ -45,13 +46,14 @@ TestEngine make_engine(const TestSetup& setup) {
   options.devices = setup.configuration.device_count;
   options.budgets = {static_cast<std::size_t>(setup.configuration.vram_budget_mib) << 20};
   const bool scalar = setup.configuration.operations == "scalar";
-  options.operations = scalar ? OperationSet::Scalar : OperationSet::Simd;
+  const HostOperations& operations = scalar ? scalar_operations() : simd_operations();
+  options.team = make_thread_team(setup.configuration.threads);
   options.schedule = setup.seed ? Schedule::Seeded : Schedule::Threads;
   options.seed = setup.seed.value_or(0);
   options.check_order = setup.check_order;
   options.trace = setup.trace;
   TestEngine result;
-  auto platform = HostPlatform::create(options);
+  auto platform = HostPlatform::create(options, operations);
   EXPECT_TRUE(platform) << platform.error().message();
   result.platform = std::move(*platform);
   for (const std::string& why : setup.drop_waits) result.platform->drop_waits(why);
@@ -61,7 +63,7 @@ TestEngine make_engine(const TestSetup& setup) {
   EXPECT_TRUE(plan) << plan.error().message();
   const auto heatmap_tokens = random_tokens(setup.heatmap_tokens, model->config.vocabulary, 7);
   auto engine = HybridEngine::create(std::move(devices), model, setup.configuration, std::move(*plan), heatmap_tokens,
-                                     scalar ? scalar_operations() : simd_operations());
+                                     HostCompute{&operations, options.team});
   EXPECT_TRUE(engine) << engine.error().message();
   if (engine) result.engine = std::move(*engine);
   return result;
