@@ -4,7 +4,7 @@ namespace krasis::test {
 namespace {
 
 using DenseTest = OperationTest;
-KRASIS_ALL_SETS(DenseTest);
+KRASIS_ALL_ROW_SETS(DenseTest);
 
 TEST_P(DenseTest, EmbeddingTakesRowsAndZerosForUnknownIds) {
   const PackedMatrix table = random_matrix(random_, Element::Bf16, 0, 10, 70);

@@ -7,7 +7,7 @@ namespace krasis::test {
 namespace {
 
 using ExpertsTest = OperationTest;
-KRASIS_ALL_SETS(ExpertsTest);
+KRASIS_ALL_ROW_SETS(ExpertsTest);
 
 /// Softmax and ranking as the words say. Relative error of a weight: exponents by u of the range, exp by 4 u, the sum
 /// of all by gamma(experts), quotients.
@@ -134,7 +134,8 @@ std::vector<Bounded> expected(const ExpertsArgs& args, const Pool& pool, std::in
       error += gamma(static_cast<double>(width) + 2) * (magnitude + error);
       if (prepared) {
         std::vector<bf16> largest;  // what was prepared is within its error of these values
-        for (const Bounded& value : h) largest.push_back(bf16(static_cast<float>((std::fabs(value.value) + value.error) * 1.01)));
+        for (const Bounded& value : h)
+          largest.push_back(bf16(static_cast<float>((std::fabs(value.value) + value.error) * 1.01)));
         error += preparation_error(largest.data(), &down[o * width], width, pool.layout.down.format);
       }
       const double weight = args.weights.data[j];

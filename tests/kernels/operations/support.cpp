@@ -2,6 +2,11 @@
 
 #include <cstdlib>
 
+#include "kernels/host/operations/simd_product.h"
+#ifdef KRASIS_HAVE_EMULATION
+#include "tests/kernels/operations/emulated_rows.h"
+#endif
+
 namespace krasis::test {
 
 std::uint64_t Random::choose_seed() {
@@ -54,6 +59,69 @@ double e4m3_value(int code) {
   const double magnitude =
       exponent == 0 ? mantissa / 8.0 * std::pow(2.0, -6) : (1.0 + mantissa / 8.0) * std::pow(2.0, exponent - 7);
   return code >= 128 ? -magnitude : magnitude;
+}
+
+namespace {
+
+#ifdef KRASIS_HAVE_EMULATION
+/// The AVX2 operations with other kernels for rows.
+template <const simd::RowKernels& (*rows)()>
+const HostOperations& operations_with_rows() {
+  static const simd::Kernels kernels = [] {
+    simd::Kernels k = simd::avx2_kernels();
+    k.rows = &rows();
+    return k;
+  }();
+  static const HostOperations set = [] {
+    HostOperations operations = simd_operations(SimdLevel::Avx2);
+    operations.matmul = [](const MatmulArgs& args) { simd::matmul(kernels, args); };
+    operations.experts = [](const ExpertsArgs& args) { simd::experts(kernels, args); };
+    return operations;
+  }();
+  return set;
+}
+#endif
+
+}  // namespace
+
+const HostOperations& operations(Set set) {
+  switch (set) {
+    case Set::Avx2:
+      return simd_operations(SimdLevel::Avx2);
+    case Set::Avx512:
+      return simd_operations(SimdLevel::Avx512);
+#ifdef KRASIS_HAVE_EMULATION
+    case Set::EmulatedAvx512:
+      return operations_with_rows<simd::emulated_avx512_rows>();
+#endif
+    default:
+      return scalar_operations();
+  }
+}
+
+std::string missing(Set set) {
+  switch (set) {
+    case Set::Scalar:
+      return "";
+    case Set::Avx512:
+      return has_simd(SimdLevel::Avx512) ? "" : "this CPU has no AVX-512 VNNI";
+    default:
+      return has_simd(SimdLevel::Avx2) ? "" : "this CPU has no AVX2";
+  }
+}
+
+std::string name_of_set(const testing::TestParamInfo<Set>& info) {
+  switch (info.param) {
+    case Set::Scalar:
+      return "scalar";
+    case Set::Avx2:
+      return "avx2";
+    case Set::Avx512:
+      return "avx512";
+    case Set::EmulatedAvx512:
+      return "emulated_avx512";
+  }
+  return "";
 }
 
 }  // namespace krasis::test

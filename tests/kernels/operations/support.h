@@ -134,20 +134,18 @@ inline double preparation_error(const bf16* x, const double* row, std::int64_t n
 /// The value of an E4M3 code by the format's definition (OCP 8-bit floating point, 1.0).
 double e4m3_value(int code);
 
-enum class Set { Scalar, Avx2, Avx512 };
-inline const HostOperations& operations(Set set) {
-  return set == Set::Scalar ? scalar_operations() : simd_operations(set == Set::Avx2 ? SimdLevel::Avx2 : SimdLevel::Avx512);
-}
-inline std::string name_of_set(const testing::TestParamInfo<Set>& info) {
-  return info.param == Set::Scalar ? "scalar" : info.param == Set::Avx2 ? "avx2" : "avx512";
-}
+/// An implementation. The emulated ones are the same source as their instruction set's, run by plain loops.
+enum class Set { Scalar, Avx2, Avx512, EmulatedAvx512 };
+const HostOperations& operations(Set set);
+/// Why this CPU cannot run it; empty if it can.
+std::string missing(Set set);
+std::string name_of_set(const testing::TestParamInfo<Set>& info);
 
 /// A test that runs with each implementation that this CPU can run.
 class OperationTest : public testing::TestWithParam<Set> {
  protected:
   void SetUp() override {
-    if (GetParam() == Set::Avx2 && !has_simd(SimdLevel::Avx2)) GTEST_SKIP() << "this CPU has no AVX2";
-    if (GetParam() == Set::Avx512 && !has_simd(SimdLevel::Avx512)) GTEST_SKIP() << "this CPU has no AVX-512 VNNI";
+    if (const std::string why = missing(GetParam()); !why.empty()) GTEST_SKIP() << why;
   }
   const HostOperations& op() const { return operations(GetParam()); }
   Random random_;
@@ -155,13 +153,18 @@ class OperationTest : public testing::TestWithParam<Set> {
 };
 #define KRASIS_ALL_SETS(suite) \
   INSTANTIATE_TEST_SUITE_P(Host, suite, testing::Values(Set::Scalar, Set::Avx2, Set::Avx512), name_of_set)
+/// For suites with products of packed rows.
+#define KRASIS_ALL_ROW_SETS(suite)                                                                                 \
+  INSTANTIATE_TEST_SUITE_P(Host, suite, testing::Values(Set::Scalar, Set::Avx2, Set::Avx512, Set::EmulatedAvx512), \
+                           name_of_set)
 
 /// Integer formats with whole, half, quarter and tiny groups, and BF16.
 struct FormatCase {
   Element element;
   int group_size;
 };
-inline const FormatCase kFormats[] = {{Element::Bf16, 0},   {Element::Int8, 128}, {Element::Int8, 64},   {Element::Int8, 32},
-                                      {Element::Int4, 128}, {Element::Int4, 64}, {Element::Int4, 32},  {Element::Int4, 4}};
+inline const FormatCase kFormats[] = {{Element::Bf16, 0},  {Element::Int8, 128}, {Element::Int8, 64},
+                                      {Element::Int8, 32}, {Element::Int4, 128}, {Element::Int4, 64},
+                                      {Element::Int4, 32}, {Element::Int4, 4}};
 
 }  // namespace krasis::test

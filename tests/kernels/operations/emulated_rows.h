@@ -1,0 +1,11 @@
+#pragma once
+
+#include "kernels/host/operations/rows_kernels.h"
+
+/// The kernels of wider instruction sets with emulated instructions (emulated_avx512.h, emulated_amx.h): they run where
+/// AVX2, FMA and F16C do.
+namespace krasis::simd {
+
+const RowKernels& emulated_avx512_rows();
+
+}  // namespace krasis::simd
