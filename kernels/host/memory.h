@@ -2,11 +2,10 @@
 
 #include <cstddef>
 #include <map>
-#include <string>
 #include <string_view>
 #include <vector>
 
-#include "kernels/device.h"
+#include "kernels/memory_ledger.h"
 
 namespace krasis {
 
@@ -15,7 +14,7 @@ namespace krasis {
 class HostMemory {
  public:
   /// @param poison  fills new memory and memory that is about to be freed with 0xFF bytes: NaN in float and BF16.
-  HostMemory(std::size_t budget_bytes, bool poison) : budget_bytes_(budget_bytes), poison_(poison) {}
+  HostMemory(std::size_t budget_bytes, bool poison) : ledger_(budget_bytes), poison_(poison) {}
   HostMemory(const HostMemory&) = delete;
   HostMemory& operator=(const HostMemory&) = delete;
   ~HostMemory();
@@ -25,21 +24,12 @@ class HostMemory {
   /// @param keep  operations may still use it (a defect that the checker reports): uncounted, but untouched and freed
   ///              only with this object.
   void release(std::byte* data, bool keep);
-  std::vector<PlaceUsage> usage() const { return places_; }
+  std::vector<PlaceUsage> usage() const { return ledger_.usage(); }
 
  private:
-  struct Block {
-    std::size_t place = 0;
-    std::size_t bytes = 0;
-  };
-  PlaceUsage& place_of(std::string_view place, MemorySpace space);
-  Error over_budget(std::string_view place, std::size_t bytes) const;
-
-  std::size_t budget_bytes_ = 0;
-  std::size_t used_bytes_ = 0;  ///< of MemorySpace::Device
+  MemoryLedger ledger_;
   bool poison_ = true;
-  std::vector<PlaceUsage> places_;  ///< in order of first use
-  std::map<std::byte*, Block> blocks_;
+  std::map<std::byte*, MemoryLedger::Share> blocks_;
   std::vector<std::byte*> kept_;
 };
 
