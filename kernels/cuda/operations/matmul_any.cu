@@ -29,9 +29,9 @@ void matmul_any(const Launch& launch, const MatmulArgs& args) {
   if (outputs == 0) return;
   const auto most = static_cast<unsigned>(launch.multiprocessors) * 8u;
   const unsigned wanted = blocks_for(outputs, kWarps);
-  matmul_any_kernel < <<wanted<most ? wanted : most, kWarps * kWarp, 0, launch.stream>>>(
-                          device_bf16(args.x.data), shape_of(args.weight.layout), bytes_of(args.weight.data),
-                          output_of(args), outputs);
+  const unsigned blocks = wanted < most ? wanted : most;
+  matmul_any_kernel<<<blocks, kWarps * kWarp, 0, launch.stream>>>(
+      device_bf16(args.x.data), shape_of(args.weight.layout), bytes_of(args.weight.data), output_of(args), outputs);
 }
 
 }  // namespace krasis::cuda
