@@ -3,6 +3,7 @@
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
+#include <bit>
 #include <cstdint>
 
 #include "kernels/cuda/operations/operations.h"
@@ -91,7 +92,8 @@ __device__ inline std::uint32_t float_rank(float value) {
 struct WeightShape {
   Element element = Element::Bf16;
   int group_size = 0;
-  int groups = 0;  ///< in a row
+  int group_shift = 0;  ///< of a group size that is a power of two
+  int groups = 0;       ///< in a row
   int rows = 0;
   int columns = 0;
   int padded_columns = 0;
@@ -102,6 +104,7 @@ struct WeightShape {
 inline WeightShape shape_of(const MatrixLayout& layout) {
   return {layout.format.element,
           layout.format.group_size,
+          std::countr_zero(static_cast<unsigned>(layout.format.group_size)),
           static_cast<int>(layout.groups_per_row()),
           static_cast<int>(layout.rows),
           static_cast<int>(layout.columns),

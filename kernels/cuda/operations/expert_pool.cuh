@@ -54,6 +54,10 @@ __device__ inline float silu(float value) {
   return value / (1.0f + expf(-value));
 }
 
+/// Up to so many tokens a launch for each pair reads the experts' weights as fast as sorting pairs would let it.
+constexpr std::int64_t kMostFewExpertTokens = 8;
+void experts_few(const Launch& launch, const ExpertsArgs& args);
+
 /// out[t, :] += sum_j weights[t, j] * down[t * top_k + j, :], j in order, only for experts that are here.
 void combine_experts(const Launch& launch, const ExpertsArgs& args, const float* down);
 

@@ -1,0 +1,126 @@
+#include <algorithm>
+
+#include "kernels/cuda/operations/expert_pool.cuh"
+#include "kernels/cuda/operations/row_product.cuh"
+
+namespace krasis::cuda {
+namespace {
+
+constexpr int kWarps = 8;
+constexpr int kTileRows = 8;  ///< rows of gate, and as many of up: together the 16 of an instruction
+
+/// activated[pair, row] = bf16(silu(gate(x)) * up(x)) for one (token, pick) pair, blockIdx.y. A lane's two rows are row
+/// g of gate and row g of up, so their sums meet in one lane. `split` warps share the columns of a tile.
+template <class Product>
+__global__ void __launch_bounds__(kWarps* kWarp, 2)
+    activate_few_kernel(ExpertPool pool, const std::int32_t* ids, const __nv_bfloat16* x, __nv_bfloat16* activated,
+                        int top_k, int split) {
+  __shared__ float2 partial[kWarps][kTileRows];
+  const std::int64_t pair = blockIdx.y;
+  const std::uint8_t* block = pool.block(ids[pair]);
+  if (!block) return;  // the whole block of threads
+  const int tile = static_cast<int>(blockIdx.x) * (kWarps / split) + warp_id() / split;
+  const int part = warp_id() % split;
+  const int g = lane_id() / 4;
+  const int row = tile * kTileRows + g;
+  const bool there = tile * kTileRows < pool.gate.rows;
+  float sums[1][4] = {};
+  if (there) {
+    // The token is column 0 of the instruction; the others are zeros.
+    const __nv_bfloat16* const token[1] = {g == 0 ? x + pair / top_k * pool.gate.columns : nullptr};
+    const Range units = part_of(ceil_div(pool.gate.columns, Product::kUnit.columns), part, split);
+    Product::run(sums, pool.gate, row_pointers(pool.gate, block, block + pool.up_offset, row, row), token, units.begin,
+                 units.end);
+  }
+  if (lane_id() % 4 == 0) partial[warp_id()][g] = make_float2(sums[0][0], sums[0][2]);
+  __syncthreads();
+  if (part != 0 || lane_id() % 4 != 0 || row >= pool.gate.rows) return;
+  float gate = 0.0f, up = 0.0f;
+  for (int p = 0; p < split; ++p) {
+    gate += partial[warp_id() + p][g].x;
+    up += partial[warp_id() + p][g].y;
+  }
+  activated[pair * pool.gate.rows + row] = __float2bfloat16_rn(silu(gate) * up);
+}
+
+constexpr int kDownRows = 16;
+constexpr int kDownWarps = 16;
+
+/// out[t, rows] += sum_j weights[j] * down_j(activated[j]) for 16 rows of one token: `split` warps for each pick, so
+/// many picks at a time as there are warps; added in the order of j.
+template <class Product>
+__global__ void __launch_bounds__(kDownWarps* kWarp, 1)
+    down_few_kernel(ExpertPool pool, const std::int32_t* ids, const float* weights, const __nv_bfloat16* activated,
+                    float* out, int top_k, int split) {
+  __shared__ float partial[kDownWarps][kDownRows];
+  const int warps = static_cast<int>(blockDim.x) / kWarp;
+  const std::int64_t t = blockIdx.y;
+  const int g = lane_id() / 4;
+  const int first_row = static_cast<int>(blockIdx.x) * kDownRows;
+  const int row = first_row + g;
+  const int own_row = first_row + static_cast<int>(threadIdx.x);  // of the threads that add up
+  const bool adds = threadIdx.x < kDownRows && own_row < pool.down.rows;
+  float sum = 0.0f;
+  bool any = false;
+  for (int first = 0; first < top_k; first += warps / split) {
+    const int j = first + warp_id() / split;
+    const std::int64_t pair = t * top_k + j;
+    const std::uint8_t* block = j < top_k ? pool.block(ids[pair]) : nullptr;
+    if (block) {
+      float sums[1][4] = {};
+      const __nv_bfloat16* const token[1] = {g == 0 ? activated + pair * pool.down.columns : nullptr};
+      const Range units = part_of(ceil_div(pool.down.columns, Product::kUnit.columns), warp_id() % split, split);
+      const std::uint8_t* data = block + pool.down_offset;
+      Product::run(sums, pool.down, row_pointers(pool.down, data, data, row, row + 8), token, units.begin, units.end);
+      if (lane_id() % 4 == 0) {
+        partial[warp_id()][g] = sums[0][0];
+        partial[warp_id()][g + 8] = sums[0][2];
+      }
+    }
+    __syncthreads();
+    if (adds) {
+      for (int k = first; k < min(top_k, first + warps / split); ++k) {
+        if (!pool.block(ids[t * top_k + k])) continue;
+        float product = 0.0f;
+        for (int p = 0; p < split; ++p) product += partial[(k - first) * split + p][threadIdx.x];
+        if (!any) sum = out[t * pool.down.rows + own_row];
+        any = true;
+        sum += weights[t * top_k + k] * product;
+      }
+    }
+    __syncthreads();  // before the next picks overwrite the parts
+  }
+  if (adds && any) out[t * pool.down.rows + own_row] = sum;
+}
+
+}  // namespace
+
+void experts_few(const Launch& launch, const ExpertsArgs& args) {
+  const ExpertPool pool = pool_of(args);
+  const auto pairs = static_cast<int>(args.ids.size);
+  const int tokens = pairs / args.top_k;
+  __nv_bfloat16* activated = scratch_of(args).activated;
+  with_row_product(args.layout.gate.format, [&](auto product) {
+    using Product = decltype(product);
+    const int tiles = ceil_div(pool.gate.rows, kTileRows);
+    const int units = ceil_div(pool.gate.columns, Product::kUnit.columns);
+    int split = 1;
+    while (split < kWarps && tiles * pairs * split < launch.multiprocessors * 32 && units / (split * 2) >= 2)
+      split *= 2;
+    const dim3 grid(static_cast<unsigned>(ceil_div(tiles, kWarps / split)), static_cast<unsigned>(pairs));
+    activate_few_kernel<Product><<<grid, kWarps * kWarp, 0, launch.stream>>>(
+        pool, args.ids.data, device_bf16(args.x.data), activated, args.top_k, split);
+  });
+  with_row_product(args.layout.down.format, [&](auto product) {
+    using Product = decltype(product);
+    const int units = ceil_div(pool.down.columns, Product::kUnit.columns);
+    int split = 1;
+    while (args.top_k * split * 2 <= kDownWarps && units / (split * 2) >= 2) split *= 2;
+    const int warps = std::min(args.top_k * split, kDownWarps / split * split);
+    const dim3 grid(static_cast<unsigned>(ceil_div(pool.down.rows, kDownRows)), static_cast<unsigned>(tokens));
+    down_few_kernel<Product><<<grid, static_cast<unsigned>(warps * kWarp), 0, launch.stream>>>(
+        pool, args.ids.data, args.weights.data, activated, args.out.data, args.top_k, split);
+  });
+}
+
+}  // namespace krasis::cuda

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <span>
+
+#include "kernels/cuda/operations/products.cuh"
+
+/// Products with 1 to 16 tokens: each weight is read once (row_product.cuh), so the limit is the memory's speed.
+namespace krasis::cuda {
+
+constexpr int kMostFewTokens = 16;
+constexpr std::size_t kMostJobs = 3;
+
+struct FewTokensJob {
+  const std::uint8_t* weight = nullptr;
+  ProductOutput out;
+};
+
+bool few_tokens_support(const MatrixLayout& layout, const std::byte* data, const bf16* x, std::int64_t tokens);
+
+/// Up to kMostJobs matrices of the same format and number of columns times the same tokens in one launch (q, k and v).
+/// All of them are supported.
+void matmul_few(const Launch& launch, const bf16* x, std::int64_t tokens, std::span<const Matrix> weights,
+                std::span<const ProductOutput> outputs);
+
+}  // namespace krasis::cuda
