@@ -82,7 +82,7 @@ float exp_one(float x) {
 
 // Packed rows --------------------------------------------------------------------------------------------------------
 
-/// 64 elements from column `c` on as floats: q for integers, the value for BF16.
+/// 64 elements from column `c` on as floats: q for integers, the doubled number for MXFP4, the value for BF16.
 /// Inlined: called, its eight vectors would go through memory (INT4: 2 x slower).
 template <Element element>
 [[gnu::always_inline]] inline void load64(const std::byte* row, std::int64_t c, __m256* out) {
@@ -99,8 +99,16 @@ template <Element element>
     const __m128i eight = _mm_set1_epi8(8);
     for (int half = 0; half < 2; ++half) {  // 16 bytes: elements 16 half + [0, 16) and the same + 32
       const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + c / 2 + 16 * half));
-      const __m128i low = _mm_sub_epi8(_mm_and_si128(bytes, mask), eight);
-      const __m128i high = _mm_sub_epi8(_mm_and_si128(_mm_srli_epi16(bytes, 4), mask), eight);
+      __m128i low = _mm_and_si128(bytes, mask);
+      __m128i high = _mm_and_si128(_mm_srli_epi16(bytes, 4), mask);
+      if constexpr (element == Element::Mxfp4) {
+        const __m128i numbers = _mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
+        low = _mm_shuffle_epi8(numbers, low);
+        high = _mm_shuffle_epi8(numbers, high);
+      } else {
+        low = _mm_sub_epi8(low, eight);
+        high = _mm_sub_epi8(high, eight);
+      }
       out[2 * half] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(low));
       out[2 * half + 1] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(low, 8)));
       out[4 + 2 * half] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(high));
@@ -109,20 +117,30 @@ template <Element element>
   }
 }
 
-/// The scale of column c; beyond the last group, in the padding, that of the last.
+/// The scale of column c; beyond the last group, in the padding, that of the last. Half of it for MXFP4's doubled
+/// numbers: exponent e is 2^(e - 127), 255 is NaN; for 0 and 1 the half is no normal number.
+template <Element element>
 float scale_at(const PackedRow& row, std::int64_t c) {
-  const std::int64_t group = c / row.group_size;
-  return widen_one(bits_of_bf16(row.scales)[group < row.groups ? group : row.groups - 1]);
+  const std::int64_t last = row.groups - 1;
+  const std::int64_t group = c / row.group_size < last ? c / row.group_size : last;
+  if constexpr (element == Element::Mxfp4) {
+    const auto e = static_cast<int>(row.scales[group]);
+    const int bits = e == 255 ? 0x7fc00000 : e > 1 ? (e - 1) << 23 : 0x200000 << e;
+    return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(bits)));
+  } else {
+    return widen_one(reinterpret_cast<const std::uint16_t*>(row.scales)[group]);
+  }
 }
 
 /// The scales of the 64 columns from c on.
+template <Element element>
 void scales64(const PackedRow& row, std::int64_t c, __m256* out) {
   if (row.group_size % 8 == 0) {
-    for (int v = 0; v < 8; ++v) out[v] = _mm256_set1_ps(scale_at(row, c + 8 * v));
+    for (int v = 0; v < 8; ++v) out[v] = _mm256_set1_ps(scale_at<element>(row, c + 8 * v));
     return;
   }
   float scales[64];
-  for (int i = 0; i < 64; ++i) scales[i] = scale_at(row, c + i);
+  for (int i = 0; i < 64; ++i) scales[i] = scale_at<element>(row, c + i);
   for (int v = 0; v < 8; ++v) out[v] = _mm256_loadu_ps(scales + 8 * v);
 }
 
@@ -133,7 +151,7 @@ void dequantize_as(const PackedRow& row, std::int64_t begin, std::int64_t count,
     load64<element>(row.data, c, values);
     if constexpr (element != Element::Bf16) {
       __m256 scales[8];
-      scales64(row, c, scales);
+      scales64<element>(row, c, scales);
       for (int v = 0; v < 8; ++v) values[v] = _mm256_mul_ps(values[v], scales[v]);
     }
     for (int v = 0; v < 8; ++v) _mm256_storeu_ps(out + 8 * v, values[v]);
@@ -149,7 +167,7 @@ void dequantize(const PackedRow& row, std::int64_t begin, std::int64_t count, fl
     case Element::Bf16:
       return dequantize_as<Element::Bf16>(row, begin, count, out);
     case Element::Mxfp4:
-      return;
+      return dequantize_as<Element::Mxfp4>(row, begin, count, out);
   }
 }
 
@@ -167,10 +185,9 @@ void dequantize(const PackedRow& row, std::int64_t begin, std::int64_t count, fl
 /// For groups of whole blocks of 64: the scale is multiplied in once for each block.
 template <Element element>
 float dot_by_groups(const PackedRow& row, const float* x, std::int64_t columns) {
-  const std::uint16_t* scales = bits_of_bf16(row.scales);
   __m256 sum = _mm256_setzero_ps();
   for (std::int64_t begin = 0; begin < columns; begin += row.group_size) {
-    const __m256 scale = _mm256_set1_ps(widen_one(*scales++));
+    const __m256 scale = _mm256_set1_ps(scale_at<element>(row, begin));
     for (std::int64_t c = begin; c < begin + row.group_size; c += 64) {
       __m256 values[8];
       load64<element>(row.data, c, values);
@@ -191,7 +208,7 @@ float dot_as(const PackedRow& row, const float* x, std::int64_t columns) {
     load64<element>(row.data, c, values);
     if constexpr (element != Element::Bf16) {
       __m256 scales[8];
-      scales64(row, c, scales);
+      scales64<element>(row, c, scales);
       for (int v = 0; v < 8; ++v) values[v] = _mm256_mul_ps(values[v], scales[v]);
     }
     sum = add_products(values, x + c, _mm256_set1_ps(1.0f), sum);
@@ -208,7 +225,7 @@ float dot(const PackedRow& row, const float* x, std::int64_t columns) {
     case Element::Bf16:
       return dot_as<Element::Bf16>(row, x, columns);
     case Element::Mxfp4:
-      return 0.0f;
+      return dot_as<Element::Mxfp4>(row, x, columns);
   }
   return 0.0f;
 }

@@ -17,7 +17,7 @@ struct PackedRow {
   int group_size = 0;
   std::int64_t groups = 0;
   const std::byte* data = nullptr;
-  const bf16* scales = nullptr;
+  const std::byte* scales = nullptr;
 };
 
 /// Sums over `columns` run in eight lanes, lane l adding columns l, l + 8, ...; the lanes are added pairwise at the

@@ -10,7 +10,7 @@ namespace krasis::simd {
 namespace {
 
 PackedRow packed_row(const Matrix& m, std::int64_t row) {
-  return {m.layout.format.element, m.layout.format.group_size, m.layout.groups_per_row(), m.row(row), m.scales(row)};
+  return {m.layout.format.element, m.layout.format.group_size, m.layout.groups_per_row(), m.row(row), m.scale_row(row)};
 }
 
 /// Columns [begin, begin + count) of one token as FP32, zeros in the padding.

@@ -66,6 +66,7 @@ TEST_P(DenseTest, HeadNormInPlace) {
 /// Products: scale * q * x has at most 8 + 7 + 8 bits and is exact in FP32, so only the n additions err, in whatever
 /// order; a scale that is multiplied in after the sum of its group adds two roundings.
 void check_matmul(const HostOperations& op, Random& random, const FormatCase& f, int tokens, int rows, int columns) {
+  if (!f.fits(columns)) return;
   SCOPED_TRACE(std::string(name_of(f.element)) + " group " + std::to_string(f.group_size) + ", " +
                std::to_string(tokens) + " tokens, [" + std::to_string(rows) + ", " + std::to_string(columns) + "]");
   const PackedMatrix packed = random_matrix(random, f.element, f.group_size, rows, columns);
@@ -106,6 +107,8 @@ TEST_P(DenseTest, MatmulOfOddShapes) {
     check_matmul(op(), random_, f, 3, 98, 62);
     check_matmul(op(), random_, f, 1, 97, 130);
     check_matmul(op(), random_, f, 5, 4, 66);
+    check_matmul(op(), random_, f, 16, 17, 32);
+    check_matmul(op(), random_, f, 2, 33, 32 * random_.integer(1, 20));
     check_matmul(op(), random_, f, random_.integer(1, 64), random_.integer(1, 100), 2 * random_.integer(1, 150));
   }
 }
@@ -113,6 +116,8 @@ TEST_P(DenseTest, MatmulOfOddShapes) {
 TEST_P(DenseTest, MatmulBeyondOneTileOfColumnsAndOfTokens) {
   check_matmul(op(), random_, {Element::Int4, 128}, 2, 5, 1408);
   check_matmul(op(), random_, {Element::Int8, 64}, 131, 2, 576);
+  check_matmul(op(), random_, {Element::Mxfp4, 32}, 3, 5, 2880);
+  check_matmul(op(), random_, {Element::Mxfp4, 32}, 30, 50, 1440);
   check_matmul(op(), random_, {Element::Bf16, 0}, 1, 3, 70000);
 }
 
@@ -126,6 +131,34 @@ TEST_P(DenseTest, MatmulShowsNotANumber) {
     op().matmul({.x = view(x), .weight = packed.matrix(), .out_f32 = view(out), .tokens = tokens});
     EXPECT_TRUE(std::isnan(out[0]));
     EXPECT_FALSE(std::isnan(out[1]));
+  }
+}
+
+TEST_P(DenseTest, MatmulTakesEveryMxfp4CodeAndExponent) {
+  // Row r has exponent r, and each code twice. x picks one column of each token, so the products are exact: but for
+  // preparing x, whose one number is a power of two.
+  PackedMatrix packed{{fit_format(Element::Mxfp4, 32, 32), 256, 32}, {}};
+  packed.bytes.resize(packed.layout.bytes());
+  for (int r = 0; r < 256; ++r) {
+    for (int j = 0; j < 32; ++j) packed.bytes[32 * r + j] = static_cast<std::byte>(j % 16);
+    packed.bytes[packed.layout.scales_offset() + r] = static_cast<std::byte>(r);
+  }
+  for (const int tokens : {1, 8, 20}) {  // 20: not by rows
+    std::vector<bf16> x(tokens * 32, bf16(0.0f));
+    std::vector<int> picked;
+    for (int t = 0; t < tokens; ++t) picked.push_back(random_.integer(0, 31));
+    for (int t = 0; t < tokens; ++t) x[t * 32 + picked[t]] = bf16(0.25f);
+    auto out = poisoned(tokens * 256);
+    op().matmul({.x = view(x), .weight = packed.matrix(), .out_f32 = view(out), .tokens = tokens});
+    for (int t = 0; t < tokens; ++t) {
+      for (int e = 0; e <= 245; ++e) {  // beyond, numbers of the row or their sums overflow
+        const double value = decode(packed.matrix(), e, picked[t]) / 4;
+        // The step of x is rounded, the sum is of a biased number; what is not normal may count as zero.
+        const double error = 40 * kU * std::ldexp(12.0, e - 127) + 0x1p-124;
+        ASSERT_NEAR(out[t * 256 + e], value, error) << "exponent " << e << " code " << picked[t] % 16;
+      }
+      EXPECT_TRUE(std::isnan(out[t * 256 + 255]));
+    }
   }
 }
 

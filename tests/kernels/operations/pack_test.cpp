@@ -110,11 +110,13 @@ TEST(Pack, UnpackingGivesTheDecodedNumbers) {
   Random random;
   SCOPED_TRACE("KRASIS_TEST_SEED=" + std::to_string(random.seed()));
   for (const FormatCase& f : kFormats) {
-    const PackedMatrix packed = random_matrix(random, f.element, f.group_size, 5, 100);
-    auto out = poisoned(2 * 100);
+    const int columns = f.fits(100) ? 100 : 96;
+    const PackedMatrix packed = random_matrix(random, f.element, f.group_size, 5, columns);
+    auto out = poisoned(2 * columns);
     unpack_rows(packed.matrix(), 2, 2, out.data());
-    for (int i = 0; i < 200; ++i) {
-      EXPECT_EQ(static_cast<double>(out[i]), decode(packed.matrix(), 2 + i / 100, i % 100)) << name_of(f.element);
+    for (int i = 0; i < 2 * columns; ++i) {
+      EXPECT_EQ(static_cast<double>(out[i]), decode(packed.matrix(), 2 + i / columns, i % columns))
+          << name_of(f.element);
     }
   }
 }

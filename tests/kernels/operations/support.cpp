@@ -31,18 +31,24 @@ double bf16_at(const std::byte* data) {
 
 double decode(const Matrix& m, std::int64_t row, std::int64_t column) {
   const MatrixLayout& layout = m.layout;
+  const Element element = layout.format.element;
   const std::int64_t padded = (layout.columns + 63) / 64 * 64;
-  const int bits = layout.format.element == Element::Int4 ? 4 : layout.format.element == Element::Int8 ? 8 : 16;
+  const int bits = element == Element::Bf16 ? 16 : element == Element::Int8 ? 8 : 4;
   const std::byte* numbers = m.data + row * padded * bits / 8;
   if (bits == 16) return bf16_at(numbers + 2 * column);
   const std::int64_t rows_end = (layout.rows * padded * bits / 8 + 63) / 64 * 64;
-  const std::int64_t groups = layout.columns / layout.format.group_size;
-  const double scale = bf16_at(m.data + rows_end + 2 * (row * groups + column / layout.format.group_size));
-  if (bits == 8) return scale * static_cast<std::int8_t>(numbers[column]);
+  const std::int64_t group = row * (layout.columns / layout.format.group_size) + column / layout.format.group_size;
   const std::int64_t block = column / 64;
   const std::int64_t j = column - block * 64;
   const auto byte = static_cast<int>(numbers[block * 32 + (j < 32 ? j : j - 32)]);
-  return scale * ((j < 32 ? byte % 16 : byte / 16) - 8);
+  const int nibble = j < 32 ? byte % 16 : byte / 16;
+  if (element == Element::Mxfp4) {
+    const double magnitudes[] = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
+    const auto e = static_cast<int>(m.data[rows_end + group]);
+    return (nibble < 8 ? 1 : -1) * magnitudes[nibble % 8] * (e == 255 ? std::nan("") : std::ldexp(1.0, e - 127));
+  }
+  const double scale = bf16_at(m.data + rows_end + 2 * group);
+  return scale * (bits == 8 ? static_cast<std::int8_t>(numbers[column]) : nibble - 8);
 }
 
 std::vector<double> decode(const Matrix& m) {

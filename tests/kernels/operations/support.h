@@ -158,13 +158,15 @@ class OperationTest : public testing::TestWithParam<Set> {
   INSTANTIATE_TEST_SUITE_P(Host, suite, testing::Values(Set::Scalar, Set::Avx2, Set::Avx512, Set::EmulatedAvx512), \
                            name_of_set)
 
-/// Integer formats with whole, half, quarter and tiny groups, and BF16.
+/// Integer formats with whole, half, quarter and tiny groups, MXFP4 and BF16.
 struct FormatCase {
   Element element;
   int group_size;
+  /// Whether rows of so many columns can have it.
+  bool fits(std::int64_t columns) const { return element != Element::Mxfp4 || columns % 32 == 0; }
 };
 inline const FormatCase kFormats[] = {{Element::Bf16, 0},  {Element::Int8, 128}, {Element::Int8, 64},
                                       {Element::Int8, 32}, {Element::Int4, 128}, {Element::Int4, 64},
-                                      {Element::Int4, 32}, {Element::Int4, 4}};
+                                      {Element::Int4, 32}, {Element::Int4, 4},   {Element::Mxfp4, 32}};
 
 }  // namespace krasis::test
