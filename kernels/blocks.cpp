@@ -17,7 +17,7 @@ void Device::attention_block(Stream stream, const AttentionBlock& b) {
   rotary(stream, {b.k, b.inverse_frequency, b.batch, b.cache.heads, b.cache.head_dim});
   kv_append(stream, {b.k, b.v, b.cache, b.batch});
   const float scale = 1.0f / std::sqrt(static_cast<float>(b.cache.head_dim));
-  attention(stream, {b.q, b.cache, b.batch, b.attended, b.heads, scale});
+  attention(stream, {b.q, b.cache, b.batch, b.attended, b.heads, scale, b.attention_workspace});
   matmul(stream, {.x = b.attended, .weight = b.o_proj, .accumulate = b.residual, .tokens = tokens});
 }
 

@@ -25,6 +25,7 @@ struct AttentionBlock {
   View<bf16> normed;      ///< workspace [tokens, hidden]
   View<bf16> q, k, v;     ///< workspaces [tokens, heads * head_dim], [tokens, kv_heads * head_dim] twice
   View<bf16> attended;    ///< workspace [tokens, heads * head_dim]
+  View<std::byte> attention_workspace;  ///< AttentionArgs::workspace
 };
 
 /// residual += down(silu(gate(x)) * up(x)), x = rms_norm(residual): a dense layer's MLP

@@ -77,7 +77,16 @@ struct AttentionArgs {
   View<bf16> out;  ///< [tokens, heads, head_dim], overwritten
   int heads = 0;
   float scale = 1.0f;
+  View<std::byte> workspace;  ///< attention_workspace_bytes, or empty; with it a device may share out the keys of few tokens
 };
+/// Parts into which a device divides the keys of a token at most.
+constexpr int kMostAttentionSplits = 128;
+/// For `tokens` tokens of a decode step: sums, maxima and totals of the parts, in FP32. 1 token of 32 heads of 128 needs 2 MiB.
+constexpr std::size_t attention_workspace_bytes(std::int64_t tokens, int heads, int head_dim) {
+  return round_up(static_cast<std::size_t>(kMostAttentionSplits) * static_cast<std::size_t>(tokens) *
+                      static_cast<std::size_t>(heads) * static_cast<std::size_t>(head_dim + 2) * 4,
+                  64);
+}
 
 /// softmax over all experts, the k largest (ties: the smaller index), in falling order; divided by their sum if
 /// `renormalize` (Qwen3's norm_topk_prob).

@@ -99,6 +99,16 @@ __device__ inline Piece unpack_bytes(std::uint32_t first, std::uint32_t second) 
   return piece;
 }
 
+/// 4 numbers in E4M3: their bits s eeee mmm become s 0000eeee mmm0000 of a BF16, which is the number times 2^-120 (NaN
+/// becomes 480; kv_append never stores one without a NaN in its input).
+__device__ inline void widen_e4m3(std::uint32_t bytes, std::uint32_t& first, std::uint32_t& second) {
+  constexpr std::uint32_t kTwoTo120 = 0x7b807b80u, kMinusZero = 0x80008000u;
+  const std::uint32_t low = __byte_perm(bytes, 0, 0x1404);  // each byte as the upper one of a half
+  const std::uint32_t high = __byte_perm(bytes, 0, 0x3424);
+  first = fma_pair(((low >> 4) & 0x07f007f0u) | (low & 0x80008000u), kTwoTo120, kMinusZero);
+  second = fma_pair(((high >> 4) & 0x07f007f0u) | (high & 0x80008000u), kTwoTo120, kMinusZero);
+}
+
 /// Two floats as a BF16 pair, the first in the lower half.
 __device__ inline std::uint32_t to_pair(float first, float second) {
   const __nv_bfloat162 pair = __floats2bfloat162_rn(first, second);
@@ -124,6 +134,12 @@ __device__ inline void copy_async_16(void* to_shared, const void* from, bool val
   const auto to = static_cast<std::uint32_t>(__cvta_generic_to_shared(to_shared));
   const int bytes = valid ? 16 : 0;
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
+}
+/// The same for 4 bytes.
+__device__ inline void copy_async_4(void* to_shared, const void* from, bool valid) {
+  const auto to = static_cast<std::uint32_t>(__cvta_generic_to_shared(to_shared));
+  const int bytes = valid ? 4 : 0;
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
 }
 __device__ inline void copy_async_commit() {
   asm volatile("cp.async.commit_group;" ::: "memory");
