@@ -1,8 +1,9 @@
 #include <algorithm>
-#include <array>
+#include <cmath>
 #include <limits>
 #include <vector>
 
+#include "kernels/host/operations/fp8.h"
 #include "kernels/host/operations/parallel.h"
 #include "kernels/host/operations/simd_product.h"
 
@@ -13,23 +14,61 @@ namespace {
 constexpr int kTileQueries = 8;
 constexpr int kBlockKeys = 32;
 
-const std::array<float, 256>& fp8_values() {
-  static const std::array<float, 256> table = [] {
-    std::array<float, 256> values{};
-    for (unsigned i = 0; i < 256; ++i) {
-      fp8_e4m3 code;
-      code.bits = static_cast<std::uint8_t>(i);
-      values[i] = static_cast<float>(code);
-    }
-    return values;
-  }();
-  return table;
-}
+/// Keys that have a running maximum and sums of their own. These are merged in order, also where one thread does it
+/// all, so a result does not depend on how the context is shared out.
+constexpr int kSplitKeys = 1024;
+/// Up to so many tokens the context, too, is shared out: there are fewer tiles than threads then.
+constexpr int kSplitTokens = 16;
 
 /// A thread's own memory; grows at the first use of a shape.
 struct Scratch {
-  std::vector<float> q, keys, values, scores, sums, maximum, total;
+  std::vector<float> q, keys, values, scores, part, merged;
 };
+
+/// What a tile's rows know of some keys: of each row the largest score, the sum of exp(score - maximum), and the sum of
+/// values weighted so, `padded` floats.
+struct Rows {
+  float* data = nullptr;
+  int rows = 0;
+  int padded = 0;
+
+  static std::size_t size(int rows, int padded) {
+    return static_cast<std::size_t>(rows) * static_cast<std::size_t>(padded + 2);
+  }
+  float& maximum(int r) const { return data[r]; }
+  float& total(int r) const { return data[rows + r]; }
+  float* sums(int r) const { return data + 2 * rows + r * padded; }
+
+  void clear() const {
+    std::fill_n(data, rows, -std::numeric_limits<float>::infinity());
+    std::fill_n(data + rows, rows * (padded + 1), 0.0f);
+  }
+  /// Takes in what `other` knows of later keys.
+  void merge(const Rows& other) const {
+    for (int r = 0; r < rows; ++r) {
+      // All of them are still to come. (NaN scores leave the maximum alone, but not the total.)
+      if (other.maximum(r) == -std::numeric_limits<float>::infinity() && other.total(r) == 0) continue;
+      const float both = std::max(maximum(r), other.maximum(r));
+      const float mine = std::exp(maximum(r) - both);
+      const float theirs = std::exp(other.maximum(r) - both);
+      maximum(r) = both;
+      total(r) = total(r) * mine + other.total(r) * theirs;
+      for (int i = 0; i < padded; ++i) sums(r)[i] = sums(r)[i] * mine + other.sums(r)[i] * theirs;
+    }
+  }
+};
+
+void widen_fp8(const std::uint8_t* codes, std::int64_t count, float scale, float* out) {
+#ifdef KRASIS_HAVE_AVX2
+  widen_fp8_avx2(codes, count, scale, out);
+#else
+  for (std::int64_t i = 0; i < count; ++i) {
+    fp8_e4m3 code;
+    code.bits = codes[i];
+    out[i] = scale * static_cast<float>(code);
+  }
+#endif
+}
 
 /// Row (row, head) of a plane as FP32, zeros up to `padded`.
 void widen_head(const Kernels& k, const KvCache& cache, const KvPlane& plane, std::int64_t row, int head, int padded,
@@ -39,16 +78,14 @@ void widen_head(const Kernels& k, const KvCache& cache, const KvPlane& plane, st
     k.widen(reinterpret_cast<const bf16*>(plane.values.data) + at, cache.head_dim, out);
   } else {
     const auto* codes = reinterpret_cast<const std::uint8_t*>(plane.values.data) + at;
-    const float scale = plane.scales.data[row * cache.heads + head];
-    const std::array<float, 256>& table = fp8_values();
-    for (int i = 0; i < cache.head_dim; ++i) out[i] = scale * table[codes[i]];
+    widen_fp8(codes, cache.head_dim, plane.scales.data[row * cache.heads + head], out);
   }
   std::fill(out + cache.head_dim, out + padded, 0.0f);
 }
 
 /// Queries [first, first + count) of one sequence, for one head of the cache: `rows` = count * (heads / cache.heads)
-/// rows of q, each with a running maximum and sums, over blocks of keys that begin at multiples of kBlockKeys. A
-/// query's result does not depend on the tile it is in.
+/// rows of q, over blocks of keys that begin at multiples of kBlockKeys. A query's result does not depend on the tile
+/// it is in.
 class Tile {
  public:
   Tile(const Kernels& k, const AttentionArgs& args, const SequenceSpan& span, int first, int count, int kv_head)
@@ -62,14 +99,44 @@ class Tile {
         dim_(args.cache.head_dim),
         padded_(static_cast<int>(round_up(static_cast<std::size_t>(dim_), 8))) {}
 
-  void run() {
-    load_queries();
+  int rows() const { return rows_; }
+  int padded() const { return padded_; }
+  /// Keys that the last query sees.
+  std::int64_t keys() const {
     std::int64_t end = 0;
     for (int r = 0; r < rows_; ++r) end = std::max(end, std::int64_t{position(r)} + 1);
-    for (std::int64_t begin = 0; begin < end; begin += kBlockKeys) {
-      visit(begin, static_cast<int>(std::min<std::int64_t>(kBlockKeys, end - begin)));
+    return end;
+  }
+
+  /// All of it, on this thread.
+  void run() {
+    load_queries();
+    s_.part.resize(Rows::size(rows_, padded_));
+    s_.merged.resize(Rows::size(rows_, padded_));
+    const Rows part{s_.part.data(), rows_, padded_}, merged{s_.merged.data(), rows_, padded_};
+    merged.clear();
+    const std::int64_t end = keys();
+    for (std::int64_t begin = 0; begin < end; begin += kSplitKeys) {
+      visit_split(begin, std::min(begin + kSplitKeys, end), part);
+      merged.merge(part);
     }
-    store();
+    store(merged);
+  }
+
+  /// Split `index` alone, into `part`; store_splits() of a tile made alike ends the work.
+  void run_split(std::int64_t index, const Rows& part) {
+    load_queries();
+    visit_split(index * kSplitKeys, std::min((index + 1) * kSplitKeys, keys()), part);
+  }
+  /// `parts` [count]: of all splits, in order.
+  void store_splits(float* parts, std::int64_t count) {
+    s_.merged.resize(Rows::size(rows_, padded_));
+    const Rows merged{s_.merged.data(), rows_, padded_};
+    merged.clear();
+    for (std::int64_t i = 0; i < count; ++i) {
+      merged.merge({parts + static_cast<std::size_t>(i) * Rows::size(rows_, padded_), rows_, padded_});
+    }
+    store(merged);
   }
 
  private:
@@ -88,16 +155,20 @@ class Tile {
     const auto rows = static_cast<std::size_t>(rows_);
     const auto padded = static_cast<std::size_t>(padded_);
     s_.q.assign(rows * padded, 0.0f);
-    s_.sums.assign(rows * padded, 0.0f);
     s_.keys.resize(kBlockKeys * padded);
     s_.values.resize(kBlockKeys * padded);
-    s_.maximum.assign(rows, -std::numeric_limits<float>::infinity());
-    s_.total.assign(rows, 0.0f);
     for (int r = 0; r < rows_; ++r)
       k_.widen(args_.q.data + offset(r), dim_, &s_.q[static_cast<std::size_t>(r) * padded]);
   }
 
-  void visit(std::int64_t begin, int count) {
+  void visit_split(std::int64_t begin, std::int64_t end, const Rows& part) {
+    part.clear();
+    for (; begin < end; begin += kBlockKeys) {
+      visit(begin, static_cast<int>(std::min<std::int64_t>(kBlockKeys, end - begin)), part);
+    }
+  }
+
+  void visit(std::int64_t begin, int count, const Rows& part) {
     for (int i = 0; i < count; ++i) {
       const std::int64_t row = first_slot_ + begin + i;
       widen_head(k_, args_.cache, args_.cache.keys, row, kv_head_, padded_, s_.keys.data() + i * padded_);
@@ -109,16 +180,15 @@ class Tile {
       const std::int64_t seen = std::min<std::int64_t>(count, position(r) + 1 - begin);
       if (seen <= 0) continue;
       float* scores = s_.scores.data() + r * kBlockKeys;
-      const auto row = static_cast<std::size_t>(r);
-      const float shrink = k_.softmax_step(scores, seen, args_.scale, &s_.maximum[row], &s_.total[row]);
-      k_.weighted_rows(scores, seen, s_.values.data(), padded_, shrink, s_.sums.data() + r * padded_);
+      const float shrink = k_.softmax_step(scores, seen, args_.scale, &part.maximum(r), &part.total(r));
+      k_.weighted_rows(scores, seen, s_.values.data(), padded_, shrink, part.sums(r));
     }
   }
 
-  void store() {
+  void store(const Rows& all) {
     for (int r = 0; r < rows_; ++r) {
-      const float* sums = s_.sums.data() + r * padded_;
-      const float total = s_.total[static_cast<std::size_t>(r)];
+      const float* sums = all.sums(r);
+      const float total = all.total(r);
       bf16* out = args_.out.data + offset(r);
       for (int i = 0; i < dim_; ++i) out[i] = bf16(sums[i] / total);
     }
@@ -144,7 +214,7 @@ void attention(const Kernels& k, const AttentionArgs& args) {
       work += std::int64_t{2} * (args.batch.positions.data[t] + 1) * args.heads * args.cache.head_dim;
     }
   }
-  parallel_units(query_tiles * args.cache.heads, work, [&](std::int64_t unit) {
+  const auto tile_of = [&](std::int64_t unit) {
     std::int64_t tile = unit / args.cache.heads;
     std::size_t s = 0;
     for (; tile >= tiles(spans.data[s].query_count, kTileQueries); ++s) {
@@ -152,10 +222,52 @@ void attention(const Kernels& k, const AttentionArgs& args) {
     }
     const SequenceSpan& span = spans.data[s];
     const int done = static_cast<int>(tile) * kTileQueries;
-    Tile(k, args, span, span.query_begin + done, std::min(kTileQueries, span.query_count - done),
-         static_cast<int>(unit % args.cache.heads))
-        .run();
+    return Tile(k, args, span, span.query_begin + done, std::min(kTileQueries, span.query_count - done),
+                static_cast<int>(unit % args.cache.heads));
+  };
+  const std::int64_t units = query_tiles * args.cache.heads;
+  if (args.batch.tokens > kSplitTokens) {
+    parallel_units(units, work, [&](std::int64_t unit) { tile_of(unit).run(); });
+    return;
+  }
+  // Few tokens: the splits of all tiles side by side, then one merge for each tile.
+  struct Split {
+    std::int64_t unit, index;
+    std::size_t part;  ///< place in `parts`
+  };
+  thread_local std::vector<Split> splits_of_thread;
+  thread_local std::vector<float> parts_of_thread;
+  thread_local std::vector<std::int64_t> first_of_thread;
+  auto& splits = splits_of_thread;  // this thread's; the others read and fill them
+  auto& parts = parts_of_thread;
+  auto& first = first_of_thread;
+  splits.clear();
+  first.clear();
+  std::size_t size = 0;
+  for (std::int64_t unit = 0; unit < units; ++unit) {
+    const Tile tile = tile_of(unit);
+    first.push_back(static_cast<std::int64_t>(splits.size()));
+    for (std::int64_t i = 0; i < tiles(tile.keys(), kSplitKeys); ++i) {
+      splits.push_back({unit, i, size});
+      size += Rows::size(tile.rows(), tile.padded());
+    }
+  }
+  first.push_back(static_cast<std::int64_t>(splits.size()));
+  if (splits.size() == static_cast<std::size_t>(units)) {  // short contexts: nothing to merge
+    parallel_units(units, work, [&](std::int64_t unit) { tile_of(unit).run(); });
+    return;
+  }
+  parts.resize(std::max(parts.size(), size));
+  parallel_units(static_cast<std::int64_t>(splits.size()), work, [&](std::int64_t i) {
+    const Split& split = splits[static_cast<std::size_t>(i)];
+    Tile tile = tile_of(split.unit);
+    tile.run_split(split.index, {parts.data() + split.part, tile.rows(), tile.padded()});
   });
+  for (std::int64_t unit = 0; unit < units; ++unit) {
+    const auto begin = first[static_cast<std::size_t>(unit)], end = first[static_cast<std::size_t>(unit) + 1];
+    if (begin < end)
+      tile_of(unit).store_splits(parts.data() + splits[static_cast<std::size_t>(begin)].part, end - begin);
+  }
 }
 
 }  // namespace krasis::simd

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "kernels/host/operations/thread_team.h"
 #include "tests/kernels/operations/support.h"
 
 namespace krasis::test {
@@ -204,6 +205,53 @@ TEST_P(AttentionTest, LargeScoresDoNotOverflow) {
   const AttentionArgs args{view(q), c.cache, batch, view(out), 1, 1.0f};
   op().attention(args);
   for (int t = 0; t < 40; ++t) check_head(c, args, spans[0], t, 0);
+}
+
+/// One token each of sequences whose contexts end around the places where a context is shared out.
+TEST_P(AttentionTest, LongContextsTokenByToken) {
+  for (const KvElement element : {KvElement::Bf16, KvElement::Fp8}) {
+    Sequences s;
+    s.positions = {2600, 1022, 1023, 1024, 0};
+    s.spans.clear();
+    std::int32_t slot = 3;
+    for (std::int32_t t = 0; t < 5; ++t) {
+      s.spans.push_back({t, 1, slot});
+      slot += s.positions[static_cast<std::size_t>(t)] + 1;
+    }
+    Cache c(element, slot, 2, 72);
+    fill_cache(random_, s, c);
+    const auto q = random_.bf16s(s.positions.size() * 6 * 72);
+    auto out = poisoned_bf16(q.size());
+    const AttentionArgs args{view(q), c.cache, s.batch(), view(out), 6, 1.0f / std::sqrt(72.0f)};
+    op().attention(args);
+    for (int t = 0; t < 5; ++t) {
+      for (int head = 0; head < 6; ++head) check_head(c, args, s.spans[static_cast<std::size_t>(t)], t, head);
+    }
+  }
+}
+
+/// However many tokens come at once, and whoever shares out the work.
+TEST_P(AttentionTest, ATokensBitsDoNotDependOnItsBatch) {
+  constexpr int kTokens = 40, kHeads = 4, kDim = 64, kLast = 2100;
+  Cache c(KvElement::Fp8, kLast + 1, 2, kDim);
+  Sequences s;
+  s.positions.clear();
+  for (int p = kLast - kTokens + 1; p <= kLast; ++p) s.positions.push_back(p);
+  s.spans = {{0, kTokens, 0}};
+  fill_cache(random_, s, c);
+  const auto q = random_.bf16s(kTokens * kHeads * kDim);
+  auto together = poisoned_bf16(q.size()), alone = together;
+  op().attention({view(q), c.cache, s.batch(), view(together), kHeads, 0.125f});
+  ThreadTeam team(3);
+  const ThreadTeam::Scope scope(&team);
+  constexpr std::size_t kToken = kHeads * kDim;
+  const std::vector<SequenceSpan> one = {{0, 1, 0}};
+  for (std::size_t t = 0; t < kTokens; ++t) {
+    const View<const std::int32_t> position = view(std::as_const(s.positions)).sub(t, 1);
+    op().attention({view(q).sub(t * kToken, kToken), c.cache, {1, position, view(one)}, view(alone).sub(t * kToken, kToken),
+                    kHeads, 0.125f});
+  }
+  for (std::size_t i = 0; i < together.size(); ++i) ASSERT_EQ(alone[i].bits, together[i].bits) << "element " << i;
 }
 
 }  // namespace
