@@ -1,0 +1,189 @@
+#include "kernels/cuda/cuda_platform.h"
+
+#include <algorithm>
+
+#include "kernels/cuda/cuda_device.h"
+#include "kernels/cuda/cuda_platform_impl.h"
+#include "kernels/cuda/probe.h"
+
+namespace krasis {
+namespace {
+
+/// Bytes for each logical device: what was asked for, or an equal share of what the others leave free on its GPU.
+Expected<std::vector<std::size_t>> share_out(const std::vector<CudaLogicalDevice>& devices,
+                                             const std::vector<CudaDeviceInfo>& gpus) {
+  std::vector<std::size_t> budgets(devices.size());
+  for (std::size_t gpu = 0; gpu < gpus.size(); ++gpu) {
+    const auto here = [&](const CudaLogicalDevice& device) { return device.cuda_index == static_cast<int>(gpu); };
+    std::size_t left = gpus[gpu].free_bytes, sharing = 0;
+    for (const CudaLogicalDevice& device : devices) {
+      if (!here(device)) continue;
+      if (device.budget_bytes == CudaLogicalDevice::kAllThatIsFree) {
+        ++sharing;
+      } else if (device.budget_bytes > left) {
+        return fail(ErrorCode::OutOfMemory,
+                    "GPU " + std::to_string(gpu) + " (" + gpus[gpu].name + ") has " + mebibytes(gpus[gpu].free_bytes) +
+                        " free, which is less than the memory budgets of its devices.",
+                    "Lower the memory budget or close other programs that use the GPU.");
+      } else {
+        left -= device.budget_bytes;
+      }
+    }
+    left -= std::min(left, CudaLogicalDevice::kReservedBytes);
+    for (std::size_t i = 0; i < devices.size(); ++i) {
+      if (!here(devices[i])) continue;
+      const bool all = devices[i].budget_bytes == CudaLogicalDevice::kAllThatIsFree;
+      budgets[i] = all ? left / sharing : devices[i].budget_bytes;
+    }
+  }
+  return budgets;
+}
+
+}  // namespace
+
+// The public class ---------------------------------------------------------------------------------------------------
+
+CudaPlatform::CudaPlatform(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+CudaPlatform::~CudaPlatform() = default;
+
+Expected<std::unique_ptr<CudaPlatform>> CudaPlatform::create(const CudaPlatformOptions& options,
+                                                             const CudaOperations& operations) {
+  KRASIS_TRY(auto impl, Impl::create(options, operations));
+  return std::unique_ptr<CudaPlatform>(new CudaPlatform(std::move(impl)));
+}
+
+int CudaPlatform::device_count() const {
+  return static_cast<int>(impl_->devices().size());
+}
+Device& CudaPlatform::device(int index) {
+  return *impl_->devices()[static_cast<std::size_t>(index)];
+}
+std::vector<TraceEntry> CudaPlatform::trace() const {
+  return impl_->trace();
+}
+Expected<void> CudaPlatform::write_chrome_trace(const std::filesystem::path& path) const {
+  return krasis::write_chrome_trace(impl_->trace(), path);
+}
+
+// Start and end ------------------------------------------------------------------------------------------------------
+
+Expected<std::unique_ptr<CudaPlatform::Impl>> CudaPlatform::Impl::create(const CudaPlatformOptions& options,
+                                                                         const CudaOperations& operations) {
+  if (options.devices.empty()) {
+    return fail(ErrorCode::InvalidArgument, "A CUDA platform without devices cannot be.", "Ask for at least one GPU.");
+  }
+  KRASIS_TRY(const std::vector<CudaDeviceInfo> gpus, cuda_devices());
+  for (const CudaLogicalDevice& device : options.devices) {
+    if (device.cuda_index < 0 || static_cast<std::size_t>(device.cuda_index) >= gpus.size()) {
+      return fail(ErrorCode::NotFound,
+                  "There is no GPU " + std::to_string(device.cuda_index) + ": this machine has " +
+                      std::to_string(gpus.size()) + ".",
+                  "Choose another GPU, or use the host device.");
+    }
+  }
+  KRASIS_TRY(const std::vector<std::size_t> budgets, share_out(options.devices, gpus));
+  std::unique_ptr<Impl> impl(new Impl(options, operations));
+  KRASIS_CHECK(impl->open(budgets));
+  for (std::size_t i = 0; i < budgets.size(); ++i) {
+    const auto& gpu = gpus[static_cast<std::size_t>(options.devices[i].cuda_index)];
+    impl->devices_.push_back(
+        std::make_unique<CudaDevice>(*impl, DeviceInfo{"cuda", gpu.name, static_cast<int>(i), budgets[i]}));
+  }
+  return impl;
+}
+
+Expected<void> CudaPlatform::Impl::open(const std::vector<std::size_t>& budgets) {
+  if (options_.trace) trace_ = std::make_unique<cuda::GpuTrace>();
+  for (std::size_t i = 0; i < budgets.size(); ++i) {
+    const int cuda_index = options_.devices[i].cuda_index;
+    DeviceState device{.cuda_index = cuda_index};
+    KRASIS_TRY(device.memory, cuda::Memory::create(cuda_index, budgets[i], options_.poison, addresses_));
+    cudaError_t status = cuda::load_signal_kernels();
+    const auto ask = [&](int& value, cudaDeviceAttr attribute) {
+      if (status == cudaSuccess) status = cudaDeviceGetAttribute(&value, attribute, cuda_index);
+    };
+    ask(device.launch.multiprocessors, cudaDevAttrMultiProcessorCount);
+    ask(device.launch.compute_major, cudaDevAttrComputeCapabilityMajor);
+    if (status != cudaSuccess) return tl::unexpected(cuda::cuda_error("prepare a device", status));
+    if (operations_.open_dense_products) device.dense = operations_.open_dense_products(cuda_index);
+    device.launch.dense = device.dense.get();
+    if (trace_) KRASIS_CHECK(trace_->add_gpu(cuda_index));
+    if (events_.try_emplace(cuda_index, cuda_index, false).second) {
+      // Direct copies between GPUs where the hardware has them; elsewhere CUDA goes through host memory by itself.
+      for (const auto& [peer, pool] : events_) {
+        for (const auto& [from, to] : {std::pair{cuda_index, peer}, std::pair{peer, cuda_index}}) {
+          int possible = 0;
+          if (from == to || cudaDeviceCanAccessPeer(&possible, from, to) != cudaSuccess || possible == 0) continue;
+          if (cudaSetDevice(from) != cudaSuccess || cudaDeviceEnablePeerAccess(to, 0) != cudaSuccess) {
+            cudaGetLastError();  // enabled already, or refused: copies are right without it
+          }
+        }
+      }
+    }
+    gpus_.push_back(std::move(device));
+  }
+  return {};
+}
+
+CudaPlatform::Impl::~Impl() {
+  // Nobody waits for anybody any longer; then what was enqueued runs out, and nothing is in use.
+  for (const auto& state : streams_) {
+    if (state->host) state->host->abandon();
+  }
+  signals_.stop_all();
+  for (const auto& state : streams_) state->host.reset();
+  for (const auto& state : streams_) {
+    if (!state->launch.stream) continue;
+    cudaStreamSynchronize(state->launch.stream);
+    cudaStreamDestroy(state->launch.stream);
+  }
+  recordings_.clear();
+  for (const auto& [data, registration] : registrations_) cuda::page_unlock(data);
+  cudaGetLastError();
+}
+
+// Memory -------------------------------------------------------------------------------------------------------------
+
+Expected<std::byte*> CudaPlatform::Impl::allocate(int device, std::string_view place, std::size_t bytes,
+                                                  MemorySpace space) {
+  return gpus_[static_cast<std::size_t>(device)].memory->allocate(place, bytes, space);
+}
+
+void CudaPlatform::Impl::release(int device, std::byte* data) {
+  gpus_[static_cast<std::size_t>(device)].memory->release(data);
+}
+
+std::vector<PlaceUsage> CudaPlatform::Impl::memory_usage(int device) const {
+  return gpus_[static_cast<std::size_t>(device)].memory->usage();
+}
+
+Expected<void> CudaPlatform::Impl::register_host(int device, std::string_view place, std::byte* data,
+                                                 std::size_t bytes) {
+  if (bytes == 0) return {};
+  const auto known = registrations_.find(data);
+  if (known != registrations_.end() && known->second.bytes == bytes) {  // several devices copy from the same weights
+    ++known->second.count;
+    return {};
+  }
+  if (addresses_.overlaps(data, bytes)) {
+    return fail(ErrorCode::InvalidArgument,
+                "Host memory for '" + std::string(place) + "' overlaps memory that is registered already.",
+                "Register each range once, as a whole.");
+  }
+  const cudaError_t status = cudaSetDevice(gpus_[static_cast<std::size_t>(device)].cuda_index);
+  if (status != cudaSuccess) return tl::unexpected(cuda::cuda_error("select a device", status));
+  KRASIS_TRY(const cuda::AddressMap::Range range, cuda::page_lock(place, data, bytes));
+  registrations_[data] = {bytes, 1};
+  addresses_.add(data, range);
+  return {};
+}
+
+void CudaPlatform::Impl::unregister_host(std::byte* data) {
+  const auto found = registrations_.find(data);
+  if (found == registrations_.end() || --found->second.count > 0) return;
+  registrations_.erase(found);
+  addresses_.remove(data);
+  cuda::page_unlock(data);
+}
+
+}  // namespace krasis
