@@ -51,7 +51,8 @@ struct Flags {
   /// The rule of has_simd() in kernels/host/operations.
   std::string_view simd() const {
     if (!all({"avx2", "fma", "f16c"})) return "none";
-    return all({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"}) ? "AVX-512" : "AVX2";
+    if (!all({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"})) return "AVX2";
+    return all({"amx_tile", "amx_int8", "amx_bf16"}) ? "AMX" : "AVX-512";
   }
 };
 
@@ -145,7 +146,7 @@ Finding instruction_sets(const SystemView& view, std::string_view program_simd) 
     f.remedy = guest ? "Give this virtual machine the host's CPU model (QEMU: -cpu host)." : "Use a CPU with AVX2.";
     return f;
   }
-  f.severity = level == "AVX-512" ? Severity::Ok : Severity::Info;
+  f.severity = level == "AMX" || level == "AVX-512" ? Severity::Ok : Severity::Info;
   f.title = fmt::format("Program uses {}", level);
   f.detail += fmt::format(" The program uses {}.", level);
   if (f.severity == Severity::Info && flags.has("avx512f")) f.detail += " Its AVX-512 operations need BW, DQ, VL and VNNI, too.";

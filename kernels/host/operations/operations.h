@@ -38,12 +38,13 @@ const HostOperations& scalar_operations();
 const HostOperations& simd_operations();
 
 /// Instruction sets that vectorized operations are written for, each a superset of the one before.
-enum class SimdLevel : std::uint8_t { Avx2, Avx512 };
-/// Whether this CPU has it: AVX2 with FMA and F16C; AVX-512 F, BW, DQ, VL and VNNI.
+enum class SimdLevel : std::uint8_t { Avx2, Avx512, Amx };
+/// Whether this CPU has it: AVX2 with FMA and F16C; AVX-512 F, BW, DQ, VL and VNNI; AMX tiles for INT8 and BF16, which
+/// the system must let the process use (asked for here, once).
 bool has_simd(SimdLevel level);
 /// The operations with at most that level, to compare levels on one CPU.
 const HostOperations& simd_operations(SimdLevel level);
-/// What simd_operations() uses on this CPU: "AVX-512", "AVX2", or "none" for the scalar operations.
+/// What simd_operations() uses on this CPU: "AMX", "AVX-512", "AVX2", or "none" for the scalar operations.
 std::string_view simd_level();
 
 }  // namespace krasis

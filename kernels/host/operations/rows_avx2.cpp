@@ -195,7 +195,7 @@ void prepare(const bf16* x, std::int64_t columns, Element element, int group_siz
   quantize_token(x, columns, group_size, offset, false, planes, scales, corrections);
 }
 
-constexpr RowKernels kTable = {"AVX2", prepare, dot};
+constexpr RowKernels kTable = {"AVX2", 16, prepare, dot};
 
 }  // namespace
 

@@ -2,6 +2,8 @@
 #include <immintrin.h>
 
 #include "kernels/host/operations/rows_kernels.h"
+// Behind the table's header:
+#include "kernels/host/operations/rows_avx512.inc"
 #include "kernels/host/operations/rows_prepare.inc"
 
 namespace krasis::simd {
@@ -10,31 +12,8 @@ namespace {
 /// How far ahead of its use a cache line is asked for: the hardware stops at each page of 4 KiB.
 constexpr int kPrefetchBytes = 2048;
 
-__m512i load(const void* from) {
-  return _mm512_loadu_si512(from);
-}
 void prefetch(const std::byte* from) {
   _mm_prefetch(reinterpret_cast<const char*>(from + kPrefetchBytes), _MM_HINT_T0);
-}
-
-/// The scales of groups [begin, begin + 16) of a row, zeros beyond the last.
-template <Element element>
-__m512 scales16(const std::byte* scales, std::int64_t begin, __mmask16 mask) {
-  if constexpr (element == Element::Mxfp4) {
-    // E2M1 numbers are kept doubled, hence the half. Exponent 255 is NaN.
-    const __m512i e = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, scales + begin));
-    const __mmask16 nan = _mm512_cmpeq_epi32_mask(e, _mm512_set1_epi32(255));
-    const __m512i bits = _mm512_mask_mov_epi32(_mm512_slli_epi32(e, 23), nan, _mm512_set1_epi32(0x7fc00000));
-    return _mm512_mul_ps(_mm512_castsi512_ps(bits), _mm512_set1_ps(0.5f));
-  } else {
-    const __m256i half = _mm256_maskz_loadu_epi16(mask, scales + 2 * begin);
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
-  }
-}
-
-/// 128 * high + low as floats.
-__m512 join(__m512i high, __m512i low) {
-  return _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(high, 7), low));
 }
 
 /// `low` in lanes 0 to 7, `high` in the others.
@@ -70,8 +49,7 @@ void dot_nibble_row(const PackedRows& rows, int r, const PreparedToken* x, float
   __m512 sums[tokens], corrections[tokens];
   for (int t = 0; t < tokens; ++t) sums[t] = corrections[t] = _mm512_setzero_ps();
   for (std::int64_t g = 0; g < rows.groups; g += 16) {
-    const std::int64_t left = rows.groups - g;
-    const auto mask = static_cast<__mmask16>(left < 16 ? (1u << left) - 1 : 0xffffu);
+    const __mmask16 mask = first_lanes(g, rows.groups);
     alignas(64) float scales[32] = {};
     const __m512 scale16 = scales16<element>(scale_row, g, mask);
     _mm512_store_ps(scales, scale16);
@@ -122,8 +100,7 @@ void dot_int8_row(const PackedRows& rows, int r, const PreparedToken* x, float* 
   __m512 sums[tokens], corrections[tokens];
   for (int t = 0; t < tokens; ++t) sums[t] = corrections[t] = _mm512_setzero_ps();
   for (std::int64_t g = 0; g < rows.groups; g += 16) {
-    const std::int64_t left = rows.groups - g;
-    const auto mask = static_cast<__mmask16>(left < 16 ? (1u << left) - 1 : 0xffffu);
+    const __mmask16 mask = first_lanes(g, rows.groups);
     alignas(64) float scales[32] = {};
     const __m512 scale16 = scales16<Element::Int8>(scale_row, g, mask);
     _mm512_store_ps(scales, scale16);
@@ -210,8 +187,10 @@ void dot(const PackedRows& rows, const PreparedToken* x, int tokens, float* out,
     case 5: return dot_tokens<5>(rows, x, out, stride);
     case 6: return dot_tokens<6>(rows, x, out, stride);
     case 7: return dot_tokens<7>(rows, x, out, stride);
-    default: return dot_tokens<8>(rows, x, out, stride);
+    default: break;
   }
+  dot_tokens<8>(rows, x, out, stride);
+  if (tokens > 8) dot(rows, x + 8, tokens - 8, out + 8 * stride, stride);
 }
 
 void prepare(const bf16* x, std::int64_t columns, Element element, int group_size, std::byte* planes, float* scales,
@@ -221,7 +200,7 @@ void prepare(const bf16* x, std::int64_t columns, Element element, int group_siz
   quantize_token(x, columns, group_size, offset, element != Element::Int8, planes, scales, corrections);
 }
 
-constexpr RowKernels kTable = {"AVX-512", prepare, dot};
+constexpr RowKernels kTable = {"AVX-512", 16, prepare, dot};
 
 }  // namespace
 

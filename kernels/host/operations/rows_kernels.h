@@ -13,7 +13,8 @@
 /// Activations are prepared once for all rows. For BF16 weights they are widened. For the others each block of 128
 /// columns becomes integers of 15 bits with one scale, x = scale * (128 * high + low), |128 * high + low| <= 16256, so
 /// that products are sums of 8-bit integers, which are exact. The error of a value is at most max|x| of its block /
-/// 32512 (3.1e-5): for the largest value a hundredth of what rounding it to BF16 has cost already.
+/// 32512 (3.1e-5): for the largest value a hundredth of what rounding it to BF16 has cost already. An MXFP4 block with
+/// the smallest exponent, 2^-127, counts as zero.
 namespace krasis::simd {
 
 constexpr std::int64_t kActivationBlock = 128;
@@ -39,16 +40,17 @@ struct PackedRows {
   int count = 0;
 };
 
-/// Tokens that a kernel takes at once; the weights are unpacked once for all of them.
-constexpr int kMaxRowTokens = 8;
+/// Tokens that `dot` takes at once; the more, the fewer times the weights are read and unpacked.
+constexpr int kMaxRowTokens = 128;
 
 struct RowKernels {
   const char* level;
+  int most_tokens;  ///< with more, unpacking weights to floats once for all tokens is faster; at most kMaxRowTokens
   /// Fills the parts of one token; x has `columns` numbers. A block with a number that is not finite has scale NaN.
   void (*prepare)(const bf16* x, std::int64_t columns, Element element, int group_size, std::byte* planes,
                   float* scales, float* corrections);
   /// out[t * stride + r] = sum_i rows[r, i] * x[t, i]; tokens <= kMaxRowTokens. The order of a sum depends on the
-  /// format and the columns alone.
+  /// format, the columns, and whether there is one token or several.
   void (*dot)(const PackedRows& rows, const PreparedToken* x, int tokens, float* out, std::int64_t stride);
 };
 
@@ -56,5 +58,8 @@ struct RowKernels {
 const RowKernels& avx2_rows();
 /// AVX-512 F, BW, DQ, VL and VNNI: 8-bit products by VPDPBUSD.
 const RowKernels& avx512_rows();
+/// The same, and from two tokens on by tiles: AMX-TILE, AMX-INT8 and AMX-BF16. The process must have asked the system
+/// for tile data.
+const RowKernels& amx_rows();
 
 }  // namespace krasis::simd

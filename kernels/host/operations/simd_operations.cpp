@@ -1,3 +1,11 @@
+#ifdef KRASIS_HAVE_AVX2
+#include <cpuid.h>
+#endif
+#ifdef __linux__
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -87,11 +95,12 @@ void add(const Kernels& k, const AddArgs& args) {
 #ifdef KRASIS_HAVE_AVX2
 
 /// Only products with few tokens gain from AVX-512: the rest waits for memory or is too little to matter.
-const Kernels& avx512_kernels() {
+template <const RowKernels& (*rows)()>
+const Kernels& kernels_with() {
   static const Kernels table = [] {
     Kernels k = avx2_kernels();
-    k.level = "AVX-512";
-    k.rows = &avx512_rows();
+    k.level = rows().level;
+    k.rows = &rows();
     return k;
   }();
   return table;
@@ -118,6 +127,31 @@ HostOperations operations_with() {
 }  // namespace
 }  // namespace simd
 
+#ifdef KRASIS_HAVE_AVX2
+namespace {
+
+/// CPUID leaf 7 names AMX-BF16, AMX-TILE and AMX-INT8 (EDX bits 22, 24, 25); XCR0 bits 17 and 18 say that the system
+/// saves tiles; Linux from 5.16 on gives their memory only to processes that ask.
+bool ask_for_amx() {
+#ifdef __linux__
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned kFeatures = 1u << 22 | 1u << 24 | 1u << 25;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & kFeatures) != kFeatures) return false;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || (c & bit_OSXSAVE) == 0) return false;
+  unsigned low = 0, high = 0;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  constexpr unsigned kTiles = 1u << 17 | 1u << 18;
+  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr long kTileData = 18;               // XFEATURE_XTILEDATA
+  return (low & kTiles) == kTiles && syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
+}  // namespace
+#endif
+
 bool has_simd(SimdLevel level) {
 #ifdef KRASIS_HAVE_AVX2
   static const bool avx2 =
@@ -125,7 +159,8 @@ bool has_simd(SimdLevel level) {
   static const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
                              __builtin_cpu_supports("avx512vnni");
-  return level == SimdLevel::Avx2 ? avx2 : avx512;
+  static const bool amx = avx512 && ask_for_amx();
+  return level == SimdLevel::Avx2 ? avx2 : level == SimdLevel::Avx512 ? avx512 : amx;
 #else
   (void)level;
   return false;
@@ -135,8 +170,10 @@ bool has_simd(SimdLevel level) {
 const HostOperations& simd_operations(SimdLevel level) {
 #ifdef KRASIS_HAVE_AVX2
   static const HostOperations avx2 = simd::operations_with<simd::avx2_kernels>();
-  static const HostOperations avx512 = simd::operations_with<simd::avx512_kernels>();
-  if (level == SimdLevel::Avx512 && has_simd(SimdLevel::Avx512)) return avx512;
+  static const HostOperations avx512 = simd::operations_with<simd::kernels_with<simd::avx512_rows>>();
+  static const HostOperations amx = simd::operations_with<simd::kernels_with<simd::amx_rows>>();
+  if (level >= SimdLevel::Amx && has_simd(SimdLevel::Amx)) return amx;
+  if (level >= SimdLevel::Avx512 && has_simd(SimdLevel::Avx512)) return avx512;
   if (has_simd(SimdLevel::Avx2)) return avx2;
 #else
   (void)level;
@@ -145,10 +182,11 @@ const HostOperations& simd_operations(SimdLevel level) {
 }
 
 const HostOperations& simd_operations() {
-  return simd_operations(SimdLevel::Avx512);
+  return simd_operations(SimdLevel::Amx);
 }
 
 std::string_view simd_level() {
+  if (has_simd(SimdLevel::Amx)) return "AMX";
   return has_simd(SimdLevel::Avx512) ? "AVX-512" : has_simd(SimdLevel::Avx2) ? "AVX2" : "none";
 }
 

@@ -7,5 +7,6 @@
 namespace krasis::simd {
 
 const RowKernels& emulated_avx512_rows();
+const RowKernels& emulated_amx_rows();
 
 }  // namespace krasis::simd

@@ -96,9 +96,13 @@ const HostOperations& operations(Set set) {
       return simd_operations(SimdLevel::Avx2);
     case Set::Avx512:
       return simd_operations(SimdLevel::Avx512);
+    case Set::Amx:
+      return simd_operations(SimdLevel::Amx);
 #ifdef KRASIS_HAVE_EMULATION
     case Set::EmulatedAvx512:
       return operations_with_rows<simd::emulated_avx512_rows>();
+    case Set::EmulatedAmx:
+      return operations_with_rows<simd::emulated_amx_rows>();
 #endif
     default:
       return scalar_operations();
@@ -111,6 +115,9 @@ std::string missing(Set set) {
       return "";
     case Set::Avx512:
       return has_simd(SimdLevel::Avx512) ? "" : "this CPU has no AVX-512 VNNI";
+    case Set::Amx:
+      return has_simd(SimdLevel::Amx) ? ""
+                                      : "this CPU has no AMX for INT8 and BF16, or the system does not let it be used";
     default:
       return has_simd(SimdLevel::Avx2) ? "" : "this CPU has no AVX2";
   }
@@ -124,8 +131,12 @@ std::string name_of_set(const testing::TestParamInfo<Set>& info) {
       return "avx2";
     case Set::Avx512:
       return "avx512";
+    case Set::Amx:
+      return "amx";
     case Set::EmulatedAvx512:
       return "emulated_avx512";
+    case Set::EmulatedAmx:
+      return "emulated_amx";
   }
   return "";
 }

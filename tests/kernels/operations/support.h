@@ -135,28 +135,53 @@ inline double preparation_error(const bf16* x, const double* row, std::int64_t n
 double e4m3_value(int code);
 
 /// An implementation. The emulated ones are the same source as their instruction set's, run by plain loops.
-enum class Set { Scalar, Avx2, Avx512, EmulatedAvx512 };
+enum class Set { Scalar, Avx2, Avx512, Amx, EmulatedAvx512, EmulatedAmx };
 const HostOperations& operations(Set set);
 /// Why this CPU cannot run it; empty if it can.
 std::string missing(Set set);
 std::string name_of_set(const testing::TestParamInfo<Set>& info);
 
-/// A test that runs with each implementation that this CPU can run.
+#ifdef KRASIS_TEST_CUDA
+// The same tests are built once more for the CUDA device (tests/kernels/cuda/operations), which defines these.
+constexpr bool kOnDevice = true;
+const HostOperations& device_operations();
+std::string missing_device();
+#else
+constexpr bool kOnDevice = false;
+#endif
+
+/// A test that runs with each implementation that this machine can run.
 class OperationTest : public testing::TestWithParam<Set> {
  protected:
+#ifdef KRASIS_TEST_CUDA
+  void SetUp() override {
+    if (const std::string why = missing_device(); !why.empty()) GTEST_SKIP() << why;
+  }
+  const HostOperations& op() const { return device_operations(); }
+#else
   void SetUp() override {
     if (const std::string why = missing(GetParam()); !why.empty()) GTEST_SKIP() << why;
   }
   const HostOperations& op() const { return operations(GetParam()); }
+#endif
   Random random_;
   testing::ScopedTrace trace_{__FILE__, __LINE__, "KRASIS_TEST_SEED=" + std::to_string(random_.seed())};
 };
+#ifdef KRASIS_TEST_CUDA
+#define KRASIS_ALL_SETS(suite)                                             \
+  INSTANTIATE_TEST_SUITE_P(Device, suite, testing::Values(Set::Scalar),    \
+                           [](const auto&) { return std::string("cuda"); })
+#define KRASIS_ALL_ROW_SETS(suite) KRASIS_ALL_SETS(suite)
+#else
 #define KRASIS_ALL_SETS(suite) \
-  INSTANTIATE_TEST_SUITE_P(Host, suite, testing::Values(Set::Scalar, Set::Avx2, Set::Avx512), name_of_set)
+  INSTANTIATE_TEST_SUITE_P(Host, suite, testing::Values(Set::Scalar, Set::Avx2, Set::Avx512, Set::Amx), name_of_set)
 /// For suites with products of packed rows.
-#define KRASIS_ALL_ROW_SETS(suite)                                                                                 \
-  INSTANTIATE_TEST_SUITE_P(Host, suite, testing::Values(Set::Scalar, Set::Avx2, Set::Avx512, Set::EmulatedAvx512), \
-                           name_of_set)
+#define KRASIS_ALL_ROW_SETS(suite)                                                                           \
+  INSTANTIATE_TEST_SUITE_P(                                                                                  \
+      Host, suite,                                                                                           \
+      testing::Values(Set::Scalar, Set::Avx2, Set::Avx512, Set::Amx, Set::EmulatedAvx512, Set::EmulatedAmx), \
+      name_of_set)
+#endif
 
 /// Integer formats with whole, half, quarter and tiny groups, MXFP4 and BF16.
 struct FormatCase {

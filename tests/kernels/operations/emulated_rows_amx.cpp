@@ -1,0 +1,6 @@
+// The AMX kernels with emulated instructions. Compiled with AVX2, FMA and F16C, which they also use.
+#include "tests/kernels/operations/emulated_amx.h"
+#include "tests/kernels/operations/emulated_rows.h"
+#define amx_rows emulated_amx_rows
+#define avx512_rows emulated_avx512_rows
+#include "kernels/host/operations/rows_amx.cpp"
