@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <new>
+#include <numeric>
 
 #include "kernels/host/operations/parallel.h"
 #include "kernels/host/operations/simd_product.h"
@@ -74,28 +75,37 @@ void multiply_rows(const RowKernels& k, const Matrix& weight, std::int64_t row_b
 
 bool matmul_rows(const RowKernels& k, const MatmulArgs& args) {
   const MatrixLayout& layout = args.weight.layout;
-  if (args.tokens > kRowTokens || !rows_support(layout.format)) return false;
-  thread_local PreparedTokens x;
-  x.resize(layout, args.tokens);
-  for (std::int64_t t = 0; t < args.tokens; ++t) x.prepare(k, args.x.data + t * layout.columns, t);
+  if ((args.tokens > k.most_tokens && k.most_tokens < kMaxRowTokens) || !rows_support(layout.format)) return false;
+  thread_local PreparedTokens of_this_thread;
+  PreparedTokens& prepared = of_this_thread;  // the others read it
+  prepared.resize(layout, args.tokens);
+  parallel_units(args.tokens, args.tokens * layout.columns * 8,
+                 [&](std::int64_t t) { prepared.prepare(k, args.x.data + t * layout.columns, t); });
   constexpr std::int64_t kMostRows = 64;
-  const std::int64_t rows_each =
+  std::int64_t rows_each =
       std::clamp<std::int64_t>(kUnitBytes / static_cast<std::int64_t>(layout.row_bytes()), 4, kMostRows);
-  const PreparedTokens& prepared = x;  // of this thread; the others read it
+  if (args.tokens > 1) rows_each = std::max<std::int64_t>(16, rows_each / 16 * 16);  // whole tiles (rows_amx.cpp)
+  // Equal shares: a single token behind many would be summed in another order.
+  const std::int64_t tokens_each = tiles(args.tokens, tiles(args.tokens, kMaxRowTokens));
   parallel_units(tiles(layout.rows, rows_each), layout.rows * layout.columns * args.tokens, [&](std::int64_t unit) {
-    float sums[kRowTokens * kMostRows];
+    float sums[kMaxRowTokens * kMostRows];
     const std::int64_t row = unit * rows_each;
     const int count = static_cast<int>(std::min(rows_each, layout.rows - row));
-    multiply_rows(k, args.weight, row, count, prepared, nullptr, static_cast<int>(args.tokens), sums, kMostRows);
-    for (std::int64_t t = 0; t < args.tokens; ++t) {
-      const float* from = sums + t * kMostRows;
-      const std::int64_t at = t * layout.rows + row;
-      if (!args.out_bf16.empty()) {
-        std::transform(from, from + count, args.out_bf16.data + at, [](float v) { return bf16(v); });
-      } else if (!args.out_f32.empty()) {
-        std::copy_n(from, count, args.out_f32.data + at);
-      } else {
-        for (int r = 0; r < count; ++r) args.accumulate.data[at + r] += from[r];
+    for (std::int64_t first = 0; first < args.tokens; first += tokens_each) {
+      const std::int64_t tokens = std::min(tokens_each, args.tokens - first);
+      std::int32_t places[kMaxRowTokens];
+      std::iota(places, places + tokens, static_cast<std::int32_t>(first));
+      multiply_rows(k, args.weight, row, count, prepared, places, static_cast<int>(tokens), sums, kMostRows);
+      for (std::int64_t t = 0; t < tokens; ++t) {
+        const float* from = sums + t * kMostRows;
+        const std::int64_t at = (first + t) * layout.rows + row;
+        if (!args.out_bf16.empty()) {
+          std::transform(from, from + count, args.out_bf16.data + at, [](float v) { return bf16(v); });
+        } else if (!args.out_f32.empty()) {
+          std::copy_n(from, count, args.out_f32.data + at);
+        } else {
+          for (int r = 0; r < count; ++r) args.accumulate.data[at + r] += from[r];
+        }
       }
     }
   });

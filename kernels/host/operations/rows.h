@@ -10,9 +10,6 @@
 /// Products of packed matrices with few tokens, row by row (rows_kernels.h): the plain C++ around the kernels.
 namespace krasis::simd {
 
-/// Up to so many tokens of a matrix the rows are multiplied as they lie; with more, unpacking them once for all pays.
-constexpr std::int64_t kRowTokens = 16;
-
 /// Whether the kernels know the format: BF16, and integers whose groups are 32, 64 or a multiple of 128.
 constexpr bool rows_support(const WeightFormat& format) {
   return format.element == Element::Bf16 || format.group_size == 32 || format.group_size == 64 ||

@@ -45,7 +45,8 @@ constexpr int kMaxRowTokens = 128;
 
 struct RowKernels {
   const char* level;
-  int most_tokens;  ///< with more, unpacking weights to floats once for all tokens is faster; at most kMaxRowTokens
+  /// With more tokens of a matrix, unpacking its weights to floats once for all is faster; kMaxRowTokens = never.
+  int most_tokens;
   /// Fills the parts of one token; x has `columns` numbers. A block with a number that is not finite has scale NaN.
   void (*prepare)(const bf16* x, std::int64_t columns, Element element, int group_size, std::byte* planes,
                   float* scales, float* corrections);

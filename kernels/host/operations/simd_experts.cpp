@@ -59,9 +59,10 @@ TokenBlock token_block(const ExpertsArgs& args, const Groups& g, std::int64_t bl
 }
 
 /// Whether a block of tokens is multiplied row by row.
-bool by_rows(const MatrixLayout& layout, const TokenBlock& block) {
-  return block.count <= kRowTokens && rows_support(layout.format);
+bool by_rows(const Kernels& k, const MatrixLayout& layout, const TokenBlock& block) {
+  return block.count <= k.rows->most_tokens && rows_support(layout.format);
 }
+static_assert(kTileTokens <= kMaxRowTokens);
 
 /// activated[place, :] = silu(gate(x)) * up(x)
 void gate_and_up(const Kernels& k, const ExpertsArgs& args, const ExpertsWorkspace& work, const Groups& g,
@@ -75,7 +76,7 @@ void gate_and_up(const Kernels& k, const ExpertsArgs& args, const ExpertsWorkspa
     const ExpertMatrices expert = expert_matrices(args.layout, expert_block(args, block.expert));
     const std::int64_t row = unit % row_tiles * kTileRows;
     const int row_count = static_cast<int>(std::min<std::int64_t>(kTileRows, width - row));
-    if (by_rows(args.layout.gate, block)) {
+    if (by_rows(k, args.layout.gate, block)) {
       const std::int32_t* places = g.token + block.first;
       multiply_rows(*k.rows, expert.gate, row, row_count, x, places, block.count, scratch.first, kTileRows);
       multiply_rows(*k.rows, expert.up, row, row_count, x, places, block.count, scratch.second, kTileRows);
@@ -103,8 +104,8 @@ void down(const Kernels& k, const ExpertsArgs& args, const ExpertsWorkspace& wor
     const ExpertMatrices expert = expert_matrices(args.layout, expert_block(args, block.expert));
     const std::int64_t row = unit % row_tiles * kTileRows;
     const int row_count = static_cast<int>(std::min<std::int64_t>(kTileRows, hidden - row));
-    if (by_rows(args.layout.down, block)) {
-      std::int32_t places[kRowTokens];
+    if (by_rows(k, args.layout.down, block)) {
+      std::int32_t places[kMaxRowTokens];
       std::iota(places, places + block.count, static_cast<std::int32_t>(block.first));
       multiply_rows(*k.rows, expert.down, row, row_count, activated, places, block.count, scratch.first, kTileRows);
     } else {
@@ -138,7 +139,7 @@ void down_of_one(const Kernels& k, const ExpertsArgs& args, const Groups& g, con
 void prepare(const Kernels& k, const ExpertsArgs& args, const Groups& g, const MatrixLayout& layout, const bf16* x,
              std::int64_t count, PreparedTokens& prepared) {
   bool any = false;
-  for (std::int64_t b = 0; b < g.blocks[g.count] && !any; ++b) any = by_rows(layout, token_block(args, g, b));
+  for (std::int64_t b = 0; b < g.blocks[g.count] && !any; ++b) any = by_rows(k, layout, token_block(args, g, b));
   if (!any) return;
   prepared.resize(layout, count);
   parallel_units(count, count * layout.columns * 8, [&](std::int64_t t) { prepared.prepare(*k.rows, x + t * layout.columns, t); });

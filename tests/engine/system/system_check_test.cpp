@@ -266,7 +266,7 @@ TEST(InstructionSets, LevelsFollowTheFlags) {
            Case{"avx2 fma", Severity::Warning, "Scalar", "AVX2, FMA"},
            Case{"avx2 fma f16c avx_vnni", Severity::Info, "AVX2", "AVX-VNNI"},
            Case{"avx2 fma f16c avx512f avx512bw avx512dq avx512vl", Severity::Info, "AVX2", "need BW, DQ, VL and VNNI"},
-           Case{"avx2 fma f16c avx512f avx512bw avx512dq avx512vl avx512_vnni amx_tile amx_int8 amx_bf16", Severity::Ok, "AVX-512",
+           Case{"avx2 fma f16c avx512f avx512bw avx512dq avx512vl avx512_vnni amx_tile amx_int8 amx_bf16", Severity::Ok, "AMX",
                 "AMX, AMX INT8, AMX BF16"},
        }) {
     Tree tree;
