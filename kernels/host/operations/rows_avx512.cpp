@@ -21,6 +21,24 @@ __m512 two(float low, float high) {
   return _mm512_mask_broadcastss_ps(_mm512_set1_ps(low), 0xff00, _mm_set_ss(high));
 }
 
+/// Where the scales of the next columns are; counted, as a division would cost more than the products.
+template <int group>
+struct GroupScales {
+  GroupScales(const float* scales, int group_size) : first(scales), blocks(group_size / 128) {}
+  /// `columns` is group or a multiple of it, or 128 where `group` stands for multiples of 128.
+  void step(int columns) {
+    if constexpr (group < 128) {
+      first += columns / group;
+    } else if (++done == blocks) {
+      done = 0;
+      ++first;
+    }
+  }
+  const float* first;
+  int blocks;
+  int done = 0;
+};
+
 /// 4-bit weights: a piece is 64 bytes, 128 columns, whose low nibbles are columns 0-31 and 64-95.
 struct Nibbles {
   __m512i low, high;
@@ -56,31 +74,32 @@ void dot_nibble_row(const PackedRows& rows, int r, const PreparedToken* x, float
     for (int t = 0; t < tokens; ++t) {
       corrections[t] = _mm512_fmadd_ps(scale16, _mm512_loadu_ps(x[t].corrections + g), corrections[t]);
     }
-    const std::int64_t begin = g * rows.group_size;
-    const std::int64_t whole = (g + 16) * rows.group_size;
-    const std::int64_t end = whole < rows.padded_columns ? whole : rows.padded_columns;
-    for (std::int64_t c = begin; c < end; c += 128) {
+    const auto begin = static_cast<std::size_t>(g * rows.group_size);  // unsigned: divided by shifts
+    const auto whole = static_cast<std::size_t>((g + 16) * rows.group_size);
+    const auto padded = static_cast<std::size_t>(rows.padded_columns);
+    const std::size_t end = whole < padded ? whole : padded;
+    GroupScales<group> at(scales, rows.group_size);
+    for (std::size_t c = begin; c < end; c += 128, at.step(128)) {
       const __mmask64 bytes = group < 128 && end - c < 128 ? 0xffffffffull : ~0ull;
       const Nibbles w = load_nibbles<element>(row + c / 2, bytes);
       prefetch(row + c / 2);
       for (int t = 0; t < tokens; ++t) {
         const std::byte* planes = x[t].planes + 2 * c;  // high and low bytes of the low nibbles' columns, then the others'
         const __m512 block = _mm512_set1_ps(x[t].scales[c / kActivationBlock]);
+        const float* s = at.first;
         if constexpr (group == 32) {
-          const float* s = scales + (c - begin) / 32;
           const __m512 low = join(_mm512_dpbusd_epi32(zero, w.low, load(planes)), _mm512_dpbusd_epi32(zero, w.low, load(planes + 64)));
           const __m512 high =
               join(_mm512_dpbusd_epi32(zero, w.high, load(planes + 128)), _mm512_dpbusd_epi32(zero, w.high, load(planes + 192)));
-          sums[t] = _mm512_fmadd_ps(low, _mm512_mul_ps(block, two(s[0], s[2])), sums[t]);
-          sums[t] = _mm512_fmadd_ps(high, _mm512_mul_ps(block, two(s[1], s[3])), sums[t]);
+          sums[t] = _mm512_fmadd_ps(_mm512_mul_ps(low, block), two(s[0], s[2]), sums[t]);
+          sums[t] = _mm512_fmadd_ps(_mm512_mul_ps(high, block), two(s[1], s[3]), sums[t]);
         } else {
           __m512i h = _mm512_dpbusd_epi32(zero, w.low, load(planes));
           __m512i l = _mm512_dpbusd_epi32(zero, w.low, load(planes + 64));
           h = _mm512_dpbusd_epi32(h, w.high, load(planes + 128));
           l = _mm512_dpbusd_epi32(l, w.high, load(planes + 192));
-          const float* s = scales + (c - begin) / rows.group_size;
           const __m512 scale = group == 64 ? two(s[0], s[1]) : _mm512_set1_ps(s[0]);
-          sums[t] = _mm512_fmadd_ps(join(h, l), _mm512_mul_ps(block, scale), sums[t]);
+          sums[t] = _mm512_fmadd_ps(_mm512_mul_ps(join(h, l), block), scale, sums[t]);
         }
       }
     }
@@ -107,10 +126,12 @@ void dot_int8_row(const PackedRows& rows, int r, const PreparedToken* x, float* 
     for (int t = 0; t < tokens; ++t) {
       corrections[t] = _mm512_fmadd_ps(scale16, _mm512_loadu_ps(x[t].corrections + g), corrections[t]);
     }
-    const std::int64_t begin = g * rows.group_size;
-    const std::int64_t whole = (g + 16) * rows.group_size;
-    const std::int64_t end = whole < rows.padded_columns ? whole : rows.padded_columns;
-    for (std::int64_t c = begin; c < end; c += kStep) {
+    const auto begin = static_cast<std::size_t>(g * rows.group_size);  // unsigned: divided by shifts
+    const auto whole = static_cast<std::size_t>((g + 16) * rows.group_size);
+    const auto padded = static_cast<std::size_t>(rows.padded_columns);
+    const std::size_t end = whole < padded ? whole : padded;
+    GroupScales<group> at(scales, rows.group_size);
+    for (std::size_t c = begin; c < end; c += kStep, at.step(kStep)) {
       const __m512i first = _mm512_xor_si512(load(row + c), flip);
       prefetch(row + c);
       __m512i second = zero;
@@ -118,7 +139,7 @@ void dot_int8_row(const PackedRows& rows, int r, const PreparedToken* x, float* 
         second = _mm512_xor_si512(load(row + c + 64), flip);
         prefetch(row + c + 64);
       }
-      const float* s = scales + (c - begin) / rows.group_size;
+      const float* s = at.first;
       for (int t = 0; t < tokens; ++t) {
         const std::byte* planes = x[t].planes + 2 * c;
         __m512i h = _mm512_dpbusd_epi32(zero, first, load(planes));
@@ -129,7 +150,7 @@ void dot_int8_row(const PackedRows& rows, int r, const PreparedToken* x, float* 
         }
         const __m512 scale = group == 32 ? two(s[0], s[1]) : _mm512_set1_ps(s[0]);
         const __m512 block = _mm512_set1_ps(x[t].scales[c / kActivationBlock]);
-        sums[t] = _mm512_fmadd_ps(join(h, l), _mm512_mul_ps(block, scale), sums[t]);
+        sums[t] = _mm512_fmadd_ps(_mm512_mul_ps(join(h, l), block), scale, sums[t]);
       }
     }
   }
