@@ -1,0 +1,269 @@
+// Recorded steps of the CUDA platform, as graphs and command by command.
+#include "kernels/cuda/trace_summary.h"
+#include "platform_support.h"
+
+namespace krasis {
+namespace {
+
+using testing::Each;
+using testing::HasSubstr;
+using testing_support::logical_devices;
+using testing_support::make_buffer;
+using testing_support::make_platform;
+using testing_support::read;
+
+class CudaRecording : public testing::TestWithParam<bool> {
+ protected:
+  void SetUp() override {
+    if (const std::string why = testing_support::why_no_gpu(); !why.empty()) GTEST_SKIP() << why;
+    open(false);
+  }
+  void open(bool trace) {
+    for (Buffer* buffer : {&one_, &sum_, &out_}) *buffer = Buffer();  // before their platform
+    platform_ = make_platform({.devices = logical_devices(2), .trace = trace, .graphs = GetParam(), .patience_s = 20});
+    device_ = &platform_->device(0);
+    compute_ = device_->create_stream("compute", Lane::Compute);
+    copy_ = device_->create_stream("copy", Lane::Copy);
+    one_ = make_buffer(*device_, 4);
+    sum_ = make_buffer(*device_, 4);
+    out_ = make_buffer(*device_, 4, MemorySpace::Pinned);
+    device_->fill(compute_, {one_.view<float>(), 1.0f});
+    device_->fill(compute_, {sum_.view<float>(), 0.0f});
+  }
+  /// sum += 1 on compute, then out = sum on copy; the next step's add waits for this step's copy by a signal.
+  Recording record_step(Event& copied) {
+    const Signal read = device_->create_signal("sum was read");
+    device_->raise(copy_, read);  // before the first step
+    device_->begin_recording();
+    device_->await(compute_, read, "sum was read");
+    device_->add(compute_, {one_.view<float>(), sum_.view<float>()});
+    device_->wait(copy_, device_->record(compute_), "sum is ready");
+    copy(*device_, copy_, out_.view<float>(), sum_.view<float>(), "sum");
+    device_->raise(copy_, read);
+    copied = device_->record(copy_);
+    return device_->end_recording();
+  }
+  float output() const { return out_.view<float>().data[0]; }
+
+  std::unique_ptr<CudaPlatform> platform_;
+  Device* device_ = nullptr;
+  Stream compute_, copy_;
+  Buffer one_, sum_, out_;
+};
+INSTANTIATE_TEST_SUITE_P(Replays, CudaRecording, testing::Values(true, false),
+                         [](const auto& graphs) { return graphs.param ? "Graph" : "Commands"; });
+
+TEST_P(CudaRecording, RunsOnlyWhenReplayedAndEveryTimeAnew) {
+  Event copied;
+  const Recording step = record_step(copied);
+  for (int i = 1; i <= 30; ++i) {
+    device_->replay(step);
+    ASSERT_TRUE(device_->synchronize(copied, "step")) << "an event of a recording is that of its last replay";
+    EXPECT_EQ(output(), static_cast<float>(i));
+  }
+}
+
+TEST_P(CudaRecording, ReplaysMayBeEnqueuedAhead) {
+  Event copied;
+  const Recording step = record_step(copied);
+  for (int i = 0; i < 30; ++i) device_->replay(step);
+  ASSERT_TRUE(device_->synchronize(copied, "step"));
+  EXPECT_EQ(output(), 30.0f);
+}
+
+TEST_P(CudaRecording, WorkBeforeAndAfterAReplayKeepsItsPlaceOnEveryStream) {
+  Event copied;
+  const Recording step = record_step(copied);
+  for (int i = 1; i <= 20; ++i) {
+    device_->add(compute_, {one_.view<float>(), sum_.view<float>()});
+    device_->replay(step);
+    copy(*device_, copy_, sum_.view<float>(), out_.view<float>(), "back");  // comes after the step on both streams
+    device_->wait(compute_, device_->record(copy_), "sum is back");
+    ASSERT_TRUE(device_->synchronize(device_->record(copy_), "step"));
+    EXPECT_EQ(output(), static_cast<float>(2 * i));
+  }
+}
+
+/// Two recordings with the same streams, but launched from different ones.
+TEST_P(CudaRecording, StepsThatShareStreamsFollowEachOther) {
+  Event copied;
+  const Recording first = record_step(copied);
+  const Buffer back = make_buffer(*device_, 4);
+  device_->begin_recording();
+  copy(*device_, copy_, back.view<float>(), out_.view<float>(), "back");
+  device_->wait(compute_, device_->record(copy_), "out is back");
+  device_->add(compute_, {back.view<float>(), sum_.view<float>()});
+  const Recording second = device_->end_recording();
+  float expected = 0.0f;
+  for (int i = 0; i < 12; ++i) {
+    device_->replay(first);
+    device_->replay(second);
+    expected = (expected + 1.0f) * 2.0f;
+  }
+  EXPECT_THAT(read(*device_, compute_, sum_), Each(expected));
+}
+
+TEST_P(CudaRecording, AWaitInsideForAnEventFromOutsideStaysThatEvent) {
+  const Event filled = device_->record(compute_);
+  device_->begin_recording();
+  device_->wait(copy_, filled, "sum is filled");
+  copy(*device_, copy_, out_.view<float>(), sum_.view<float>(), "sum");
+  const Recording step = device_->end_recording();
+  for (int i = 0; i < 3; ++i) device_->replay(step);
+  ASSERT_TRUE(device_->synchronize(device_->record(copy_), "step"));
+  EXPECT_EQ(output(), 0.0f);
+}
+
+/// A decode step in small: for each layer the GPU hands over to the host lane, works on, and waits for it; the layers
+/// alternate between two devices.
+class DecodeStep {
+ public:
+  static constexpr int kLayers = 8;
+  DecodeStep(CudaPlatform& platform, bool by_events) {
+    home_ = &platform.device(0);
+    host_ = home_->create_stream("CPU experts", Lane::Host);
+    to_cpu_ = make_buffer(*home_, 64, MemorySpace::Pinned);
+    from_cpu_ = make_buffer(*home_, 64, MemorySpace::Pinned);
+    for (int i = 0; i < platform.device_count(); ++i) {
+      Device& device = platform.device(i);
+      parts_.push_back({&device, device.create_stream("compute " + std::to_string(i), Lane::Compute),
+                        make_buffer(device, 64), make_buffer(device, 64), device.create_signal("to CPU"),
+                        device.create_signal("from CPU")});
+    }
+    home_->fill(parts_[0].compute, {parts_[0].x.view<float>(), 0.0f});
+    home_->begin_recording();
+    for (int layer = 0; layer < kLayers; ++layer) enqueue(layer, by_events);
+    move(parts_[(kLayers - 1) % parts_.size()], parts_[0]);
+    done_ = home_->record(parts_[0].compute);
+    step_ = home_->end_recording();
+  }
+  void replay() { home_->replay(step_); }
+  Expected<void> synchronize() { return home_->synchronize(done_, "token is known"); }
+  std::vector<float> x() { return read(*home_, parts_[0].compute, parts_[0].x); }
+
+ private:
+  struct Part {
+    Device* device;
+    Stream compute;
+    Buffer x, sum;
+    Signal to_cpu, from_cpu;
+  };
+  void move(Part& from, Part& to) {
+    if (&from == &to) return;
+    to.device->wait(to.compute, from.device->record(from.compute), "x arrives");
+    copy(*to.device, to.compute, to.x.view<float>(), from.x.view<float>(), "move x");
+    from.device->wait(from.compute, to.device->record(to.compute), "x has left");
+  }
+  /// x = 2 x / 2 + 1, by way of the host.
+  void enqueue(int layer, bool by_events) {
+    Part& part = parts_[static_cast<std::size_t>(layer) % parts_.size()];
+    if (layer > 0) move(parts_[static_cast<std::size_t>(layer - 1) % parts_.size()], part);
+    Device& device = *part.device;
+    copy(device, part.compute, to_cpu_.view<float>(), part.x.view<float>(), "to the CPU");
+    if (by_events) {
+      home_->wait(host_, device.record(part.compute), "activations are on the host");
+    } else {
+      device.raise(part.compute, part.to_cpu);
+      home_->await(host_, part.to_cpu, "activations are on the host");
+    }
+    home_->host_task(host_, "CPU experts", {}, {}, [in = to_cpu_.view<float>(), out = from_cpu_.view<float>()] {
+      for (std::size_t i = 0; i < in.size; ++i) out.data[i] = 1.0f - in.data[i];
+    });
+    device.add(part.compute, {part.x.view<float>(), part.x.view<float>()});  // meanwhile
+    if (by_events) {
+      device.wait(part.compute, home_->record(host_), "CPU experts are done");
+    } else {
+      home_->raise(host_, part.from_cpu);
+      device.await(part.compute, part.from_cpu, "CPU experts are done");
+    }
+    copy(device, part.compute, part.sum.view<float>(), from_cpu_.view<float>(), "sum from the CPU");
+    device.add(part.compute, {part.sum.view<float>(), part.x.view<float>()});
+  }
+
+  Device* home_ = nullptr;
+  Stream host_;
+  Buffer to_cpu_, from_cpu_;
+  std::vector<Part> parts_;
+  Event done_;
+  Recording step_;
+};
+
+TEST_P(CudaRecording, ADecodeStepMeetsTheHostInEveryLayer) {
+  for (const bool by_events : {false, true}) {
+    DecodeStep step(*platform_, by_events);
+    for (int token = 1; token <= 100; ++token) {
+      step.replay();
+      const auto done = step.synchronize();
+      ASSERT_TRUE(done) << done.error().message();
+    }
+    EXPECT_THAT(step.x(), Each(100.0f * DecodeStep::kLayers));
+    for (int token = 1; token <= 100; ++token) step.replay();
+    EXPECT_THAT(step.x(), Each(200.0f * DecodeStep::kLayers)) << "replays that overlap";
+  }
+}
+
+TEST_P(CudaRecording, AStepOfAHostLaneAloneNeedsNoGraph) {
+  const Stream host = device_->create_stream("host", Lane::Host);
+  int count = 0;
+  device_->begin_recording();
+  device_->host_task(host, "count", {}, {}, [&] { ++count; });
+  const Event counted = device_->record(host);
+  const Recording step = device_->end_recording();
+  for (int i = 0; i < 10; ++i) device_->replay(step);
+  ASSERT_TRUE(device_->synchronize(counted, "counted"));
+  EXPECT_EQ(count, 10);
+}
+
+TEST_P(CudaRecording, MisuseIsAnErrorOfTheNextSynchronize) {
+  device_->begin_recording();
+  const Event inside = device_->record(copy_);
+  device_->end_recording();
+  const auto never = device_->synchronize(inside, "step");
+  ASSERT_FALSE(never);
+  EXPECT_THAT(never.error().cause, HasSubstr("never replayed"));
+
+  device_->replay({5});
+  EXPECT_FALSE(device_->synchronize(device_->record(copy_), "no such recording"));
+  EXPECT_TRUE(device_->synchronize(device_->record(compute_), "all is well again"));
+
+  std::vector<float> pageable(4);
+  device_->begin_recording();
+  copy(*device_, compute_, View<float>{pageable.data(), 4}, sum_.view<float>(), "to any memory");
+  device_->end_recording();
+  const auto refused = device_->synchronize({}, "recorded");
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().cause, HasSubstr("to any memory"));
+}
+
+TEST_P(CudaRecording, ATraceHasEveryOperationOfEveryReplayInItsOrder) {
+  open(true);
+  Event copied;
+  const Recording step = record_step(copied);
+  const Stream host = device_->create_stream("host", Lane::Host);
+  device_->host_task(host, "experts", {}, {}, [] {});
+  ASSERT_TRUE(device_->synchronize(device_->record(host), "host"));
+  for (int i = 0; i < 3; ++i) device_->replay(step);
+  ASSERT_TRUE(device_->synchronize(copied, "step"));
+  ASSERT_TRUE(device_->synchronize(device_->record(compute_), "all"));
+  int adds = 0, copies = 0, tasks = 0;
+  std::int64_t last_add_end = 0;
+  for (const TraceEntry& entry : platform_->trace()) {
+    EXPECT_LE(entry.start_ns, entry.end_ns) << entry.name;
+    tasks += entry.name == "experts" && entry.stream_name == "host";
+    if (entry.name == "sum") {
+      ++copies;
+      EXPECT_EQ(entry.copied_bytes, 16u);
+      EXPECT_EQ(entry.stream_name, "copy");
+      EXPECT_GE(entry.start_ns + 1000, last_add_end) << "the copy follows the add that it waits for";
+    }
+    if (entry.name != "add") continue;
+    ++adds;
+    last_add_end = entry.end_ns;
+  }
+  EXPECT_EQ(adds, 3);
+  EXPECT_EQ(copies, 3);
+  EXPECT_EQ(tasks, 1);
+}
+
+}  // namespace
+}  // namespace krasis
