@@ -25,7 +25,7 @@ std::size_t array_size() {
 
 Ceilings measure_ceilings(ThreadTeam& team) {
   std::vector<std::uint64_t> from(array_size(), 1);
-  const double read = read_gb_per_s(team, from, 5);
+  const double read = read_gb_per_s(team, from, 6);
 
   const std::size_t half = from.size() / 2;  // the link's "copy": one half of the array onto the other
   double copy = 0;

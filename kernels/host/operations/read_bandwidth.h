@@ -12,7 +12,8 @@ namespace krasis {
 /// numbers lie in memory.
 std::uint64_t sum_all(ThreadTeam& team, std::span<const std::uint64_t> numbers);
 
-/// GB/s (1e9 bytes) at which `team` reads `numbers`: the best of `passes`. What decode on the CPU is measured against;
+/// GB/s (1e9 bytes) at which `team` reads `numbers`: the best of `passes`, every other one with
+/// prefetch by software. What decode on the CPU is measured against;
 /// the span should be several times larger than the caches.
 double read_gb_per_s(ThreadTeam& team, std::span<const std::uint64_t> numbers, int passes);
 
