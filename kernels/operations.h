@@ -42,11 +42,17 @@ struct MatmulArgs {
   std::int64_t tokens = 0;
 };
 
-/// out[t, i] = silu(gate[t, i]) * up[t, i], silu(v) = v / (1 + exp(-v)), computed in FP32 from FP32 inputs.
+/// How gate and up meet, computed in FP32 from FP32 inputs. NaN stays NaN.
+///   SwiGlu: silu(gate) * up, silu(v) = v / (1 + exp(-v))   (Shazeer 2020)
+///   ClampedSwiGlu: (u + 1) * g / (1 + exp(-1.702 g)), g = min(gate, 7), u = clamp(up, -7, 7)   (gpt-oss)
+enum class Glu : std::uint8_t { SwiGlu, ClampedSwiGlu };
+
+/// out[t, i] = glu(gate[t, i], up[t, i])
 struct SwiGluArgs {
   View<const float> gate;  ///< [tokens, width]
   View<const float> up;    ///< [tokens, width]
   View<bf16> out;          ///< [tokens, width], overwritten
+  Glu glu = Glu::SwiGlu;
 };
 
 /// Rotary embedding, "rotate half" form (Su et al. 2021; transformers' apply_rotary_pos_emb), in place:
@@ -100,7 +106,7 @@ struct RouterArgs {
 };
 
 /// out[t, :] += sum_j weights[t, j] * expert(ids[t, j])(x[t, :]), j in order, only for experts that are here;
-/// expert(x) = down(bf16(silu(gate(x)) * up(x))).
+/// expert(x) = down(bf16(glu(gate(x), up(x)))).
 struct ExpertsArgs {
   View<const bf16> x;                  ///< [tokens, hidden]
   View<const std::int32_t> ids;        ///< [tokens, top_k]; an id outside [0, experts) is skipped
@@ -111,6 +117,7 @@ struct ExpertsArgs {
   int top_k = 0;
   View<float> out;                     ///< [tokens, hidden], added to
   View<std::byte> workspace;           ///< experts_workspace_bytes(tokens, top_k, layout); contents undefined
+  Glu glu = Glu::SwiGlu;
 };
 constexpr std::size_t experts_workspace_bytes(std::int64_t tokens, int top_k, const ExpertLayout& layout) {
   const auto pairs = static_cast<std::size_t>(tokens) * static_cast<std::size_t>(top_k);

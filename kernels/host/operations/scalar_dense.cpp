@@ -61,7 +61,14 @@ void matmul(const MatmulArgs& args) {
 void swiglu(const SwiGluArgs& args) {
   for (std::size_t i = 0; i < args.out.size; ++i) {
     const float gate = args.gate.data[i];
-    args.out.data[i] = bf16(gate / (1.0f + std::exp(-gate)) * args.up.data[i]);
+    const float up = args.up.data[i];
+    if (args.glu == Glu::SwiGlu) {
+      args.out.data[i] = bf16(gate / (1.0f + std::exp(-gate)) * up);
+    } else {
+      const float g = gate > 7.0f ? 7.0f : gate;
+      const float u = up > 7.0f ? 7.0f : up < -7.0f ? -7.0f : up;
+      args.out.data[i] = bf16(g / (1.0f + std::exp(-1.702f * g)) * (u + 1.0f));
+    }
   }
 }
 

@@ -63,7 +63,7 @@ void experts(const ExpertsArgs& args) {
       const ExpertMatrices expert = expert_matrices(args.layout, block);
       matmul({.x = x, .weight = expert.gate, .out_f32 = {work.gate, width}, .tokens = 1});
       matmul({.x = x, .weight = expert.up, .out_f32 = {work.up, width}, .tokens = 1});
-      swiglu({{work.gate, width}, {work.up, width}, {work.activated, width}});
+      swiglu({{work.gate, width}, {work.up, width}, {work.activated, width}, args.glu});
       matmul({.x = View<const bf16>{work.activated, width},
               .weight = expert.down,
               .out_f32 = {work.down, static_cast<std::size_t>(hidden)},

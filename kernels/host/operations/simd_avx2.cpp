@@ -288,13 +288,24 @@ __m256 silu_times(__m256 gate, __m256 up) {
   return _mm256_mul_ps(_mm256_div_ps(gate, _mm256_add_ps(one, e)), up);
 }
 
-void swiglu(const float* gate, const float* up, std::int64_t n, bf16* out) {
+/// gpt-oss's; NaN is the second operand of each comparison and stays.
+__m256 clamped_times(__m256 gate, __m256 up) {
+  const __m256 one = _mm256_set1_ps(1.0f);
+  const __m256 limit = _mm256_set1_ps(7.0f);
+  const __m256 g = _mm256_min_ps(limit, gate);
+  const __m256 u = _mm256_max_ps(_mm256_set1_ps(-7.0f), _mm256_min_ps(limit, up));
+  const __m256 e = exp8(_mm256_mul_ps(g, _mm256_set1_ps(-1.702f)));
+  return _mm256_mul_ps(_mm256_div_ps(g, _mm256_add_ps(one, e)), _mm256_add_ps(u, one));
+}
+
+template <__m256 (*glu)(__m256, __m256)>
+void each_glu(const float* gate, const float* up, std::int64_t n, bf16* out) {
   std::int64_t i = 0;
   for (; i + 8 <= n; i += 8) {
-    store_narrow8(bits_of_bf16(out) + i, silu_times(_mm256_loadu_ps(gate + i), _mm256_loadu_ps(up + i)));
+    store_narrow8(bits_of_bf16(out) + i, glu(_mm256_loadu_ps(gate + i), _mm256_loadu_ps(up + i)));
   }
   for (; i < n; ++i) {
-    bits_of_bf16(out)[i] = narrow_one(_mm256_cvtss_f32(silu_times(_mm256_set1_ps(gate[i]), _mm256_set1_ps(up[i]))));
+    bits_of_bf16(out)[i] = narrow_one(_mm256_cvtss_f32(glu(_mm256_set1_ps(gate[i]), _mm256_set1_ps(up[i]))));
   }
 }
 
@@ -429,7 +440,7 @@ void weighted_rows(const float* weights, std::int64_t n, const float* rows, std:
 }  // namespace
 
 const Kernels& avx2_kernels() {
-  static const Kernels table = {"AVX2",   &avx2_rows(), widen,  dequantize, dot,        products,     swiglu,
+  static const Kernels table = {"AVX2",   &avx2_rows(), widen,  dequantize, dot,        products,     each_glu<silu_times>, each_glu<clamped_times>,
                                 rms_norm, head_norm,    rotate, add,        add_scaled, softmax_step, weighted_rows};
   return table;
 }

@@ -64,11 +64,12 @@ bool by_rows(const Kernels& k, const MatrixLayout& layout, const TokenBlock& blo
 }
 static_assert(kTileTokens <= kMaxRowTokens);
 
-/// activated[place, :] = silu(gate(x)) * up(x)
+/// activated[place, :] = glu(gate(x), up(x))
 void gate_and_up(const Kernels& k, const ExpertsArgs& args, const ExpertsWorkspace& work, const Groups& g,
                  const PreparedTokens& x) {
   const std::int64_t width = args.layout.width();
   const std::int64_t row_tiles = tiles(width, kTileRows);
+  const auto glu = args.glu == Glu::SwiGlu ? k.swiglu : k.clamped_swiglu;
   const std::int64_t multiply_adds = 2 * g.pairs * width * args.layout.hidden();
   parallel_units(row_tiles * g.blocks[g.count], multiply_adds, [&](std::int64_t unit) {
     TileScratch& scratch = tile_scratch();
@@ -86,8 +87,8 @@ void gate_and_up(const Kernels& k, const ExpertsArgs& args, const ExpertsWorkspa
       product_tile(k, expert.up, row, row_count, tokens, scratch, scratch.second);
     }
     for (int n = 0; n < block.count; ++n) {
-      k.swiglu(scratch.first + n * kTileRows, scratch.second + n * kTileRows, row_count,
-               work.activated + (block.first + n) * width + row);
+      glu(scratch.first + n * kTileRows, scratch.second + n * kTileRows, row_count,
+          work.activated + (block.first + n) * width + row);
     }
   });
 }

@@ -36,6 +36,7 @@ struct Kernels {
                    std::int64_t columns, float* c, std::int64_t c_stride);
   /// Elementwise; formulas in kernels/operations.h. exp is within 2 ulp for exponents of at most 88.
   void (*swiglu)(const float* gate, const float* up, std::int64_t n, bf16* out);
+  void (*clamped_swiglu)(const float* gate, const float* up, std::int64_t n, bf16* out);
   void (*rms_norm)(const float* x, const bf16* weight, std::int64_t width, float epsilon, bf16* out);
   void (*head_norm)(bf16* x, const bf16* weight, std::int64_t width, float epsilon);
   void (*rotate)(bf16* x, const float* cosine, const float* sine, std::int64_t half);

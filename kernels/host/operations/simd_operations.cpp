@@ -47,8 +47,9 @@ void head_norm(const Kernels& k, const HeadNormArgs& args) {
 }
 
 void swiglu(const Kernels& k, const SwiGluArgs& args) {
+  const auto glu = args.glu == Glu::SwiGlu ? k.swiglu : k.clamped_swiglu;
   parallel_chunks(args.out.size, [&](std::int64_t begin, std::int64_t count) {
-    k.swiglu(args.gate.data + begin, args.up.data + begin, count, args.out.data + begin);
+    glu(args.gate.data + begin, args.up.data + begin, count, args.out.data + begin);
   });
 }
 

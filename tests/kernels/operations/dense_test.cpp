@@ -184,6 +184,43 @@ TEST_P(DenseTest, SwiGlu) {
   }
 }
 
+TEST_P(DenseTest, ClampedSwiGlu) {
+  for (const std::size_t n : {std::size_t{1}, std::size_t{13}, std::size_t{1000}}) {
+    auto gate = random_.floats(n, 5.0);  // beyond 7 at times
+    auto up = random_.floats(n, 5.0);
+    if (n > 5) {
+      gate[0] = -60.0f;
+      gate[1] = std::numeric_limits<float>::infinity();
+      gate[2] = -200.0f;
+      gate[3] = 7.0f;
+      up[3] = std::numeric_limits<float>::infinity();
+      up[4] = -std::numeric_limits<float>::infinity();
+    }
+    auto out = poisoned_bf16(n);
+    op().swiglu({view(gate), view(up), view(out), Glu::ClampedSwiGlu});
+    for (std::size_t i = 0; i < n; ++i) {
+      const double g = std::min(static_cast<double>(gate[i]), 7.0);
+      const double u = std::clamp(static_cast<double>(up[i]), -7.0, 7.0);
+      const double value = (u + 1) * g / (1 + std::exp(-1.702 * g));
+      // exp to 2 ulp of an exponent that is off by 2 u (the constant, the product), then four operations.
+      const double error =
+          (9 + 2 * 1.702 * std::fabs(g)) * kU * std::fabs(value) + std::fabs(g * (u + 1)) * std::exp(-88.0);
+      ASSERT_NEAR(static_cast<float>(out[i]), value, bf16_bound(value, error)) << "gate " << g << " up " << u;
+    }
+  }
+}
+
+TEST_P(DenseTest, SwiGluShowsNotANumber) {
+  const std::vector<float> gate = {std::nanf(""), 1.0f, 2.0f, 3.0f, 4.0f, 5.0f, 6.0f, 1.0f, std::nanf("")};
+  const std::vector<float> up = {1.0f, std::nanf(""), 2.0f, 3.0f, 4.0f, 5.0f, 6.0f, 1.0f, 2.0f};
+  for (const Glu glu : {Glu::SwiGlu, Glu::ClampedSwiGlu}) {
+    auto out = std::vector<bf16>(gate.size());
+    op().swiglu({view(gate), view(up), view(out), glu});
+    for (const int i : {0, 1, 8}) EXPECT_TRUE(std::isnan(static_cast<float>(out[i]))) << i;
+    for (int i = 2; i < 8; ++i) EXPECT_FALSE(std::isnan(static_cast<float>(out[i]))) << i;
+  }
+}
+
 TEST_P(DenseTest, RotaryByPositionsOfTheBatch) {
   for (const int head_dim : {2, 64, 80, 128}) {
     const int heads = 3;

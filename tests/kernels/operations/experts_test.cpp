@@ -79,11 +79,12 @@ struct Pool {
 struct Bounded {
   double value = 0;
   double error = 0;
+  double magnitude = 0;  ///< of a sum: that of its terms
 };
 
-/// silu(gate(x)) * up(x) rounded to BF16, with the error that an FP32 evaluation may add: where value +- error round to
+/// glu(gate(x), up(x)) rounded to BF16, with the error that an FP32 evaluation may add: where value +- error round to
 /// the same BF16 there is none.
-std::vector<Bounded> activated(const Pool& pool, int expert, const bf16* x, bool prepared) {
+std::vector<Bounded> activated(const Pool& pool, int expert, const bf16* x, bool prepared, Glu glu) {
   const std::int64_t hidden = pool.layout.hidden();
   const auto gate = decode(pool.matrix(expert, pool.layout.gate, pool.layout.gate_offset()));
   const auto up = decode(pool.matrix(expert, pool.layout.up, pool.layout.up_offset()));
@@ -91,22 +92,27 @@ std::vector<Bounded> activated(const Pool& pool, int expert, const bf16* x, bool
   for (std::int64_t o = 0; o < pool.layout.width(); ++o) {
     const Dot g = dot(x, &gate[o * hidden], hidden);
     const Dot u = dot(x, &up[o * hidden], hidden);
-    const double silu = g.sum / (1 + std::exp(-g.sum));
-    const double value = silu * u.sum;
+    const bool plain = glu == Glu::SwiGlu;
+    const double gate_value = plain ? g.sum : std::min(g.sum, 7.0);
+    const double up_value = plain ? u.sum : std::clamp(u.sum, -7.0, 7.0) + 1;
+    const double silu = gate_value / (1 + std::exp((plain ? -1 : -1.702) * gate_value));
+    const double value = silu * up_value;
     double gate_error = gamma(static_cast<double>(hidden) + 2) * g.magnitude;
     double up_error = gamma(static_cast<double>(hidden) + 2) * u.magnitude;
     if (prepared) {
       gate_error += preparation_error(x, &gate[o * hidden], hidden, pool.layout.gate.format);
       up_error += preparation_error(x, &up[o * hidden], hidden, pool.layout.up.format);
     }
-    // |silu'| <= 1.1; exp and three operations: 8 u.
-    const double silu_error = 1.1 * gate_error + 8 * kU * std::fabs(silu);
-    const double error =
-        silu_error * (std::fabs(u.sum) + up_error) + std::fabs(silu) * up_error + kU * std::fabs(value);
+    // |silu'| <= 1.1, whatever the factor in its exponent; exp and three operations: 8 u; the exponent's own rounding;
+    // clamping only shrinks errors; u + 1 is rounded once more.
+    const double exponent_error = plain ? 0 : 2 * 1.702 * kU * std::fabs(gate_value);
+    const double silu_error = 1.1 * gate_error + (8 * kU + exponent_error) * std::fabs(silu);
+    const double error = silu_error * (std::fabs(up_value) + up_error) + std::fabs(silu) * up_error +
+                         (plain ? 1 : 2) * kU * std::fabs(value);
     const double low = static_cast<float>(bf16(static_cast<float>(value - error)));
     const double high = static_cast<float>(bf16(static_cast<float>(value + error)));
     const double rounded = static_cast<float>(bf16(static_cast<float>(value)));
-    result.push_back({rounded, high - low});
+    result.push_back({rounded, high - low, 0});
   }
   return result;
 }
@@ -120,7 +126,7 @@ std::vector<Bounded> expected(const ExpertsArgs& args, const Pool& pool, std::in
     const std::int32_t id = args.ids.data[j];
     if (id < 0 || id >= static_cast<int>(pool.offsets.size()) || pool.offsets[id] < 0) continue;
     sums.resize(hidden);
-    const auto h = activated(pool, id, args.x.data + t * hidden, prepared);
+    const auto h = activated(pool, id, args.x.data + t * hidden, prepared, args.glu);
     const auto down = decode(pool.matrix(id, pool.layout.down, pool.layout.down_offset()));
     for (std::int64_t o = 0; o < hidden; ++o) {
       double y = 0;
@@ -140,6 +146,7 @@ std::vector<Bounded> expected(const ExpertsArgs& args, const Pool& pool, std::in
       }
       const double weight = args.weights.data[j];
       sums[o].value += weight * y;
+      sums[o].magnitude += std::fabs(weight * y) + std::fabs(weight) * error;
       // The product, and the addition to a sum of at most top_k such terms (bounded below by the caller).
       sums[o].error += std::fabs(weight) * (error + kU * (std::fabs(y) + error));
     }
@@ -147,12 +154,13 @@ std::vector<Bounded> expected(const ExpertsArgs& args, const Pool& pool, std::in
   return sums;
 }
 
-void check_experts(const HostOperations& op, Random& random, const ExpertLayout& layout, int tokens, int top_k) {
+void check_experts(const HostOperations& op, Random& random, const ExpertLayout& layout, int tokens, int top_k,
+                   Glu glu = Glu::SwiGlu) {
   SCOPED_TRACE(std::string(name_of(layout.gate.format.element)) + " hidden " + std::to_string(layout.hidden()) +
                " width " + std::to_string(layout.width()) + ", " + std::to_string(tokens) + " tokens");
   const int count = 7;
   const Pool pool(random, layout, count, {0, 2, 3, 6});
-  const auto x = random.bf16s(tokens * layout.hidden());
+  const auto x = random.bf16s(tokens * layout.hidden(), glu == Glu::SwiGlu ? 1.0 : 8.0);  // so that limits are reached
   std::vector<std::int32_t> ids;
   for (int t = 0; t < tokens; ++t) {
     // From -1 to `count`: the ends are no experts; 1, 4 and 5 are elsewhere.
@@ -167,7 +175,7 @@ void check_experts(const HostOperations& op, Random& random, const ExpertLayout&
   auto out = before;
   std::vector<std::byte> workspace(experts_workspace_bytes(tokens, top_k, layout), std::byte{0xff});
   const ExpertsArgs args{view(x), view(ids), view(weights), view(pool.bytes), view(pool.offsets),
-                         layout,  top_k,     view(out),     view(workspace)};
+                         layout,  top_k,     view(out),     view(workspace),  glu};
   op.experts(args);
   for (std::int64_t t = 0; t < tokens; ++t) {
     const auto sums = expected(args, pool, t, &op != &scalar_operations());
@@ -178,7 +186,7 @@ void check_experts(const HostOperations& op, Random& random, const ExpertLayout&
         continue;
       }
       const double value = before[i] + sums[o].value;
-      const double partial = std::fabs(before[i]) + std::fabs(sums[o].value) + 10;  // no partial sum is larger
+      const double partial = std::fabs(before[i]) + sums[o].magnitude;  // no partial sum is larger
       ASSERT_NEAR(out[i], value, sums[o].error + gamma(top_k) * partial) << "token " << t << " element " << o;
     }
   }
@@ -191,6 +199,15 @@ TEST_P(ExpertsTest, SomeHereSomeElsewhereInAllFormats) {
     }
     if (f.fits(130) && f.fits(50)) check_experts(op(), random_, expert_layout(f.element, f.group_size, 130, 50), 5, 1);
     check_experts(op(), random_, expert_layout(f.element, f.group_size, 160, 288), 12, 2);
+  }
+}
+
+TEST_P(ExpertsTest, GptOssActivation) {
+  for (const FormatCase& f :
+       {FormatCase{Element::Mxfp4, 32}, FormatCase{Element::Int8, 64}, FormatCase{Element::Bf16, 0}}) {
+    for (const int tokens : {1, 5, 40}) {
+      check_experts(op(), random_, expert_layout(f.element, f.group_size, 160, 96), tokens, 2, Glu::ClampedSwiGlu);
+    }
   }
 }
 
