@@ -44,8 +44,8 @@ __device__ inline void unpack_int4(std::uint32_t bytes, std::uint32_t (&low)[2],
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
     const std::uint32_t two = __byte_perm(bytes, 0, i == 0 ? 0x4140 : 0x4342);  // a byte in each half
-    low[i] = fma_pair((two & 0x000f000fu) | 0x43004300u, kOne, kMinus136);
-    high[i] = fma_pair(((two >> 4) & 0x000f000fu) | 0x43004300u, kOne, kMinus136);
+    low[i] = fma_pair(int4_low_bits(two), kOne, kMinus136);
+    high[i] = fma_pair(int4_high_bits(two), kOne, kMinus136);
   }
 }
 /// 4 bytes of MXFP4. The bits s eem become s 000000ee m000000 of a BF16, which is the number times 2^-126.
@@ -54,8 +54,8 @@ __device__ inline void unpack_mxfp4(std::uint32_t bytes, std::uint32_t (&low)[2]
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
     const std::uint32_t two = __byte_perm(bytes, 0, i == 0 ? 0x4140 : 0x4342);
-    low[i] = fma_pair(((two << 6) & 0x01c001c0u) | ((two << 12) & 0x80008000u), kTwoTo126, kMinusZero);
-    high[i] = fma_pair(((two << 2) & 0x01c001c0u) | ((two << 8) & 0x80008000u), kTwoTo126, kMinusZero);
+    low[i] = fma_pair(mxfp4_low_bits(two), kTwoTo126, kMinusZero);
+    high[i] = fma_pair(mxfp4_high_bits(two), kTwoTo126, kMinusZero);
   }
 }
 /// 4 bytes of INT8 in two's complement: with s the sign bit and n the others, q = (128 + n) - (s ? 256 : 128), and both
@@ -65,9 +65,7 @@ __device__ inline void unpack_int8(std::uint32_t bytes, std::uint32_t (&pairs)[2
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
     const std::uint32_t two = __byte_perm(bytes, 0, i == 0 ? 0x4140 : 0x4342);
-    const std::uint32_t number = (two & 0x007f007fu) | 0x43004300u;
-    const std::uint32_t base = (two & 0x00800080u) | 0x43004300u;
-    pairs[i] = fma_pair(base, kMinusOne, number);
+    pairs[i] = fma_pair(int8_base_bits(two), kMinusOne, int8_number_bits(two));
   }
 }
 /// 8 bytes of a 4-bit format: a piece of low nibbles and a piece of high ones.
@@ -105,8 +103,8 @@ __device__ inline void widen_e4m3(std::uint32_t bytes, std::uint32_t& first, std
   constexpr std::uint32_t kTwoTo120 = 0x7b807b80u, kMinusZero = 0x80008000u;
   const std::uint32_t low = __byte_perm(bytes, 0, 0x1404);  // each byte as the upper one of a half
   const std::uint32_t high = __byte_perm(bytes, 0, 0x3424);
-  first = fma_pair(((low >> 4) & 0x07f007f0u) | (low & 0x80008000u), kTwoTo120, kMinusZero);
-  second = fma_pair(((high >> 4) & 0x07f007f0u) | (high & 0x80008000u), kTwoTo120, kMinusZero);
+  first = fma_pair(e4m3_bits(low), kTwoTo120, kMinusZero);
+  second = fma_pair(e4m3_bits(high), kTwoTo120, kMinusZero);
 }
 
 /// Two floats as a BF16 pair, the first in the lower half.

@@ -62,6 +62,36 @@ constexpr bool is_wide(const WeightFormat& format) {
          (format.element == Element::Int8 && format.group_size % 64 == 0);
 }
 
+/// Two bytes, one in the lower and one in the upper half of a word (bits 0-7 and 16-23), as the bits of two BF16
+/// numbers.
+///
+/// INT4, stored as n = q + 8, of the low or the high nibbles: 128 + n, whose last place is 1; q is that minus 136.
+constexpr std::uint32_t int4_low_bits(std::uint32_t two) {
+  return (two & 0x000f000fu) | 0x43004300u;
+}
+constexpr std::uint32_t int4_high_bits(std::uint32_t two) {
+  return ((two >> 4) & 0x000f000fu) | 0x43004300u;
+}
+/// MXFP4: the bits s eem become s 000000ee m000000, which is the E2M1 number times 2^-126.
+constexpr std::uint32_t mxfp4_low_bits(std::uint32_t two) {
+  return ((two << 6) & 0x01c001c0u) | ((two << 12) & 0x80008000u);
+}
+constexpr std::uint32_t mxfp4_high_bits(std::uint32_t two) {
+  return ((two << 2) & 0x01c001c0u) | ((two << 8) & 0x80008000u);
+}
+/// INT8 in two's complement, s the sign bit and n the others: q is 128 + n (number) minus 128 or, with s, 256 (base).
+constexpr std::uint32_t int8_number_bits(std::uint32_t two) {
+  return (two & 0x007f007fu) | 0x43004300u;
+}
+constexpr std::uint32_t int8_base_bits(std::uint32_t two) {
+  return (two & 0x00800080u) | 0x43004300u;
+}
+/// E4M3, here as the *upper* bytes of the halves: s eeee mmm becomes s 0000eeee mmm0000, the number times 2^-120. (NaN
+/// becomes 480; kv_append stores none without a NaN in its input.)
+constexpr std::uint32_t e4m3_bits(std::uint32_t two) {
+  return ((two >> 4) & 0x07f007f0u) | (two & 0x80008000u);
+}
+
 /// Shared memory is 32 banks of 4 bytes; a 16-byte access of a warp runs in 4 phases of 8 lanes. Tiles have rows of 128
 /// bytes (8 chunks of 16) or multiples of that; these say at which chunk of its row a chunk lies.
 ///
