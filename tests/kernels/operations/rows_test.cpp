@@ -1,0 +1,68 @@
+#include "kernels/host/operations/rows.h"
+
+#include <cstring>
+
+#include "tests/kernels/operations/emulated_rows.h"
+#include "tests/kernels/operations/support.h"
+
+/// What each table of row kernels promises beyond right products: bits do not depend on how rows are cut into calls,
+/// nor on a token's company, as long as it has some.
+namespace krasis::test {
+namespace {
+
+struct Table {
+  const char* name;
+  Set set;
+  const simd::RowKernels& (*rows)();
+};
+const Table kTables[] = {{"avx2", Set::Avx2, simd::avx2_rows},
+                         {"avx512", Set::Avx512, simd::avx512_rows},
+                         {"amx", Set::Amx, simd::amx_rows},
+                         {"emulated_avx512", Set::EmulatedAvx512, simd::emulated_avx512_rows},
+                         {"emulated_amx", Set::EmulatedAmx, simd::emulated_amx_rows}};
+
+class RowsTest : public testing::TestWithParam<Table> {
+ protected:
+  void SetUp() override {
+    if (const std::string why = missing(GetParam().set); !why.empty()) GTEST_SKIP() << why;
+  }
+  /// Rows [row, row + rows) times tokens [first, first + tokens) of x, at their places in out [tokens, all rows].
+  void multiply(const PackedMatrix& weight, const simd::PreparedTokens& x, int row, int rows, int first, int tokens,
+                std::vector<float>& out) const {
+    const std::int64_t stride = weight.layout.rows;
+    std::vector<std::int32_t> places;
+    for (int t = 0; t < tokens; ++t) places.push_back(first + t);
+    simd::multiply_rows(GetParam().rows(), weight.matrix(), row, rows, x, places.data(), tokens,
+                        out.data() + first * stride + row, stride);
+  }
+  Random random_;
+  testing::ScopedTrace trace_{__FILE__, __LINE__, "KRASIS_TEST_SEED=" + std::to_string(random_.seed())};
+};
+INSTANTIATE_TEST_SUITE_P(Host, RowsTest, testing::ValuesIn(kTables),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+TEST_P(RowsTest, BitsDependNeitherOnTheCutNorOnTheCompany) {
+  constexpr int kRows = 150;
+  constexpr int kTokens = 37;
+  for (const FormatCase& f : kFormats) {
+    const PackedMatrix weight = random_matrix(random_, f.element, f.group_size, kRows, 288);
+    if (!simd::rows_support(weight.layout.format)) continue;
+    SCOPED_TRACE(std::string(name_of(f.element)) + " group " + std::to_string(f.group_size));
+    const auto values = random_.bf16s(kTokens * 288);
+    simd::PreparedTokens x;
+    x.resize(weight.layout, kTokens);
+    for (int t = 0; t < kTokens; ++t) x.prepare(GetParam().rows(), values.data() + t * 288, t);
+    auto whole = poisoned(kTokens * kRows);
+    auto parts = whole;
+    multiply(weight, x, 0, kRows, 0, kTokens, whole);
+    for (int row = 0; row < kRows; row += 49) {
+      for (const auto& [first, tokens] : {std::pair{0, 2}, std::pair{2, 17}, std::pair{19, 3}, std::pair{22, 15}}) {
+        multiply(weight, x, row, std::min(49, kRows - row), first, tokens, parts);
+      }
+    }
+    EXPECT_EQ(std::memcmp(whole.data(), parts.data(), whole.size() * sizeof(float)), 0);
+  }
+}
+
+}  // namespace
+}  // namespace krasis::test
