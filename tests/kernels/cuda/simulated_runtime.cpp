@@ -2,158 +2,18 @@
 // whose branches run side by side. It knows of CUDA what the platform relies on, and refuses what CUDA refuses:
 // waiting, while a stream is captured, for an event from outside; ending a capture whose streams have not come back;
 // asking for a captured event.
-#include <cuda_runtime_api.h>
-
-#include <chrono>
-#include <condition_variable>
 #include <cstdlib>
 #include <cstring>
-#include <deque>
-#include <functional>
-#include <map>
-#include <mutex>
-#include <set>
-#include <thread>
 
 #include "kernels/cuda/probe.h"
 #include "kernels/cuda/signal_kernels.h"
 #include "kernels/cuda/signals.h"
 #include "platform_support.h"
+#include "simulated_streams.h"
 
 namespace {
 
-std::mutex mutex;  // guards all below
-std::condition_variable changed;
-thread_local cudaError_t last_error = cudaSuccess;
-thread_local int current_device = 0;
-std::map<const std::byte*, std::size_t> page_locked;  // what copies do not wait for
-
-cudaError_t result(cudaError_t status) {
-  if (status != cudaSuccess) last_error = status;
-  return status;
-}
-double now_ms() {
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-/// What one record of an event waits for.
-struct Completion {
-  bool done = false;
-  double time_ms = 0;
-};
-using Work = std::function<void()>;
-
-}  // namespace
-
-struct CUgraph_st {
-  struct Node {
-    Work work;
-    std::set<std::size_t> after;
-    cudaStream_t stream = nullptr;
-  };
-  std::vector<Node> nodes;
-  std::set<cudaStream_t> streams;
-  bool invalid = false;
-};
-
-struct CUevent_st {
-  int device = 0;
-  bool timing = false;
-  std::shared_ptr<Completion> completion;  // of the last record
-  CUgraph_st* graph = nullptr;             // if that was captured:
-  std::set<std::size_t> point;
-};
-
-struct CUstream_st {
-  int device = 0;
-  std::deque<Work> queue;
-  bool busy = false, ending = false;
-  CUgraph_st* graph = nullptr;  // while it is captured
-  std::set<std::size_t> tail;
-  std::thread thread;
-
-  CUstream_st() : device(current_device) {
-    thread = std::thread([this] {
-      std::unique_lock lock(mutex);
-      while (true) {
-        changed.wait(lock, [&] { return ending || !queue.empty(); });
-        if (queue.empty()) return;
-        const Work work = std::move(queue.front());
-        queue.pop_front();
-        busy = true;
-        lock.unlock();
-        work();
-        lock.lock();
-        busy = false;
-        changed.notify_all();
-      }
-    });
-  }
-};
-
-struct CUgraphExec_st {
-  std::vector<CUgraph_st::Node> nodes;
-  std::set<cudaStream_t> streams;
-};
-
-namespace {
-
-/// Adds work to a stream, or a node to the graph that captures it. `mutex` is held.
-void enqueue(cudaStream_t stream, Work work) {
-  if (stream->graph) {
-    stream->graph->nodes.push_back({std::move(work), stream->tail, stream});
-    stream->tail = {stream->graph->nodes.size() - 1};
-  } else {
-    stream->queue.push_back(std::move(work));
-    changed.notify_all();
-  }
-}
-void enqueue_locked(cudaStream_t stream, Work work) {
-  const std::lock_guard lock(mutex);
-  enqueue(stream, std::move(work));
-}
-
-void complete(const std::shared_ptr<Completion>& completion) {
-  const std::lock_guard lock(mutex);
-  completion->done = true;
-  completion->time_ms = now_ms();
-  changed.notify_all();
-}
-void wait_for(const std::shared_ptr<Completion>& completion) {
-  std::unique_lock lock(mutex);
-  changed.wait(lock, [&] { return completion->done; });
-}
-
-void run_graph(const std::vector<CUgraph_st::Node>& nodes, const std::set<cudaStream_t>& streams) {
-  std::vector<std::shared_ptr<Completion>> done(nodes.size());
-  for (auto& completion : done) completion = std::make_shared<Completion>();
-  std::vector<std::thread> branches;
-  for (const cudaStream_t stream : streams) {
-    branches.emplace_back([&, stream] {
-      for (std::size_t i = 0; i < nodes.size(); ++i) {
-        if (nodes[i].stream != stream) continue;
-        for (const std::size_t before : nodes[i].after) wait_for(done[before]);
-        nodes[i].work();
-        complete(done[i]);
-      }
-    });
-  }
-  for (std::thread& branch : branches) branch.join();
-}
-
-/// Whether all nodes of `points` come before `tail`.
-bool reaches(const CUgraph_st& graph, const std::set<std::size_t>& tail, const std::set<std::size_t>& points) {
-  std::set<std::size_t> seen = tail;
-  std::vector<std::size_t> open(tail.begin(), tail.end());
-  while (!open.empty()) {
-    const std::size_t node = open.back();
-    open.pop_back();
-    for (const std::size_t before : graph.nodes[node].after) {
-      if (seen.insert(before).second) open.push_back(before);
-    }
-  }
-  return std::includes(seen.begin(), seen.end(), points.begin(), points.end());
-}
+using namespace simulated;
 
 bool is_page_locked(const void* data) {
   const auto* const address = static_cast<const std::byte*>(data);
