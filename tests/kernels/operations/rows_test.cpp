@@ -38,8 +38,10 @@ class RowsTest : public testing::TestWithParam<Table> {
   Random random_;
   testing::ScopedTrace trace_{__FILE__, __LINE__, "KRASIS_TEST_SEED=" + std::to_string(random_.seed())};
 };
-INSTANTIATE_TEST_SUITE_P(Host, RowsTest, testing::ValuesIn(kTables),
-                         [](const auto& info) { return std::string(info.param.name); });
+std::string name_of_table(const testing::TestParamInfo<Table>& info) {
+  return info.param.name;
+}
+INSTANTIATE_TEST_SUITE_P(Host, RowsTest, testing::ValuesIn(kTables), name_of_table);
 
 TEST_P(RowsTest, BitsDependNeitherOnTheCutNorOnTheCompany) {
   constexpr int kRows = 150;

@@ -23,9 +23,9 @@ constexpr double kBf16Roundoff = 0x1.0p-8;
 inline double gamma(double n) {
   return n * kU / (1 - n * kU);
 }
-/// The bound for a result that is within `error` of `value` before it is rounded to BF16.
+/// The bound for a result that is within `error` of `value` before it is rounded to BF16, whose smallest step is 2^-133.
 inline double bf16_bound(double value, double error) {
-  return error + kBf16Roundoff * (std::fabs(value) + error);
+  return error + std::max(kBf16Roundoff * (std::fabs(value) + error), 0x1p-134);
 }
 
 /// Fresh random numbers at each run; the seed is printed with every failure and set by KRASIS_TEST_SEED.
