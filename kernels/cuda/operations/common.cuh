@@ -88,6 +88,14 @@ __device__ inline std::uint32_t float_rank(float value) {
   return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
+/// Gate and up as kernels/operations.h says. By comparisons, because minimum and maximum would hide NaN.
+__device__ inline float activate(Glu glu, float gate, float up) {
+  if (glu == Glu::SwiGlu) return gate / (1.0f + expf(-gate)) * up;
+  gate = gate > 7.0f ? 7.0f : gate;
+  up = up > 7.0f ? 7.0f : up < -7.0f ? -7.0f : up;
+  return (up + 1.0f) * (gate / (1.0f + expf(-1.702f * gate)));
+}
+
 /// A packed matrix (base/format.h) as kernels see it: the shape is a parameter, where its bytes lie may be data.
 struct WeightShape {
   Element element = Element::Bf16;

@@ -23,10 +23,9 @@ __device__ std::int64_t index_stride() {
   return static_cast<std::int64_t>(gridDim.x) * kThreads;
 }
 
-__global__ void swiglu_kernel(const float* gate, const float* up, __nv_bfloat16* out, std::int64_t count) {
+__global__ void swiglu_kernel(const float* gate, const float* up, __nv_bfloat16* out, std::int64_t count, Glu glu) {
   for (std::int64_t i = first_index(); i < count; i += index_stride()) {
-    const float g = gate[i];
-    out[i] = __float2bfloat16_rn(g / (1.0f + expf(-g)) * up[i]);
+    out[i] = __float2bfloat16_rn(activate(glu, gate[i], up[i]));
   }
 }
 
@@ -68,7 +67,7 @@ void embedding(const Launch& launch, const EmbeddingArgs& args) {
 
 void swiglu(const Launch& launch, const SwiGluArgs& args) {
   swiglu_kernel<<<grid_for(launch, args.out.size), kThreads, 0, launch.stream>>>(
-      args.gate.data, args.up.data, device_bf16(args.out.data), static_cast<std::int64_t>(args.out.size));
+      args.gate.data, args.up.data, device_bf16(args.out.data), static_cast<std::int64_t>(args.out.size), args.glu);
 }
 
 void add(const Launch& launch, const AddArgs& args) {

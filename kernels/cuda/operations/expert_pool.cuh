@@ -12,6 +12,7 @@ struct ExpertPool {
   const std::uint8_t* pool = nullptr;
   const std::int64_t* offsets = nullptr;
   int experts = 0;
+  Glu glu = Glu::SwiGlu;
 
   /// The block of expert `id`, or null if it is not here or no expert.
   __device__ const std::uint8_t* block(std::int32_t id) const {
@@ -28,7 +29,8 @@ inline ExpertPool pool_of(const ExpertsArgs& args) {
           static_cast<std::int64_t>(args.layout.down_offset()),
           bytes_of(args.pool.data),
           args.offsets.data,
-          static_cast<int>(args.offsets.size)};
+          static_cast<int>(args.offsets.size),
+          args.glu};
 }
 
 /// The parts of ExpertsArgs::workspace, a row for each (token, pick) pair; as in kernels/host/operations.
@@ -48,10 +50,6 @@ inline ExpertsScratch scratch_of(const ExpertsArgs& args) {
   return {reinterpret_cast<float*>(data), reinterpret_cast<float*>(data + values * 4),
           reinterpret_cast<__nv_bfloat16*>(data + values * 8), reinterpret_cast<float*>(down),
           reinterpret_cast<std::int32_t*>(lists)};
-}
-
-__device__ inline float silu(float value) {
-  return value / (1.0f + expf(-value));
 }
 
 /// Up to so many tokens a launch for each pair reads the experts' weights as fast as sorting pairs would let it.

@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(kWarps* kWarp)
     const __nv_bfloat16* from = x + pair / top_k * pool.gate.columns;
     const float gate = dot_any(pool.gate, block, row, from);
     const float up = dot_any(pool.up, block + pool.up_offset, row, from);
-    if (lane_id() == 0) activated[at] = __float2bfloat16_rn(silu(gate) * up);
+    if (lane_id() == 0) activated[at] = __float2bfloat16_rn(activate(pool.glu, gate, up));
   }
 }
 

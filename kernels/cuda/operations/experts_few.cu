@@ -9,7 +9,7 @@ namespace {
 constexpr int kWarps = 8;
 constexpr int kTileRows = 8;  ///< rows of gate, and as many of up: together the 16 of an instruction
 
-/// activated[pair, row] = bf16(silu(gate(x)) * up(x)) for one (token, pick) pair, blockIdx.y. A lane's two rows are row
+/// activated[pair, row] = bf16(glu(gate(x), up(x))) for one (token, pick) pair, blockIdx.y. A lane's two rows are row
 /// g of gate and row g of up, so their sums meet in one lane. `split` warps share the columns of a tile.
 template <class Product>
 __global__ void __launch_bounds__(kWarps* kWarp, 2)
@@ -40,7 +40,7 @@ __global__ void __launch_bounds__(kWarps* kWarp, 2)
     gate += partial[warp_id() + p][g].x;
     up += partial[warp_id() + p][g].y;
   }
-  activated[pair * pool.gate.rows + row] = __float2bfloat16_rn(silu(gate) * up);
+  activated[pair * pool.gate.rows + row] = __float2bfloat16_rn(activate(pool.glu, gate, up));
 }
 
 constexpr int kDownRows = 16;

@@ -6,7 +6,7 @@
 /// Experts of many tokens: one launch multiplies the tiles of all experts of a layer (tile_product.cuh).
 namespace krasis::cuda {
 
-/// activated[i, :] = bf16(silu(gate(x)) * up(x)) for the i-th pair of `order`. A tile of weights is 64 rows of gate and
+/// activated[i, :] = bf16(glu(gate(x), up(x))) for the i-th pair of `order`. A tile of weights is 64 rows of gate and
 /// the same of up: of a warp's 32 rows the first 16 are gate, so that both sums of a number meet in one thread.
 /// blockIdx.x: tile of tokens, so that blocks which share weights run together; blockIdx.y: 64 rows.
 template <class Product>
@@ -44,7 +44,8 @@ __global__ void __launch_bounds__(kTileThreads, 1)
         const int r = Product::token(m, i);
         if (r >= tile.count) continue;
         *reinterpret_cast<std::uint32_t*>(activated + static_cast<std::int64_t>(tile.first + r) * width + row) =
-            to_pair(silu(sums[m][n][i]) * sums[m][n + 2][i], silu(sums[m][n][i + 1]) * sums[m][n + 2][i + 1]);
+            to_pair(activate(pool.glu, sums[m][n][i], sums[m][n + 2][i]),
+                    activate(pool.glu, sums[m][n][i + 1], sums[m][n + 2][i + 1]));
       }
     }
   }

@@ -1,7 +1,14 @@
+#include "kernels/cuda/operations/dense_products.h"
 #include "kernels/cuda/operations/matmul_few.h"
 #include "kernels/cuda/operations/matmul_many.h"
 
 namespace krasis::cuda {
+namespace {
+
+/// From so many tokens on a dense product is worth a library's call.
+constexpr std::int64_t kDenseTokens = 64;
+
+}  // namespace
 
 void matmul(const Launch& launch, const MatmulArgs& args) {
   const Matrix& weight = args.weight;
@@ -9,8 +16,9 @@ void matmul(const Launch& launch, const MatmulArgs& args) {
     const ProductOutput out = output_of(args);
     return matmul_few(launch, args.x.data, args.tokens, {&weight, 1}, {&out, 1});
   }
-  if (many_tokens_support(weight.layout, weight.data, args.x.data)) return matmul_many(launch, args);
-  matmul_any(launch, args);
+  if (!many_tokens_support(weight.layout, weight.data, args.x.data)) return matmul_any(launch, args);
+  if (launch.dense && args.tokens >= kDenseTokens && launch.dense->multiply(launch.stream, args)) return;
+  matmul_many(launch, args);
 }
 
 }  // namespace krasis::cuda

@@ -131,7 +131,7 @@ MatmulArgs moved(DeviceMemory& m, const MatmulArgs& a) {
   return {m.in(a.x), m.in(a.weight), m.in(a.out_bf16), m.in(a.out_f32), m.in(a.accumulate), a.tokens};
 }
 SwiGluArgs moved(DeviceMemory& m, const SwiGluArgs& a) {
-  return {m.in(a.gate), m.in(a.up), m.in(a.out)};
+  return {m.in(a.gate), m.in(a.up), m.in(a.out), a.glu};
 }
 RotaryArgs moved(DeviceMemory& m, const RotaryArgs& a) {
   return {m.in(a.x), m.in(a.inverse_frequency), m.in(a.batch), a.heads, a.head_dim};
@@ -155,7 +155,8 @@ RouterArgs moved(DeviceMemory& m, const RouterArgs& a) {
 ExpertsArgs moved(DeviceMemory& m, const ExpertsArgs& a) {
   return {m.in(a.x),    m.in(a.ids),     m.in(a.weights),
           m.in(a.pool), m.in(a.offsets), a.layout,
-          a.top_k,      m.in(a.out),     m.scratch(a.workspace.bytes())};
+          a.top_k,      m.in(a.out),     m.scratch(a.workspace.bytes()),
+          a.glu};
 }
 AddArgs moved(DeviceMemory& m, const AddArgs& a) {
   return {m.in(a.x), m.in(a.out)};
