@@ -167,7 +167,7 @@ struct AttentionRows {
       largest[r] = fmaxf(largest[r], maximum[m][r]);
       // A row that has seen no key yet: any finite base gives weights of 0.
       const float base = largest[r] == -INFINITY ? 0.0f : largest[r];
-      const float shrink = exp2f((maximum[m][r] - base) * kLog2E);
+      const float shrink = exp2_fast((maximum[m][r] - base) * kLog2E);
       maximum[m][r] = largest[r];
       total[m][r] *= shrink;
 #pragma unroll
@@ -179,7 +179,7 @@ struct AttentionRows {
       for (int j = 0; j < kKeys / 8; ++j) {
 #pragma unroll
         for (int i = 2 * r; i < 2 * r + 2; ++i) {
-          const float weight = exp2f((scores[j][i] - base) * kLog2E);
+          const float weight = exp2_fast((scores[j][i] - base) * kLog2E);
           total[m][r] += weight;
           scores[j][i] = Tile::kFp8 ? weight * tile.scales(buffer, true)[j * 8 + t * 2 + i % 2] : weight;
         }

@@ -45,22 +45,37 @@ __global__ void __launch_bounds__(kWarps* kWarp)
   }
 }
 
-__global__ void combine_kernel(ExpertPool pool, const std::int32_t* ids, const float* weights, const float* down,
-                               float* out, int top_k) {
+/// A thread for each kEach neighbouring numbers of a token; the picks of the token are looked up once for the block.
+template <int kEach>
+__global__ void __launch_bounds__(kThreads)
+    combine_kernel(ExpertPool pool, const std::int32_t* ids, const float* weights, const float* down, float* out,
+                   int top_k) {
+  extern __shared__ float2 picks[];  // [top_k]: weight, and whether the expert is here
   const std::int64_t t = blockIdx.x;
-  const int hidden = pool.down.rows;
-  const int o = static_cast<int>(blockIdx.y) * kThreads + static_cast<int>(threadIdx.x);
-  if (o >= hidden) return;
-  float sum = 0.0f;
-  bool any = false;
-  for (int j = 0; j < top_k; ++j) {
-    const std::int64_t pair = t * top_k + j;
-    if (!pool.block(ids[pair])) continue;
-    if (!any) sum = out[t * hidden + o];
-    any = true;
-    sum += weights[pair] * down[pair * hidden + o];
+  for (int j = static_cast<int>(threadIdx.x); j < top_k; j += kThreads) {
+    const bool here = pool.block(ids[t * top_k + j]) != nullptr;
+    picks[j] = make_float2(here ? weights[t * top_k + j] : 0.0f, here ? 1.0f : 0.0f);
   }
-  if (any) out[t * hidden + o] = sum;
+  __syncthreads();
+  using Numbers = std::conditional_t<kEach == 4, float4, float>;
+  const int hidden = pool.down.rows;
+  const int o = (static_cast<int>(blockIdx.y) * kThreads + static_cast<int>(threadIdx.x)) * kEach;
+  if (o >= hidden) return;
+  alignas(16) float sum[kEach];
+  bool any = false;
+  auto* to = reinterpret_cast<Numbers*>(out + t * hidden + o);
+#pragma unroll 4
+  for (int j = 0; j < top_k; ++j) {
+    const float2 pick = picks[j];
+    if (pick.y == 0.0f) continue;
+    if (!any) *reinterpret_cast<Numbers*>(sum) = *to;
+    any = true;
+    alignas(16) float product[kEach];
+    *reinterpret_cast<Numbers*>(product) = *reinterpret_cast<const Numbers*>(down + (t * top_k + j) * hidden + o);
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) sum[i] += pick.x * product[i];
+  }
+  if (any) *to = *reinterpret_cast<const Numbers*>(sum);
 }
 
 unsigned grid_for(const Launch& launch, std::int64_t outputs) {
@@ -73,9 +88,11 @@ unsigned grid_for(const Launch& launch, std::int64_t outputs) {
 
 void combine_experts(const Launch& launch, const ExpertsArgs& args, const float* down) {
   const auto tokens = static_cast<unsigned>(args.ids.size / static_cast<std::size_t>(args.top_k));
-  const dim3 grid(tokens, blocks_for(args.layout.hidden(), kThreads));
-  combine_kernel<<<grid, kThreads, 0, launch.stream>>>(pool_of(args), args.ids.data, args.weights.data, down,
-                                                       args.out.data, args.top_k);
+  const bool four = args.layout.hidden() % 4 == 0 && is_aligned(args.out.data, 16) && is_aligned(down, 16);
+  const dim3 grid(tokens, blocks_for(args.layout.hidden(), four ? 4 * kThreads : kThreads));
+  const auto kernel = four ? combine_kernel<4> : combine_kernel<1>;
+  kernel<<<grid, kThreads, static_cast<std::size_t>(args.top_k) * sizeof(float2), launch.stream>>>(
+      pool_of(args), args.ids.data, args.weights.data, down, args.out.data, args.top_k);
 }
 
 void experts_any(const Launch& launch, const ExpertsArgs& args) {

@@ -1,5 +1,8 @@
 // Recorded steps of the CUDA platform, as graphs and command by command.
-#include "kernels/cuda/trace_summary.h"
+#include <atomic>
+#include <chrono>
+#include <thread>
+
 #include "platform_support.h"
 
 namespace krasis {
@@ -112,6 +115,87 @@ TEST_P(CudaRecording, AWaitInsideForAnEventFromOutsideStaysThatEvent) {
   for (int i = 0; i < 3; ++i) device_->replay(step);
   ASSERT_TRUE(device_->synchronize(device_->record(copy_), "step"));
   EXPECT_EQ(output(), 0.0f);
+}
+
+/// Holds a stream up until open(): what does not wait for the stream has run by then.
+class Gate {
+ public:
+  Gate(Device& device, Stream stream) {
+    const Stream guard = device.create_stream("guard", Lane::Host);
+    const Signal opened = device.create_signal("gate is open");
+    device.host_task(guard, "gate", {}, {}, [this] { open_.wait(false); });
+    device.raise(guard, opened);
+    device.await(stream, opened, "gate is open");
+  }
+  ~Gate() { open(); }
+  void open() {
+    std::this_thread::sleep_for(std::chrono::milliseconds(30));
+    open_ = true;
+    open_.notify_all();
+  }
+
+ private:
+  std::atomic<bool> open_ = false;
+};
+
+TEST_P(CudaRecording, AReplayComesAfterEarlierWorkOnAllItsStreams) {
+  const Buffer late = make_buffer(*device_, 4), number = make_buffer(*device_, 4, MemorySpace::Pinned);
+  device_->begin_recording();  // launched from `compute_`
+  device_->add(compute_, {one_.view<float>(), sum_.view<float>()});
+  copy(*device_, copy_, out_.view<float>(), late.view<float>(), "out");
+  const Recording step = device_->end_recording();
+  for (int i = 1; i <= 3; ++i) {
+    Gate gate(*device_, copy_);
+    std::fill_n(number.view<float>().data, 4, static_cast<float>(i));
+    copy(*device_, copy_, late.view<float>(), number.view<float>(), "late");
+    device_->replay(step);
+    gate.open();
+    ASSERT_TRUE(device_->synchronize(device_->record(copy_), "step"));
+    EXPECT_EQ(output(), static_cast<float>(i));
+  }
+}
+
+TEST_P(CudaRecording, AReplayComesAfterAnotherStepOnItsStreams) {
+  const Stream third = device_->create_stream("third", Lane::Compute);
+  const Signal gone = device_->create_signal("first of the step is done");
+  const Stream host = device_->create_stream("host", Lane::Host);
+  std::atomic<bool> go = false;
+  device_->begin_recording();  // launched from `third`
+  device_->fill(third, {one_.view<float>(), 1.0f});
+  device_->wait(compute_, device_->record(third), "one is one");
+  device_->host_task(host, "wait", {}, {}, [&] { go.wait(false); });
+  device_->raise(host, gone);
+  device_->await(compute_, gone, "host goes on");
+  device_->add(compute_, {one_.view<float>(), sum_.view<float>()});
+  const Recording first = device_->end_recording();
+  const Buffer scratch = make_buffer(*device_, 4);
+  device_->begin_recording();  // launched from `copy_`
+  device_->fill(copy_, {scratch.view<float>(), 1.0f});
+  copy(*device_, compute_, out_.view<float>(), sum_.view<float>(), "out");
+  const Recording second = device_->end_recording();
+  device_->replay(first);
+  device_->replay(second);
+  std::this_thread::sleep_for(std::chrono::milliseconds(30));
+  go = true;
+  go.notify_all();
+  ASSERT_TRUE(device_->synchronize(device_->record(compute_), "both"));
+  EXPECT_EQ(output(), 1.0f);
+}
+
+TEST_P(CudaRecording, AWaitForAnEventFromOutsideIsKept) {
+  Gate gate(*device_, copy_);
+  const Buffer late = make_buffer(*device_, 4), five = make_buffer(*device_, 4, MemorySpace::Pinned);
+  std::fill_n(five.view<float>().data, 4, 5.0f);
+  copy(*device_, copy_, late.view<float>(), five.view<float>(), "late");
+  const Event outside = device_->record(copy_);
+  device_->begin_recording();
+  device_->wait(compute_, outside, "late is there");
+  copy(*device_, compute_, out_.view<float>(), late.view<float>(), "out");
+  const Recording step = device_->end_recording();
+  device_->replay(step);
+  gate.open();
+  ASSERT_TRUE(device_->synchronize(device_->record(compute_), "step"));
+  EXPECT_EQ(output(), 5.0f);
 }
 
 /// A decode step in small: for each layer the GPU hands over to the host lane, works on, and waits for it; the layers

@@ -1,0 +1,60 @@
+#include <array>
+#include <cmath>
+#include <span>
+
+#include "kernels/cuda/operations/blocks.h"
+#include "kernels/cuda/operations/matmul_few.h"
+
+namespace krasis::cuda {
+namespace {
+
+/// The same tokens times several matrices, in one launch where that can be. `Out`: View<bf16> or View<float>.
+template <class Out>
+void products(const Launch& launch, View<const bf16> x, std::int64_t tokens, std::span<const Matrix> weights,
+              std::span<const View<Out>> outs) {
+  bool together = true;
+  for (const Matrix& weight : weights) {
+    together = together && weight.layout.format == weights[0].layout.format &&
+               weight.layout.columns == weights[0].layout.columns &&
+               few_tokens_support(weight.layout, weight.data, x.data, tokens);
+  }
+  std::array<ProductOutput, kMostJobs> to;
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    MatmulArgs args{.x = x, .weight = weights[i], .tokens = tokens};
+    if constexpr (std::is_same_v<Out, float>) {
+      args.out_f32 = outs[i];
+    } else {
+      args.out_bf16 = outs[i];
+    }
+    to[i] = output_of(args);
+    if (!together) matmul(launch, args);
+  }
+  if (together) matmul_few(launch, x.data, tokens, weights, {to.data(), weights.size()});
+}
+
+}  // namespace
+
+void attention_block(const Launch& launch, const AttentionBlock& b) {
+  const std::int64_t tokens = b.batch.tokens;
+  if (tokens == 0) return;
+  rms_norm(launch, {b.residual, b.input_norm, b.normed, b.q_proj.layout.columns, b.epsilon});
+  const Matrix weights[] = {b.q_proj, b.k_proj, b.v_proj};
+  const View<bf16> outs[] = {b.q, b.k, b.v};
+  products<bf16>(launch, b.normed, tokens, weights, outs);
+  prepare_heads(launch, b);
+  const float scale = 1.0f / std::sqrt(static_cast<float>(b.cache.head_dim));
+  attention(launch, {b.q, b.cache, b.batch, b.attended, b.heads, scale, b.attention_workspace});
+  matmul(launch, {.x = b.attended, .weight = b.o_proj, .accumulate = b.residual, .tokens = tokens});
+}
+
+void mlp_block(const Launch& launch, const MlpBlock& b) {
+  if (b.tokens == 0) return;
+  rms_norm(launch, {b.residual, b.norm, b.normed, b.gate.layout.columns, b.epsilon});
+  const Matrix weights[] = {b.gate, b.up};
+  const View<float> outs[] = {b.gate_out, b.up_out};
+  products<float>(launch, b.normed, b.tokens, weights, outs);
+  swiglu(launch, {b.gate_out, b.up_out, b.activated});
+  matmul(launch, {.x = b.activated, .weight = b.down, .accumulate = b.residual, .tokens = b.tokens});
+}
+
+}  // namespace krasis::cuda
