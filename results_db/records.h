@@ -43,7 +43,7 @@ struct EnvironmentRecord {
 /// table (engine/config). The complete configuration is stored beside them as JSON.
 struct RunParameters {
   std::string device = "host";      ///< kind of device: "host" (pretended devices) or "cuda"
-  std::string operations = "simd";  ///< of the host device: "simd", "avx2", "avx512" or "scalar"
+  std::string operations = "simd";  ///< of the host device: "simd", "avx2", "avx512", "amx" or "scalar"
   std::int64_t device_count = 1;
   std::int64_t lgs = 1;              ///< layer group size
   std::string hcs = "off";           ///< hot-cache strategy: "off", "on", "multi"

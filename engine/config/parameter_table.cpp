@@ -16,9 +16,6 @@ constexpr unsigned kMemory = Affects::kMemory, kPrefill = Affects::kPrefill, kDe
 // Integers pass through JSON and forms as doubles somewhere; beyond 2^53 they would change there.
 constexpr double kLargestInteger = 9007199254740991.0;
 
-Applicability on_host_device(const R& r) {
-  return {r.device == "host", "Only the host device has several sets of operations."};
-}
 Applicability with_hot_cache(const R& r) {
   return {r.hcs != HotCache::Off, "The hot cache is off, so no experts are cached."};
 }
@@ -59,9 +56,9 @@ std::vector<Parameter> make_table() {
        &R::device,
        0,
        0,
-       {{"host", "Host"}},
+       {{"host", "Host"}, {"cuda", "CUDA"}},
        "",
-       "What computes in the GPU's place; the host device runs the whole hybrid pipeline on the CPU.",
+       "What prefills and caches experts: GPUs, or the host device, which runs the whole hybrid pipeline on the CPU.",
        kPrefill | kDecode},
       {"operations",
        "Operations",
@@ -70,12 +67,10 @@ std::vector<Parameter> make_table() {
        &R::operations,
        0,
        0,
-       {{"simd", "SIMD"}, {"avx2", "AVX2"}, {"avx512", "AVX-512"}, {"scalar", "Scalar"}},
+       {{"simd", "SIMD"}, {"avx2", "AVX2"}, {"avx512", "AVX-512"}, {"amx", "AMX"}, {"scalar", "Scalar"}},
        "",
        "What the CPU computes with: the best instructions that it has, at most those named, or the scalar reference.",
-       kPrefill | kDecode,
-       true,
-       on_host_device},
+       kPrefill | kDecode},
       {"device_count",
        "Devices",
        G::Placement,
@@ -85,7 +80,7 @@ std::vector<Parameter> make_table() {
        16,
        {},
        "",
-       "How many devices share the layers; the host device pretends to be several.",
+       "How many devices share the layers; the host device pretends to be several, and more devices than GPUs share them.",
        kMemory | kPrefill | kDecode},
       {"lgs",
        "LGS",

@@ -12,8 +12,8 @@ enum class HotCache : std::uint8_t { Off, On, Multi };
 struct RunConfiguration {
   // What
   std::string model = "embedded";   ///< "embedded", a folder in Hugging Face layout, or "synthetic:PATH/config.json"
-  std::string device = "host";      ///< "host"
-  std::string operations = "simd";  ///< host device only: "simd", "avx2", "avx512" or "scalar"
+  std::string device = "host";      ///< "host" or "cuda"
+  std::string operations = "simd";  ///< host device only: "simd", "avx2", "avx512", "amx" or "scalar"
 
   // Placement
   int device_count = 1;

@@ -34,7 +34,8 @@ void attend(Device& device, Stream stream, const Layer& layer) {
                                   .q = rows(layer.workspace.q, n, c.heads * c.head_dim),
                                   .k = rows(layer.workspace.k, n, c.kv_heads * c.head_dim),
                                   .v = rows(layer.workspace.v, n, c.kv_heads * c.head_dim),
-                                  .attended = rows(layer.workspace.attended, n, c.heads * c.head_dim)});
+                                  .attended = rows(layer.workspace.attended, n, c.heads * c.head_dim),
+                                  .attention_workspace = layer.workspace.attention});
 }
 
 void dense_mlp(Device& device, Stream stream, const Layer& layer) {

@@ -13,11 +13,13 @@ Decode::Decode(const PackedModel& model, std::span<DeviceState> devices, const D
   const auto experts = static_cast<std::size_t>(model.config.experts);
   const auto expert_layers = static_cast<std::size_t>(model.config.expert_layers());
   cache_device_.assign(expert_layers, -1);
+  cpu_needed_.assign(expert_layers, false);
   cpu_offsets_.assign(expert_layers * experts, -1);
   for (std::size_t i = 0; i < cpu_offsets_.size(); ++i) {
     if (cached_on[i] >= 0) {
       cache_device_[i / experts] = cached_on[i];
     } else {
+      cpu_needed_[i / experts] = true;
       cpu_offsets_[i] = static_cast<std::int64_t>(i % experts * model.cpu_expert_layout.bytes());
     }
   }
@@ -26,6 +28,10 @@ Decode::Decode(const PackedModel& model, std::span<DeviceState> devices, const D
     to_cpu_.push_back(state.device->create_signal("to CPU " + std::to_string(state.index)));
     from_cpu_.push_back(state.device->create_signal("from CPU " + std::to_string(state.index)));
   }
+}
+
+std::int64_t Decode::certain_hits() const {
+  return std::count(cpu_needed_.begin(), cpu_needed_.end(), false) * model_.config.top_k;
 }
 
 void Decode::compute_on_cpu(std::int64_t layer, std::int64_t expert_layer) {
@@ -83,6 +89,20 @@ void Decode::enqueue_cached(DeviceState& owner, DeviceState& cache, std::int64_t
 }
 
 void Decode::enqueue_experts(DeviceState& owner, std::int64_t layer, std::int64_t expert_layer) {
+  const auto hidden = static_cast<std::size_t>(model_.config.hidden);
+  const auto index = static_cast<std::size_t>(owner.index);
+  const bool cpu = cpu_needed_[static_cast<std::size_t>(expert_layer)];
+  if (cpu) hand_to_cpu(owner, layer, expert_layer);
+  if (const int cache = cache_device_[static_cast<std::size_t>(expert_layer)]; cache >= 0) {
+    enqueue_cached(owner, devices_[static_cast<std::size_t>(cache)], expert_layer);
+  }
+  if (!cpu) return;
+  owner.device->await(owner.compute, from_cpu_[index], "CPU experts are done");
+  copy(*owner.device, owner.compute, owner.cpu_sum, staging_.sum, "sum from the CPU");
+  owner.device->add(owner.compute, {owner.cpu_sum, owner.residual.sub(0, hidden)});
+}
+
+void Decode::hand_to_cpu(DeviceState& owner, std::int64_t layer, std::int64_t expert_layer) {
   Device& device = *owner.device;
   const auto hidden = static_cast<std::size_t>(model_.config.hidden);
   const auto top_k = static_cast<std::size_t>(model_.config.top_k);
@@ -100,13 +120,6 @@ void Decode::enqueue_experts(DeviceState& owner, std::int64_t layer, std::int64_
   home.host_task(cpu_lane_, "CPU experts", reads, writes,
                  [this, layer, expert_layer] { compute_on_cpu(layer, expert_layer); });
   home.raise(cpu_lane_, from_cpu_[index]);
-
-  if (const int cache = cache_device_[static_cast<std::size_t>(expert_layer)]; cache >= 0) {
-    enqueue_cached(owner, devices_[static_cast<std::size_t>(cache)], expert_layer);
-  }
-  device.await(owner.compute, from_cpu_[index], "CPU experts are done");
-  copy(device, owner.compute, owner.cpu_sum, staging_.sum, "sum from the CPU");
-  device.add(owner.compute, {owner.cpu_sum, owner.residual.sub(0, hidden)});
 }
 
 void Decode::enqueue(const PickHooks& hooks, std::size_t token_index) {

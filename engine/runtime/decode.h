@@ -43,11 +43,14 @@ class Decode {
   /// token and its copy in staging. `hooks` are for a step that is not recorded; `token_index` is its place in them.
   void enqueue(const PickHooks& hooks, std::size_t token_index);
 
-  /// Picks of experts in decode since the last reset; read behind the step's last event.
+  /// Picks of experts since the last reset in layers that the CPU takes part in; read behind the step's last event.
   std::int64_t hits = 0, misses = 0;
+  /// Picks of each step in the other layers, whose experts are all cached.
+  std::int64_t certain_hits() const;
 
  private:
   void enqueue_experts(DeviceState& owner, std::int64_t layer, std::int64_t expert_layer);
+  void hand_to_cpu(DeviceState& owner, std::int64_t layer, std::int64_t expert_layer);
   void enqueue_cached(DeviceState& owner, DeviceState& cache, std::int64_t expert_layer);
   void compute_on_cpu(std::int64_t layer, std::int64_t expert_layer);
 
@@ -56,6 +59,7 @@ class Decode {
   DecodeStaging staging_;
   HostCompute cpu_;
   std::vector<int> cache_device_;          ///< [layers with experts]: where its cached experts are, -1 = none
+  std::vector<bool> cpu_needed_;           ///< [layers with experts]: not all of its experts are cached
   std::vector<std::int64_t> cpu_offsets_;  ///< [layers with experts, experts], -1 = cached on a device
   Stream cpu_lane_;
   std::vector<Signal> to_cpu_, from_cpu_;  ///< [devices]

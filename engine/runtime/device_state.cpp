@@ -31,6 +31,7 @@ Expected<void> allocate_workspace(Allocator& allocate, qwen3_moe::Workspace& w, 
   KRASIS_CHECK(allocate(kPlace, w.k, chunk * c.kv_heads * c.head_dim));
   KRASIS_CHECK(allocate(kPlace, w.v, chunk * c.kv_heads * c.head_dim));
   KRASIS_CHECK(allocate(kPlace, w.attended, chunk * c.heads * c.head_dim));
+  KRASIS_CHECK(allocate(kPlace, w.attention, static_cast<std::int64_t>(attention_workspace_bytes(1, c.heads, c.head_dim))));
   KRASIS_CHECK(allocate(kPlace, w.router_logits, chunk * c.experts));
   KRASIS_CHECK(allocate(kPlace, w.ids, chunk * c.top_k));
   KRASIS_CHECK(allocate(kPlace, w.weights, chunk * c.top_k));

@@ -6,8 +6,8 @@
 
 #include "engine/runtime/compute_threads.h"
 #include "engine/runtime/hybrid_engine.h"
+#include "engine/runtime/platform.h"
 #include "engine/runtime/setup.h"
-#include "kernels/host/host_platform.h"
 
 namespace krasis {
 namespace {
@@ -15,7 +15,7 @@ namespace {
 /// A HybridEngine with the platform that it runs on.
 class HostedEngine final : public Engine {
  public:
-  HostedEngine(std::unique_ptr<HostPlatform> platform, std::unique_ptr<HybridEngine> engine)
+  HostedEngine(std::unique_ptr<Platform> platform, std::unique_ptr<HybridEngine> engine)
       : platform_(std::move(platform)), engine_(std::move(engine)) {}
 
   Expected<Generation> generate(std::span<const std::int32_t> prompt, const GenerationOptions& options,
@@ -37,15 +37,11 @@ class HostedEngine final : public Engine {
   /// Output that depends on an unordered access is no result.
   template <class T>
   Expected<T> checked(Expected<T> result) const {
-    const auto violations = platform_->violations();
-    if (result && !violations.empty()) {
-      return fail(ErrorCode::Conflict, fmt::format("{} unordered accesses were found; the first: {}", violations.size(), violations.front().message()),
-                  "This is a defect of the program: please report it.");
-    }
+    if (result) KRASIS_CHECK(platform_->check());
     return result;
   }
 
-  std::unique_ptr<HostPlatform> platform_;  // outlives the engine's buffers
+  std::unique_ptr<Platform> platform_;  // outlives the engine's buffers
   std::unique_ptr<HybridEngine> engine_;
 };
 
@@ -53,10 +49,22 @@ class HostedEngine final : public Engine {
 Expected<const HostOperations*> host_operations(const std::string& name) {
   if (name == "scalar") return &scalar_operations();
   if (name == "simd") return &simd_operations();
-  const SimdLevel level = name == "avx2" ? SimdLevel::Avx2 : SimdLevel::Avx512;
-  if (has_simd(level)) return &simd_operations(level);
-  return fail(ErrorCode::Unsupported, fmt::format("This CPU has no {}.", level == SimdLevel::Avx2 ? "AVX2 with FMA and F16C" : "AVX-512 with VNNI"),
-              "Set operations to \"simd\", which takes what the CPU has.");
+  struct Level {
+    std::string_view name;
+    SimdLevel level;
+    std::string_view refusal;
+  };
+  constexpr Level kLevels[] = {
+      {"avx2", SimdLevel::Avx2, "This CPU has no AVX2 with FMA and F16C."},
+      {"avx512", SimdLevel::Avx512, "This CPU has no AVX-512 with VNNI."},
+      {"amx", SimdLevel::Amx, "This CPU has no AMX tiles for INT8 and BF16 beside AVX-512, or the system does not let this process use them."}};
+  constexpr std::string_view kRemedy = "Set operations to \"simd\", which takes what the CPU has.";
+  for (const Level& known : kLevels) {
+    if (known.name != name) continue;
+    if (has_simd(known.level)) return &simd_operations(known.level);
+    return fail(ErrorCode::Unsupported, std::string(known.refusal), std::string(kRemedy));
+  }
+  return fail(ErrorCode::InvalidArgument, fmt::format("There are no operations \"{}\".", name), std::string(kRemedy));
 }
 
 std::string place_name(int device) { return device < 0 ? "host memory" : fmt::format("device {}", device); }
@@ -98,9 +106,6 @@ std::filesystem::path model_folder(const std::string& model, const std::filesyst
 }
 
 Expected<std::unique_ptr<Engine>> Engine::load(const RunConfiguration& configuration, const EngineOptions& options) {
-  if (configuration.device != "host") {
-    return fail(ErrorCode::Unsupported, fmt::format("There is no device \"{}\" in this build.", configuration.device), "Choose \"host\".");
-  }
   const std::string source = configuration.model == "embedded" ? options.embedded_model.string() : configuration.model;
   KRASIS_TRY(const ModelConfig config, load_model_config(model_folder(configuration.model, options.embedded_model)));
   KRASIS_TRY(Plan plan, make_plan(config, configuration, host_hardware()));
@@ -113,19 +118,10 @@ Expected<std::unique_ptr<Engine>> Engine::load(const RunConfiguration& configura
                                                    .stop = options.stop}));
   KRASIS_TRY(const HostOperations* operations, host_operations(configuration.operations));
   const auto team = make_thread_team(configuration.threads);
-  HostPlatformOptions platform_options;
-  platform_options.team = team;
-  platform_options.devices = configuration.device_count;
-  platform_options.budgets = {static_cast<std::size_t>(configuration.vram_budget_mib) << 20};
-  platform_options.schedule = options.schedule_seed ? Schedule::Seeded : Schedule::Threads;
-  platform_options.seed = options.schedule_seed.value_or(0);
-  platform_options.check_order = options.check_order;
-  platform_options.trace = options.trace;
-  KRASIS_TRY(auto platform, HostPlatform::create(platform_options, *operations));
-  std::vector<Device*> devices;
-  for (int i = 0; i < platform->device_count(); ++i) devices.push_back(&platform->device(i));
-  KRASIS_TRY(auto engine, HybridEngine::create(std::move(devices), std::make_shared<const PackedModel>(std::move(model)), configuration,
-                                               std::move(plan), options.heatmap_tokens, HostCompute{operations, team}));
+  const HostCompute cpu{operations, team};
+  KRASIS_TRY(auto platform, Platform::open(configuration, options, cpu));
+  KRASIS_TRY(auto engine, HybridEngine::create(platform->devices(), std::make_shared<const PackedModel>(std::move(model)), configuration,
+                                               std::move(plan), options.heatmap_tokens, cpu));
   return std::make_unique<HostedEngine>(std::move(platform), std::move(engine));
 }
 

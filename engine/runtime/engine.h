@@ -70,6 +70,7 @@ struct EngineOptions {
   bool check_order = false;               ///< host device: happens-before checker
   std::optional<std::uint64_t> schedule_seed;  ///< host device: seeded schedule instead of threads
   bool trace = false;
+  bool poison = false;                    ///< GPU: fills new and freed memory with NaN, to find what reads it (the host device always does)
   std::vector<std::int32_t> heatmap_tokens;  ///< real text that the expert heatmap is measured on (hcs on or multi)
 };
 

@@ -258,7 +258,7 @@ Expected<Generation> HybridEngine::generate(std::span<const std::int32_t> prompt
     result.token_s.push_back(seconds_between(before, now));
     before = now;
   }
-  result.cache_hits = decode_->hits;
+  result.cache_hits = decode_->hits + decode_->certain_hits() * static_cast<std::int64_t>(result.token_s.size());
   result.cache_misses = decode_->misses;
   return result;
 }

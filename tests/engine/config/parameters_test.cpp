@@ -33,6 +33,16 @@ TEST(ParameterTable, EveryRowIsComplete) {
   }
 }
 
+TEST(ParameterTable, OperationsNameEachInstructionSet) {
+  std::vector<std::string> values, labels;
+  for (const auto& choice : row("operations").choices) {
+    values.emplace_back(choice.value);
+    labels.emplace_back(choice.label);
+  }
+  EXPECT_THAT(values, ElementsAre("simd", "avx2", "avx512", "amx", "scalar"));
+  EXPECT_THAT(labels, ElementsAre("SIMD", "AVX2", "AVX-512", "AMX", "Scalar"));
+}
+
 // Two default configurations differ in one field after set(): a row that points at the wrong field, or at the field of
 // another row, fails here.
 TEST(ParameterTable, EachRowHasItsOwnField) {

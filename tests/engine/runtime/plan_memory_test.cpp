@@ -37,7 +37,7 @@ TEST_P(PlanMemory, PredictsEveryPlaceWithinThreePercent) {
   }
   // And nothing was allocated that the plan does not know.
   for (int device = 0; device < c.device_count; ++device) {
-    for (const PlaceUsage& usage : t.platform->device(device).memory_usage()) {
+    for (const PlaceUsage& usage : t.devices[static_cast<std::size_t>(device)]->memory_usage()) {
       const bool on_device = usage.space == MemorySpace::Device;
       if (usage.high_water_bytes == 0) continue;
       EXPECT_GT(t.engine->plan().bytes(on_device ? device : -1, usage.place), 0u) << usage.place;

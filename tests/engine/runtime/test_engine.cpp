@@ -6,6 +6,9 @@
 
 #include "engine/runtime/compute_threads.h"
 #include "engine/runtime/setup.h"
+#ifdef KRASIS_TEST_CUDA
+#include "kernels/cuda/probe.h"
+#endif
 
 namespace krasis::test {
 
@@ -40,30 +43,69 @@ std::shared_ptr<const PackedModel> packed(const std::string& model, const RunCon
   return entry;
 }
 
-TestEngine make_engine(const TestSetup& setup) {
-  const auto model = packed(setup.model, setup.configuration);
+namespace {
+
+#ifdef KRASIS_TEST_CUDA
+
+/// Skips every test, with the reason, where there is no GPU.
+class NeedsGpu final : public testing::EmptyTestEventListener {
+  void OnTestStart(const testing::TestInfo&) override {
+    static const auto gpus = cuda_devices();
+    if (!gpus) GTEST_SKIP() << gpus.error().message();
+    if (gpus->empty()) GTEST_SKIP() << "There is a driver, but no GPU.";
+  }
+};
+[[maybe_unused]] const bool kNeedsGpu = [] {
+  testing::UnitTest::GetInstance()->listeners().Append(new NeedsGpu);
+  return true;
+}();
+
+void open_platform(TestEngine& result, const TestSetup& setup, const HostCompute&) {
+  CudaPlatformOptions options;
+  const auto budget = static_cast<std::size_t>(setup.configuration.vram_budget_mib) << 20;
+  options.devices.assign(static_cast<std::size_t>(setup.configuration.device_count), {.budget_bytes = budget});
+  options.trace = setup.trace;
+  options.poison = true;
+  options.patience_s = 60;
+  auto platform = CudaPlatform::create(options);
+  ASSERT_TRUE(platform) << platform.error().message();
+  result.gpu = std::move(*platform);
+  for (int i = 0; i < result.gpu->device_count(); ++i) result.devices.push_back(&result.gpu->device(i));
+}
+
+#else
+
+void open_platform(TestEngine& result, const TestSetup& setup, const HostCompute& cpu) {
   HostPlatformOptions options;
   options.devices = setup.configuration.device_count;
   options.budgets = {static_cast<std::size_t>(setup.configuration.vram_budget_mib) << 20};
-  const bool scalar = setup.configuration.operations == "scalar";
-  const HostOperations& operations = scalar ? scalar_operations() : simd_operations();
-  options.team = make_thread_team(setup.configuration.threads);
+  options.team = cpu.team;
   options.schedule = setup.seed ? Schedule::Seeded : Schedule::Threads;
   options.seed = setup.seed.value_or(0);
   options.check_order = setup.check_order;
   options.trace = setup.trace;
-  TestEngine result;
-  auto platform = HostPlatform::create(options, operations);
-  EXPECT_TRUE(platform) << platform.error().message();
+  auto platform = HostPlatform::create(options, *cpu.operations);
+  ASSERT_TRUE(platform) << platform.error().message();
   result.platform = std::move(*platform);
   for (const std::string& why : setup.drop_waits) result.platform->drop_waits(why);
-  std::vector<Device*> devices;
-  for (int i = 0; i < result.platform->device_count(); ++i) devices.push_back(&result.platform->device(i));
+  for (int i = 0; i < result.platform->device_count(); ++i) result.devices.push_back(&result.platform->device(i));
+}
+
+#endif
+
+}  // namespace
+
+TestEngine make_engine(const TestSetup& setup) {
+  const auto model = packed(setup.model, setup.configuration);
+  const bool scalar = setup.configuration.operations == "scalar";
+  const HostCompute cpu{scalar ? &scalar_operations() : &simd_operations(), make_thread_team(setup.configuration.threads)};
+  TestEngine result;
+  open_platform(result, setup, cpu);
+  if (result.devices.empty()) std::abort();  // nothing that a test could go on with
   auto plan = make_plan(model->config, setup.configuration, host_hardware());
   EXPECT_TRUE(plan) << plan.error().message();
   const auto heatmap_tokens = random_tokens(setup.heatmap_tokens, model->config.vocabulary, 7);
-  auto engine = HybridEngine::create(std::move(devices), model, setup.configuration, std::move(*plan), heatmap_tokens,
-                                     HostCompute{&operations, options.team});
+  auto engine = HybridEngine::create(result.devices, model, setup.configuration, std::move(*plan), heatmap_tokens, cpu);
   EXPECT_TRUE(engine) << engine.error().message();
   if (engine) result.engine = std::move(*engine);
   return result;

@@ -10,12 +10,20 @@
 
 #include "engine/runtime/hybrid_engine.h"
 #include "kernels/host/host_platform.h"
+#ifdef KRASIS_TEST_CUDA
+#include "kernels/cuda/cuda_platform.h"
+#endif
 
 namespace krasis::test {
 
-/// A HybridEngine on a host platform that tests can look into.
+/// A HybridEngine on a platform that tests can look into. The tests that only use the engine are built once more for a
+/// GPU (KRASIS_TEST_CUDA), as a program whose tests skip where there is none.
 struct TestEngine {
-  std::unique_ptr<HostPlatform> platform;
+  std::unique_ptr<HostPlatform> platform;  ///< null on a GPU
+#ifdef KRASIS_TEST_CUDA
+  std::unique_ptr<CudaPlatform> gpu;
+#endif
+  std::vector<Device*> devices;
   std::unique_ptr<HybridEngine> engine;
 };
 
