@@ -175,10 +175,16 @@ TEST_F(CudaStreams, WorkOnTheWrongKindOfLaneIsAnError) {
   EXPECT_FALSE(device_->synchronize({}, "fill on a host lane"));
   device_->host_task(compute_, "experts", {}, {}, [] {});
   EXPECT_FALSE(device_->synchronize({}, "host code on a stream"));
-  device_->sample(compute_, {});
-  device_->matmul(compute_, {});
   device_->copy(host_, buffer.view(), buffer.view(), "copy by the host");
   EXPECT_FALSE(device_->synchronize({}, "device memory on a host lane"));
+}
+
+TEST_F(CudaStreams, AnOperationThatTheTableLacksIsAnErrorAndRunsNothing) {
+  device_->sample(compute_, {});
+  const auto result = device_->synchronize(device_->record(compute_), "sampled");
+  ASSERT_FALSE(result);
+  EXPECT_THAT(result.error().cause, testing::HasSubstr("'sample'"));
+  EXPECT_TRUE(device_->synchronize(device_->record(compute_), "all is well again"));
 }
 
 TEST_F(CudaStreams, ASignalHasOneRaisingAndOneAwaitingLane) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -18,7 +19,7 @@ namespace krasis::testing_support {
 std::string why_no_gpu();
 /// GPUs that a test may use.
 int gpu_count();
-/// At least fill and add.
+/// fill and add; the others are missing.
 const CudaOperations& platform_operations();
 
 /// `count` logical devices, on different GPUs as far as there are.
@@ -31,14 +32,14 @@ inline std::vector<CudaLogicalDevice> logical_devices(int count, std::size_t bud
 inline std::unique_ptr<CudaPlatform> make_platform(CudaPlatformOptions options = {.devices = logical_devices(2),
                                                                                   .patience_s = 20}) {
   auto platform = CudaPlatform::create(options, platform_operations());
-  EXPECT_TRUE(platform) << platform.error().message();
+  if (!platform) throw std::runtime_error(platform.error().message());
   return std::move(*platform);
 }
 
 inline Buffer make_buffer(Device& device, std::size_t floats, MemorySpace space = MemorySpace::Device,
                           std::string_view place = "buffer") {
   auto buffer = device.allocate(place, floats * sizeof(float), space);
-  EXPECT_TRUE(buffer) << buffer.error().message();
+  if (!buffer) throw std::runtime_error(buffer.error().message());
   return std::move(*buffer);
 }
 
