@@ -10,6 +10,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/runtime/platform.h"
 #include "kernels/host/operations/read_bandwidth.h"
 
 namespace krasis {
@@ -23,7 +24,7 @@ std::size_t array_size() {
 
 }  // namespace
 
-Ceilings measure_ceilings(ThreadTeam& team) {
+Ceilings measure_ceilings(ThreadTeam& team, const std::string& device) {
   std::vector<std::uint64_t> from(array_size(), 1);
   const double read = read_gb_per_s(team, from, 6);
 
@@ -35,13 +36,21 @@ Ceilings measure_ceilings(ThreadTeam& team) {
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     copy = std::max(copy, static_cast<double>(half * sizeof(std::uint64_t)) * 1e-9 / seconds);
   }
-  return {read, copy, team.size()};
+  Ceilings ceilings{read, copy, team.size()};
+  if (const auto accelerator = measure_accelerator(device); accelerator && accelerator->h2d_gb_per_s > 0) {
+    ceilings.copy_gb_per_s = accelerator->h2d_gb_per_s;
+    ceilings.device_read_gb_per_s = accelerator->device_read_gb_per_s;
+    ceilings.dense_tflop_per_s = accelerator->dense_tflop_per_s;
+  }
+  return ceilings;
 }
 
 std::string to_json(const Ceilings& ceilings) {
   return nlohmann::json{{"read_gb_per_s", ceilings.read_gb_per_s},
                         {"copy_gb_per_s", ceilings.copy_gb_per_s},
-                        {"threads", ceilings.threads}}
+                        {"threads", ceilings.threads},
+                        {"device_read_gb_per_s", ceilings.device_read_gb_per_s},
+                        {"dense_tflop_per_s", ceilings.dense_tflop_per_s}}
       .dump();
 }
 

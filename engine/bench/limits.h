@@ -6,16 +6,18 @@
 
 namespace krasis {
 
-/// What this machine's memory gives, measured now. GB/s are 1e9 bytes.
+/// What this machine gives, measured now. GB/s are 1e9 bytes; 0 = not known.
 struct Ceilings {
   double read_gb_per_s = 0;  ///< the team reading one large array
-  double copy_gb_per_s = 0;  ///< one thread's memcpy: the host device's "link"; counts the bytes copied once
+  double copy_gb_per_s = 0;  ///< the link: page-locked memory to the GPU, or one thread's memcpy for the host device
   int threads = 0;
+  double device_read_gb_per_s = 0;  ///< a GPU's own memory
+  double dense_tflop_per_s = 0;     ///< a GPU's large dense BF16 product
 };
 
 /// Takes about a second: the best of several passes over arrays larger than the caches (1 GiB, less where little memory
-/// is free). `team` should be the one that the engine computes with.
-Ceilings measure_ceilings(ThreadTeam& team);
+/// is free). `team` should be the one that the engine computes with, `device` as the parameter has it.
+Ceilings measure_ceilings(ThreadTeam& team, const std::string& device = "host");
 
 std::string to_json(const Ceilings& ceilings);
 

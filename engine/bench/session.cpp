@@ -43,7 +43,8 @@ bool same_engine(const RunConfiguration& loaded, const RunConfiguration& wanted)
 
 Expected<Session> load_session(const RunConfiguration& configuration, const Resources& resources,
                                const std::filesystem::path& cache_directory,
-                               const std::function<void(const LoadProgress&)>& progress, std::stop_token stop) {
+                               const std::function<void(const LoadProgress&)>& progress, std::stop_token stop,
+                               std::shared_ptr<const PackedModel> packed) {
   Session session;
   session.configuration = configuration;
   KRASIS_TRY(session.text, read_text(resources.held_out_text()));
@@ -52,6 +53,7 @@ Expected<Session> load_session(const RunConfiguration& configuration, const Reso
   options.cache_directory = cache_directory;
   options.progress = progress;
   options.stop = stop;
+  options.packed = std::move(packed);
 
   const std::filesystem::path folder = model_folder(configuration.model, options.embedded_model);
   const bool synthetic = configuration.model.starts_with("synthetic:");

@@ -35,10 +35,12 @@ struct Session {
   std::string plan_json() const;
 };
 
-/// Loads model, tokenizer and text. `cache_directory` empty = no packed copies on disk.
+/// Loads model, tokenizer and text. `cache_directory` empty = no packed copies on disk; `packed` not null = these
+/// weights, of a configuration for which same_weights() holds.
 Expected<Session> load_session(const RunConfiguration& configuration, const Resources& resources,
                                const std::filesystem::path& cache_directory,
-                               const std::function<void(const LoadProgress&)>& progress, std::stop_token stop);
+                               const std::function<void(const LoadProgress&)>& progress, std::stop_token stop,
+                               std::shared_ptr<const PackedModel> packed = nullptr);
 
 /// Whether a session that was loaded for `loaded` can serve `wanted`: they differ in workload and sampling alone.
 bool same_engine(const RunConfiguration& loaded, const RunConfiguration& wanted);

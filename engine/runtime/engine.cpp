@@ -26,6 +26,7 @@ class HostedEngine final : public Engine {
     return checked(engine_->evaluate(tokens, options));
   }
   const PackedModel& model() const override { return engine_->model(); }
+  std::shared_ptr<const PackedModel> shared_model() const override { return engine_->shared_model(); }
   const RunConfiguration& configuration() const override { return engine_->configuration(); }
   ThreadTeam& team() const override { return engine_->team(); }
   const Plan& plan() const override { return engine_->plan(); }
@@ -90,6 +91,11 @@ Precision precision_of(const RunConfiguration& configuration) {
           element(configuration.dense_mlp_bits), element(configuration.lm_head_bits), configuration.group_size};
 }
 
+bool same_weights(const RunConfiguration& a, const RunConfiguration& b) {
+  return a.model == b.model && precision_of(a) == precision_of(b) && a.synthetic_seed == b.synthetic_seed &&
+         a.synthetic_skew == b.synthetic_skew;
+}
+
 Hardware host_hardware() {
   Hardware hardware;
   hardware.devices = 16;  // pretended ones
@@ -110,17 +116,21 @@ Expected<std::unique_ptr<Engine>> Engine::load(const RunConfiguration& configura
   KRASIS_TRY(const ModelConfig config, load_model_config(model_folder(configuration.model, options.embedded_model)));
   KRASIS_TRY(Plan plan, make_plan(config, configuration, host_hardware()));
   KRASIS_CHECK(check_fit(plan));
-  KRASIS_TRY(PackedModel model, load_packed_model(source, precision_of(configuration),
-                                                  {.cache_directory = options.cache_directory,
-                                                   .synthetic_seed = configuration.synthetic_seed,
-                                                   .synthetic_skew = configuration.synthetic_skew,
-                                                   .progress = options.progress,
-                                                   .stop = options.stop}));
   KRASIS_TRY(const HostOperations* operations, host_operations(configuration.operations));
+  std::shared_ptr<const PackedModel> model = options.packed;
+  if (!model) {
+    KRASIS_TRY(PackedModel loaded, load_packed_model(source, precision_of(configuration),
+                                                     {.cache_directory = options.cache_directory,
+                                                      .synthetic_seed = configuration.synthetic_seed,
+                                                      .synthetic_skew = configuration.synthetic_skew,
+                                                      .progress = options.progress,
+                                                      .stop = options.stop}));
+    model = std::make_shared<const PackedModel>(std::move(loaded));
+  }
   const auto team = make_thread_team(configuration.threads);
   const HostCompute cpu{operations, team};
   KRASIS_TRY(auto platform, Platform::open(configuration, options, cpu));
-  KRASIS_TRY(auto engine, HybridEngine::create(platform->devices(), std::make_shared<const PackedModel>(std::move(model)), configuration,
+  KRASIS_TRY(auto engine, HybridEngine::create(platform->devices(), std::move(model), configuration,
                                                std::move(plan), options.heatmap_tokens, cpu));
   return std::make_unique<HostedEngine>(std::move(platform), std::move(engine));
 }

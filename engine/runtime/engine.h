@@ -71,6 +71,7 @@ struct EngineOptions {
   std::optional<std::uint64_t> schedule_seed;  ///< host device: seeded schedule instead of threads
   bool trace = false;
   bool poison = false;                    ///< GPU: fills new and freed memory with NaN, to find what reads it (the host device always does)
+  std::shared_ptr<const PackedModel> packed;  ///< these instead of loading; same_weights() says when
   std::vector<std::int32_t> heatmap_tokens;  ///< real text that the expert heatmap is measured on (hcs on or multi)
 };
 
@@ -87,6 +88,8 @@ class Engine {
   virtual Expected<Evaluation> evaluate(std::span<const std::int32_t> tokens, const EvaluationOptions& options) = 0;
 
   virtual const PackedModel& model() const = 0;
+  /// The weights themselves, for another engine on the same ones (EngineOptions::packed).
+  virtual std::shared_ptr<const PackedModel> shared_model() const = 0;
   virtual const RunConfiguration& configuration() const = 0;
   virtual const Plan& plan() const = 0;
   virtual std::vector<PlaceReport> memory_report() const = 0;
@@ -97,5 +100,8 @@ class Engine {
   /// The threads that compute on the CPU; free between calls, e.g. to measure what memory they can read.
   virtual ThreadTeam& team() const = 0;
 };
+
+/// Whether two configurations need the same packed weights: model, precision, synthetic weights.
+bool same_weights(const RunConfiguration& a, const RunConfiguration& b);
 
 }  // namespace krasis

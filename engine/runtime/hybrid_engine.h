@@ -25,6 +25,7 @@ class HybridEngine final : public Engine {
                                 const std::function<void(std::int32_t, int)>& on_token) override;
   Expected<Evaluation> evaluate(std::span<const std::int32_t> tokens, const EvaluationOptions& options) override;
   const PackedModel& model() const override { return *model_; }
+  std::shared_ptr<const PackedModel> shared_model() const override { return model_; }
   const RunConfiguration& configuration() const override { return configuration_; }
   const Plan& plan() const override { return plan_; }
   std::vector<PlaceReport> memory_report() const override;

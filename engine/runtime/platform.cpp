@@ -1,10 +1,13 @@
 #include "engine/runtime/platform.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "engine/runtime/setup.h"
 #include "kernels/host/host_platform.h"
 #ifdef KRASIS_HAVE_CUDA
+#include "kernels/cuda/ceilings.h"
 #include "kernels/cuda/cuda_platform.h"
 #include "kernels/cuda/probe.h"
 #endif
@@ -122,6 +125,20 @@ std::vector<AcceleratorInfo> accelerators(std::string* why_no_gpu) {
 #endif
   if (why_no_gpu != nullptr) *why_no_gpu = why;
   return found;
+}
+
+Expected<AcceleratorCeilings> measure_accelerator(const std::string& kind) {
+  AcceleratorCeilings ceilings;
+#ifdef KRASIS_HAVE_CUDA
+  if (kind == "cuda") {
+    KRASIS_TRY(const CudaCeilings gpu, measure_ceilings(0, {.dense_bf16_tflops = dense_bf16_tflops}));
+    for (const CopyCeiling& copy : gpu.copies) ceilings.h2d_gb_per_s = std::max(ceilings.h2d_gb_per_s, copy.h2d_gb_per_s);
+    ceilings.device_read_gb_per_s = gpu.device_read_gb_per_s;
+    ceilings.dense_tflop_per_s = gpu.dense_bf16_tflops.value_or(0);
+  }
+#endif
+  (void)kind;
+  return ceilings;
 }
 
 }  // namespace krasis

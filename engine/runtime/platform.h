@@ -42,4 +42,14 @@ struct AcceleratorInfo {
 /// GPU, so it belongs into a worker.
 std::vector<AcceleratorInfo> accelerators(std::string* why_no_gpu = nullptr);
 
+/// What a GPU reaches. GB are 1e9 bytes; 0 = not known.
+struct AcceleratorCeilings {
+  double h2d_gb_per_s = 0;          ///< page-locked host memory to the GPU, large copies
+  double device_read_gb_per_s = 0;  ///< its own memory
+  double dense_tflop_per_s = 0;     ///< a large dense BF16 product
+};
+
+/// Measures GPU 0, which should be idle: a second or two. All 0 for the host device.
+Expected<AcceleratorCeilings> measure_accelerator(const std::string& kind);
+
 }  // namespace krasis

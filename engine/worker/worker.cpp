@@ -16,6 +16,7 @@
 
 #include "engine/bench/environment.h"
 #include "engine/bench/runner.h"
+#include "engine/runtime/platform.h"
 #include "engine/runtime/setup.h"
 #include "engine/text/detokenizer.h"
 #include "engine/worker/protocol.h"
@@ -161,10 +162,15 @@ class Worker {
       : options_(options), output_(output), inbox_(inbox), stage_(stage) {}
 
   void hello() {
-    const Hardware hardware = host_hardware();
     Ready ready;
     ready.program_version = KRASIS_VERSION;
-    ready.devices = {{"host", machine_.cpu, 0, static_cast<std::int64_t>(hardware.host_memory_bytes)}};
+    machine_.gpu.clear();
+    for (const AcceleratorInfo& found : accelerators()) {
+      const bool host = found.kind == "host";
+      const auto index = static_cast<std::int64_t>(ready.devices.size());
+      ready.devices.push_back({found.kind, host ? machine_.cpu : found.name, host ? 0 : index - 1, static_cast<std::int64_t>(found.total_bytes)});
+      if (!host) machine_.gpu += (machine_.gpu.empty() ? "" : ", ") + found.name;
+    }
     ready.machine = machine_;
     output_.send(WorkerEvent{ready});
   }
@@ -219,9 +225,10 @@ class Worker {
       prompt = random_prompt(session_->engine->model().config.vocabulary, c.prompt_tokens, static_cast<std::uint64_t>(c.seed));
     }
     output_.send(WorkerEvent{loaded(id, prompt.fingerprint, prompt.notes)});
-    if (ceilings_.threads != session_->engine->team().size()) {
+    if (ceilings_.threads != session_->engine->team().size() || measured_device_ != c.device) {
       stage_.set("limits");
-      ceilings_ = measure_ceilings(session_->engine->team());
+      ceilings_ = measure_ceilings(session_->engine->team(), c.device);
+      measured_device_ = c.device;
       machine_.ceilings_json = to_json(ceilings_);
     }
     output_.send(WorkerEvent{Environment{machine_}});
@@ -301,7 +308,10 @@ class Worker {
       return make_plan(session_->engine->model().config, configuration, host_hardware()).map([](const Plan&) {});
     }
     stage_.set("load");
-    session_.reset();  // first, so that two models never lie in memory at once
+    // The old session goes first, so that two models never lie in memory at once; its weights stay if they are the same.
+    std::shared_ptr<const PackedModel> packed;
+    if (session_ && same_weights(session_->configuration, configuration)) packed = session_->engine->shared_model();
+    session_.reset();
     auto last = Clock::time_point{};
     std::string last_stage;
     KRASIS_TRY(session_, load_session(configuration, options_.resources, options_.cache_directory,
@@ -312,7 +322,7 @@ class Worker {
                                         last_stage = progress.stage;
                                         output_.send(WorkerEvent{Loading{id, progress.stage, progress.done}});
                                       },
-                                      stop));
+                                      stop, std::move(packed)));
     return {};
   }
 
@@ -334,6 +344,7 @@ class Worker {
   StageName& stage_;
   MachineFacts machine_ = machine_facts();
   Ceilings ceilings_;
+  std::string measured_device_;  ///< whose ceilings they are
   Judge judge_;
   std::mutex progress_mutex_;
   std::optional<Session> session_;

@@ -76,6 +76,7 @@ class WrappedEngine : public Engine {
     return engine_.evaluate(tokens, options);
   }
   const PackedModel& model() const override { return engine_.model(); }
+  std::shared_ptr<const PackedModel> shared_model() const override { return engine_.shared_model(); }
   const RunConfiguration& configuration() const override { return engine_.configuration(); }
   const Plan& plan() const override { return engine_.plan(); }
   ThreadTeam& team() const override { return engine_.team(); }
