@@ -45,6 +45,14 @@ Stream CudaPlatform::Impl::create_stream(int device, std::string_view name, Lane
     check(cudaStreamCreateWithPriority(&state->launch.stream, cudaStreamNonBlocking,
                                        lane == Lane::Compute ? greatest : least),
           "make stream '" + state->name + "'");
+    if (lane == Lane::Compute) {
+      constexpr std::size_t kBytes = cuda::kCounters * sizeof(unsigned);
+      void* counters = nullptr;
+      if (failures_.check(cudaMalloc(&counters, kBytes), "make the counters of a stream")) {
+        check(cudaMemsetAsync(counters, 0, kBytes, state->launch.stream), "clear the counters of a stream");
+        state->counters = state->launch.counters = static_cast<unsigned*>(counters);
+      }
+    }
     if (trace_) trace_->add_stream(id, state->name, device, gpu.cuda_index);
   }
   streams_.push_back(std::move(state));

@@ -117,4 +117,20 @@ void CudaDevice::advance(Stream stream, const AdvanceArgs& args) {
   enqueue(stream, "advance", platform_.operations().advance, args);
 }
 
+void CudaDevice::attention_block(Stream stream, const AttentionBlock& block) {
+  if (!platform_.operations().attention_block) return Device::attention_block(stream, block);
+  enqueue(stream, "attention_block", platform_.operations().attention_block, block);
+}
+void CudaDevice::mlp_block(Stream stream, const MlpBlock& block) {
+  if (!platform_.operations().mlp_block) return Device::mlp_block(stream, block);
+  enqueue(stream, "mlp_block", platform_.operations().mlp_block, block);
+}
+void CudaDevice::router_block(Stream stream, const RouterBlock& block) {
+  if (!platform_.operations().router_block) return Device::router_block(stream, block);
+  enqueue(stream, "router_block", platform_.operations().router_block, block);
+}
+void CudaDevice::head_block(Stream stream, const HeadBlock& block) {
+  if (!platform_.operations().head_block) return Device::head_block(stream, block);
+  enqueue(stream, "head_block", platform_.operations().head_block, block);
+}
 }  // namespace krasis

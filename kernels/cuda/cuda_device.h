@@ -49,6 +49,11 @@ class CudaDevice final : public Device {
   void sample(Stream stream, const SampleArgs& args) override;
   void advance(Stream stream, const AdvanceArgs& args) override;
 
+  void attention_block(Stream stream, const AttentionBlock& block) override;
+  void mlp_block(Stream stream, const MlpBlock& block) override;
+  void router_block(Stream stream, const RouterBlock& block) override;
+  void head_block(Stream stream, const HeadBlock& block) override;
+
  protected:
   void release(MemorySpace space, std::byte* data, std::size_t bytes) noexcept override;
 

@@ -136,6 +136,7 @@ CudaPlatform::Impl::~Impl() {
     if (!state->launch.stream) continue;
     cudaStreamSynchronize(state->launch.stream);
     cudaStreamDestroy(state->launch.stream);
+    if (state->counters) cudaFree(state->counters);
   }
   recordings_.clear();
   for (const auto& [data, registration] : registrations_) cuda::page_unlock(data);

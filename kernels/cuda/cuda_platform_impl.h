@@ -43,6 +43,7 @@ struct StreamState {
   // Of a CUDA stream:
   Launch launch;
   bool compute = false;            ///< Lane::Compute
+  unsigned* counters = nullptr;    ///< of a compute lane: Launch::counters
   std::uint64_t completed = 0;     ///< events known to be done
   std::deque<EventLease> pending;  ///< of the events completed + 1 .. recorded
   bool touched = true;             ///< by commands that the graph's stream has not waited for

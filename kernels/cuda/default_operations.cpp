@@ -20,6 +20,10 @@ const CudaOperations& cuda_operations() {
       .count_experts = cuda::count_experts,
       .sample = cuda::sample,
       .advance = cuda::advance,
+      .attention_block = cuda::attention_block,
+      .mlp_block = cuda::mlp_block,
+      .router_block = cuda::router_block,
+      .head_block = cuda::head_block,
   };
   return table;
 }

@@ -2,7 +2,7 @@
 
 #include <memory>
 
-#include "kernels/cuda/operations/operations.h"
+#include "kernels/cuda/operations/blocks.h"
 
 namespace krasis {
 
@@ -24,6 +24,11 @@ struct CudaOperations {
   void (*count_experts)(const cuda::Launch&, const CountExpertsArgs&) = nullptr;
   void (*sample)(const cuda::Launch&, const SampleArgs&) = nullptr;
   void (*advance)(const cuda::Launch&, const AdvanceArgs&) = nullptr;
+  // Blocks; a null entry composes primitives.
+  void (*attention_block)(const cuda::Launch&, const AttentionBlock&) = nullptr;
+  void (*mlp_block)(const cuda::Launch&, const MlpBlock&) = nullptr;
+  void (*router_block)(const cuda::Launch&, const RouterBlock&) = nullptr;
+  void (*head_block)(const cuda::Launch&, const HeadBlock&) = nullptr;
   /// The library for large dense products on the current GPU; one for each logical device. Null = own kernels alone.
   std::shared_ptr<cuda::DenseProducts> (*open_dense_products)(int cuda_index) = nullptr;
 };

@@ -57,4 +57,17 @@ void mlp_block(const Launch& launch, const MlpBlock& b) {
   matmul(launch, {.x = b.activated, .weight = b.down, .accumulate = b.residual, .tokens = b.tokens});
 }
 
+void router_block(const Launch& launch, const RouterBlock& b) {
+  if (b.tokens == 0) return;
+  rms_norm(launch, {b.residual, b.norm, b.normed, b.router.layout.columns, b.epsilon});
+  matmul(launch, {.x = b.normed, .weight = b.router, .out_f32 = b.logits, .tokens = b.tokens});
+  router(launch, {b.logits, b.ids, b.weights, static_cast<int>(b.router.layout.rows), b.top_k, b.renormalize});
+}
+
+void head_block(const Launch& launch, const HeadBlock& b) {
+  if (b.tokens == 0) return;
+  rms_norm(launch, {b.residual, b.norm, b.normed, b.lm_head.layout.columns, b.epsilon});
+  matmul(launch, {.x = b.normed, .weight = b.lm_head, .out_f32 = b.logits, .tokens = b.tokens});
+}
+
 }  // namespace krasis::cuda

@@ -14,6 +14,13 @@ void attention_block(const Launch& launch, const AttentionBlock& block);
 /// residual += down(glu(gate, up)); gate and up in one product where they can be.
 void mlp_block(const Launch& launch, const MlpBlock& block);
 
+/// normed = rms_norm(residual); ids, weights = top-k of router(normed). Few tokens: one kernel, whose last block of
+/// threads picks.
+void router_block(const Launch& launch, const RouterBlock& block);
+
+/// logits = lm_head(rms_norm(residual))
+void head_block(const Launch& launch, const HeadBlock& block);
+
 /// The middle of attention_block: q = rotary(norm(q)) in place, rotary(norm(k)) and v into the cache. head_dim up to
 /// 512.
 void prepare_heads(const Launch& launch, const AttentionBlock& block);

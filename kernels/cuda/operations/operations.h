@@ -18,12 +18,18 @@ namespace krasis::cuda {
 
 class DenseProducts;
 
+/// Counters that a stream has for its kernels (Launch::counters).
+constexpr int kCounters = 256;
+
 /// Where and on what an operation runs.
 struct Launch {
   cudaStream_t stream = nullptr;
   int multiprocessors = 1;
   int compute_major = 8;
   DenseProducts* dense = nullptr;  ///< for large BF16 products (dense_products.h); null = own kernels alone
+  /// [kCounters] in device memory, zeros, of this stream alone: blocks of threads count there who comes last, and the
+  /// last one leaves zeros. Null = blocks of operations (blocks.h) run as their primitives.
+  unsigned* counters = nullptr;
 };
 
 void embedding(const Launch& launch, const EmbeddingArgs& args);
