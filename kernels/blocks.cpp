@@ -1,16 +1,22 @@
 #include "kernels/blocks.h"
 
+#include <array>
+
 #include "kernels/device.h"
 
 namespace krasis {
+
+void Device::matmuls(Stream stream, std::span<const MatmulArgs> products) {
+  for (const MatmulArgs& product : products) matmul(stream, product);
+}
 
 void Device::attention_block(Stream stream, const AttentionBlock& b) {
   const std::int64_t tokens = b.batch.tokens;
   const std::int64_t hidden = b.q_proj.layout.columns;
   rms_norm(stream, {b.residual, b.input_norm, b.normed, hidden, b.epsilon});
-  matmul(stream, {.x = b.normed, .weight = b.q_proj, .out_bf16 = b.q, .tokens = tokens});
-  matmul(stream, {.x = b.normed, .weight = b.k_proj, .out_bf16 = b.k, .tokens = tokens});
-  matmul(stream, {.x = b.normed, .weight = b.v_proj, .out_bf16 = b.v, .tokens = tokens});
+  matmuls(stream, std::array{MatmulArgs{.x = b.normed, .weight = b.q_proj, .out_bf16 = b.q, .tokens = tokens},
+                             MatmulArgs{.x = b.normed, .weight = b.k_proj, .out_bf16 = b.k, .tokens = tokens},
+                             MatmulArgs{.x = b.normed, .weight = b.v_proj, .out_bf16 = b.v, .tokens = tokens}});
   if (!b.q_norm.empty()) head_norm(stream, {b.q, b.q_norm, b.cache.head_dim, b.epsilon});
   if (!b.k_norm.empty()) head_norm(stream, {b.k, b.k_norm, b.cache.head_dim, b.epsilon});
   rotary(stream, {b.q, b.inverse_frequency, b.batch, b.heads, b.cache.head_dim});
@@ -23,8 +29,8 @@ void Device::attention_block(Stream stream, const AttentionBlock& b) {
 
 void Device::mlp_block(Stream stream, const MlpBlock& b) {
   rms_norm(stream, {b.residual, b.norm, b.normed, b.gate.layout.columns, b.epsilon});
-  matmul(stream, {.x = b.normed, .weight = b.gate, .out_f32 = b.gate_out, .tokens = b.tokens});
-  matmul(stream, {.x = b.normed, .weight = b.up, .out_f32 = b.up_out, .tokens = b.tokens});
+  matmuls(stream, std::array{MatmulArgs{.x = b.normed, .weight = b.gate, .out_f32 = b.gate_out, .tokens = b.tokens},
+                             MatmulArgs{.x = b.normed, .weight = b.up, .out_f32 = b.up_out, .tokens = b.tokens}});
   swiglu(stream, {b.gate_out, b.up_out, b.activated});
   matmul(stream, {.x = b.activated, .weight = b.down, .accumulate = b.residual, .tokens = b.tokens});
 }

@@ -167,6 +167,10 @@ class Device {
   virtual void sample(Stream stream, const SampleArgs& args) = 0;
   virtual void advance(Stream stream, const AdvanceArgs& args) = 0;
 
+  /// Products that write different memory, as several calls of matmul (the default) or, with the same bits, as one
+  /// operation: those of the same activations, e.g. q, k and v.
+  virtual void matmuls(Stream stream, std::span<const MatmulArgs> products);
+
   // Blocks (blocks.h): a default composes primitives, a device may fuse one. --------------------------------------
   virtual void attention_block(Stream stream, const struct AttentionBlock& block);
   virtual void mlp_block(Stream stream, const struct MlpBlock& block);

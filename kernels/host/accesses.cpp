@@ -49,6 +49,17 @@ Accesses accesses_of(const MatmulArgs& args) {
   return Collector().reads(args.x, args.weight.range()).writes(args.out_bf16, args.out_f32).updates(args.accumulate);
 }
 
+Accesses accesses_of(std::span<const MatmulArgs> products) {
+  Collector all;
+  const bf16* x = nullptr;
+  for (const MatmulArgs& args : products) {
+    if (args.x.data != x) all.reads(args.x);  // once where all share it
+    x = args.x.data;
+    all.reads(args.weight.range()).writes(args.out_bf16, args.out_f32).updates(args.accumulate);
+  }
+  return all;
+}
+
 Accesses accesses_of(const SwiGluArgs& args) {
   return Collector().reads(args.gate, args.up).writes(args.out);
 }

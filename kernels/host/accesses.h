@@ -1,5 +1,6 @@
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "kernels/device.h"
@@ -17,6 +18,7 @@ Accesses accesses_of(const EmbeddingArgs& args);
 Accesses accesses_of(const RmsNormArgs& args);
 Accesses accesses_of(const HeadNormArgs& args);
 Accesses accesses_of(const MatmulArgs& args);
+Accesses accesses_of(std::span<const MatmulArgs> products);  ///< of all of them; activations that they share once
 Accesses accesses_of(const SwiGluArgs& args);
 Accesses accesses_of(const RotaryArgs& args);
 Accesses accesses_of(const KvAppendArgs& args);

@@ -126,6 +126,17 @@ void HostDevice::head_norm(Stream stream, const HeadNormArgs& args) {
 void HostDevice::matmul(Stream stream, const MatmulArgs& args) {
   enqueue(stream, "matmul", platform_.operations().matmul, args);
 }
+void HostDevice::matmuls(Stream stream, std::span<const MatmulArgs> products) {
+  const auto operation = platform_.operations().matmuls;
+  if (!operation) return Device::matmuls(stream, products);
+  Accesses accesses = accesses_of(products);
+  platform_.run(stream,
+                {.name = "matmuls",
+                 .toucher = Toucher::Kernel,
+                 .reads = std::move(accesses.reads),
+                 .writes = std::move(accesses.writes),
+                 .run = [operation, kept = std::vector(products.begin(), products.end())] { operation(kept); }});
+}
 void HostDevice::swiglu(Stream stream, const SwiGluArgs& args) {
   enqueue(stream, "swiglu", platform_.operations().swiglu, args);
 }

@@ -37,6 +37,7 @@ class HostDevice final : public Device {
   void rms_norm(Stream stream, const RmsNormArgs& args) override;
   void head_norm(Stream stream, const HeadNormArgs& args) override;
   void matmul(Stream stream, const MatmulArgs& args) override;
+  void matmuls(Stream stream, std::span<const MatmulArgs> products) override;
   void swiglu(Stream stream, const SwiGluArgs& args) override;
   void rotary(Stream stream, const RotaryArgs& args) override;
   void kv_append(Stream stream, const KvAppendArgs& args) override;

@@ -2,6 +2,7 @@
 // shapes of real models. `share` is GB/s over what the same threads read in the same run.
 //
 //   krasis_decode_benchmark --benchmark_filter=experts    KRASIS_THREADS=16 chooses the number of threads.
+//   level: 0 AVX2, 1 AVX-512, 2 AMX; those that the CPU has not are not run
 #include <benchmark/benchmark.h>
 #include <sys/mman.h>
 #include <tbb/parallel_for.h>
@@ -114,7 +115,33 @@ double median_seconds(benchmark::State& state, const Body& body) {
   return seconds[seconds.size() / 2];
 }
 
-SimdLevel level_of(std::int64_t level) { return level == 0 ? SimdLevel::Avx2 : SimdLevel::Avx512; }
+constexpr std::int64_t kAvx2 = 0, kAvx512 = 1, kAmx = 2;
+SimdLevel level_of(std::int64_t level) {
+  return level == kAvx2 ? SimdLevel::Avx2 : level == kAvx512 ? SimdLevel::Avx512 : SimdLevel::Amx;
+}
+
+/// Registers a benchmark, whose first argument is the level, for those levels that this CPU has.
+class Cases {
+ public:
+  Cases(const char* name, void (*run)(benchmark::State&), std::vector<std::string> arguments)
+      : name_(name), run_(run), arguments_(std::move(arguments)) {}
+  Cases& add(std::vector<std::vector<std::int64_t>> values) {
+    std::erase_if(values.front(), [](std::int64_t level) { return !has_simd(level_of(level)); });
+    if (values.front().empty()) return *this;
+    if (!benchmark_) {
+      benchmark_ = benchmark::RegisterBenchmark(name_, run_);
+      benchmark_->ArgNames(arguments_)->UseManualTime()->Unit(benchmark::kMillisecond)->Iterations(12);
+    }
+    benchmark_->ArgsProduct(values);
+    return *this;
+  }
+
+ private:
+  const char* name_;
+  void (*run_)(benchmark::State&);
+  std::vector<std::string> arguments_;
+  benchmark::internal::Benchmark* benchmark_ = nullptr;
+};
 
 /// What handing out and joining a section costs. Argument: 0 = the team, 1 = oneTBB.
 void dispatch(benchmark::State& state) {
@@ -139,30 +166,81 @@ BENCHMARK(dispatch)->Arg(0)->Arg(1)->UseManualTime()->Unit(benchmark::kMicroseco
 /// One token times a matrix of 2 GiB. Arguments: level, element.
 void matrix_vector(benchmark::State& state) {
   const auto element = static_cast<Element>(state.range(1));
-  if (!has_simd(level_of(state.range(0)))) return state.SkipWithError("not on this CPU");
   constexpr std::int64_t kColumns = 4096;
   MatrixLayout layout{fit_format(element, 128, kColumns), 1, kColumns};
   layout.rows = (std::int64_t{2} << 30) / static_cast<std::int64_t>(layout.row_bytes());
   const Pages pages(layout.bytes());
   const std::vector<std::byte> some = random_matrix({layout.format, 512, kColumns});
-  fill(pages, std::vector<std::byte>(some.begin(), some.begin() + static_cast<std::ptrdiff_t>(512 * layout.row_bytes())));
-  std::fill_n(reinterpret_cast<bf16*>(pages.data() + layout.scales_offset()), layout.rows * layout.groups_per_row(), bf16(0.01f));
+  fill(pages,
+       std::vector<std::byte>(some.begin(), some.begin() + static_cast<std::ptrdiff_t>(512 * layout.row_bytes())));
+  std::fill_n(reinterpret_cast<bf16*>(pages.data() + layout.scales_offset()), layout.rows * layout.groups_per_row(),
+              bf16(0.01f));
   const auto x = random_bf16s(kColumns);
   std::vector<float> out(static_cast<std::size_t>(layout.rows));
   const HostOperations& op = simd_operations(level_of(state.range(0)));
   const ThreadTeam::Scope scope(&team());
   const double seconds = median_seconds(state, [&] {
-    op.matmul({.x = {x.data(), x.size()}, .weight = {layout, pages.data()}, .out_f32 = {out.data(), out.size()}, .tokens = 1});
+    op.matmul({.x = {x.data(), x.size()},
+               .weight = {layout, pages.data()},
+               .out_f32 = {out.data(), out.size()},
+               .tokens = 1});
   });
   state.SetLabel(std::string(name_of(element)));
   report(state, static_cast<double>(layout.bytes()), seconds);
 }
-BENCHMARK(matrix_vector)
-    ->ArgNames({"avx512", "element"})
-    ->ArgsProduct({{0, 1}, {static_cast<long>(Element::Int4), static_cast<long>(Element::Int8), static_cast<long>(Element::Bf16)}})
-    ->UseManualTime()
-    ->Unit(benchmark::kMillisecond)
-    ->Iterations(12);
+const Cases matrix_vector_cases =
+    Cases("matrix_vector", matrix_vector, {"level", "element"})
+        .add({{kAvx2, kAvx512},
+              {static_cast<long>(Element::Int4), static_cast<long>(Element::Int8), static_cast<long>(Element::Bf16)}});
+
+/// The products of attention with one token, INT8, at the shape of Qwen3-30B-A3B (hidden 2048, 32 and 4 heads of 128),
+/// layer after layer over 2 GiB: what short sections cost beside one long one. Arguments: level, whether q, k and v are
+/// one section.
+void attention_products(benchmark::State& state) {
+  constexpr std::int64_t kHidden = 2048, kQ = 32 * 128, kKv = 4 * 128;
+  const WeightFormat format = fit_format(Element::Int8, 128, kHidden);
+  const MatrixLayout layouts[] = {
+      {format, kQ, kHidden}, {format, kKv, kHidden}, {format, kKv, kHidden}, {format, kHidden, kQ}};
+  std::vector<std::byte> block;
+  for (const MatrixLayout& layout : layouts) {
+    const auto bytes = random_matrix(layout);
+    block.insert(block.end(), bytes.begin(), bytes.end());
+  }
+  const auto layers = (std::size_t{2} << 30) / block.size();
+  const Pages pages(layers * block.size());
+  fill(pages, block);
+  const auto x = random_bf16s(kHidden), attended = random_bf16s(kQ);
+  std::vector<bf16> q(kQ), k(kKv), v(kKv);
+  std::vector<float> residual(kHidden);
+  const HostOperations& op = simd_operations(level_of(state.range(0)));
+  const ThreadTeam::Scope scope(&team());
+  const double seconds = median_seconds(state, [&] {
+    for (std::size_t l = 0; l < layers; ++l) {
+      const std::byte* at = pages.data() + l * block.size();
+      const auto next = [&](const MatrixLayout& layout) {
+        at += layout.bytes();
+        return Matrix{layout, at - layout.bytes()};
+      };
+      const MatmulArgs projections[] = {
+          {.x = {x.data(), x.size()}, .weight = next(layouts[0]), .out_bf16 = {q.data(), q.size()}, .tokens = 1},
+          {.x = {x.data(), x.size()}, .weight = next(layouts[1]), .out_bf16 = {k.data(), k.size()}, .tokens = 1},
+          {.x = {x.data(), x.size()}, .weight = next(layouts[2]), .out_bf16 = {v.data(), v.size()}, .tokens = 1}};
+      if (state.range(1) == 1) {
+        op.matmuls(std::span(projections));
+      } else {
+        for (const MatmulArgs& projection : projections) op.matmul(projection);
+      }
+      op.matmul({.x = {attended.data(), attended.size()},
+                 .weight = next(layouts[3]),
+                 .accumulate = {residual.data(), residual.size()},
+                 .tokens = 1});
+    }
+  });
+  state.counters["us/layer"] = seconds * 1e6 / static_cast<double>(layers);
+  report(state, static_cast<double>(layers * block.size()), seconds);
+}
+const Cases attention_products_cases =
+    Cases("attention_products", attention_products, {"level", "fused"}).add({{kAvx2, kAvx512}, {0, 1}});
 
 struct Shape {
   const char* name;
@@ -174,7 +252,6 @@ constexpr Shape kShapes[] = {{"A Qwen3-30B-A3B", 48, 2048, 128, 8, 768},
 
 /// The experts of all layers, INT4, picks uniform. Arguments: level, shape, tokens.
 void experts(benchmark::State& state) {
-  if (!has_simd(level_of(state.range(0)))) return state.SkipWithError("not on this CPU");
   const Shape& shape = kShapes[state.range(1)];
   const auto tokens = static_cast<std::size_t>(state.range(2));
   const ExpertLayout layout = expert_layout(Element::Int4, 128, shape.hidden, shape.width);
@@ -231,17 +308,16 @@ void experts(benchmark::State& state) {
   state.counters["us/layer"] = seconds * 1e6 / shape.layers;
   report(state, bytes / passes, seconds);
 }
-BENCHMARK(experts)
-    ->ArgNames({"avx512", "shape", "tokens"})
-    ->ArgsProduct({{1}, {0}, {1, 2, 4, 8, 16, 64}})
-    ->ArgsProduct({{0}, {0}, {1, 4, 16, 64}})
-    ->ArgsProduct({{1}, {1}, {1, 4, 16, 64}})
-    ->ArgsProduct({{0}, {1}, {1}})
-    ->ArgsProduct({{1}, {2}, {1, 4, 16, 64}})
-    ->ArgsProduct({{0}, {2}, {1}})
-    ->UseManualTime()
-    ->Unit(benchmark::kMillisecond)
-    ->Iterations(12);
+const Cases experts_cases = Cases("experts", experts, {"level", "shape", "tokens"})
+                                .add({{kAvx512}, {0}, {1, 2, 4, 8, 16, 64}})
+                                .add({{kAvx2}, {0}, {1, 4, 16, 64}})
+                                .add({{kAmx}, {0}, {4, 16, 64}})
+                                .add({{kAvx512}, {1}, {1, 4, 16, 64}})
+                                .add({{kAvx2}, {1}, {1}})
+                                .add({{kAmx}, {1}, {4, 16, 64}})
+                                .add({{kAvx512}, {2}, {1, 4, 16, 64}})
+                                .add({{kAvx2}, {2}, {1}})
+                                .add({{kAmx}, {2}, {4, 16, 64}});
 
 }  // namespace
 }  // namespace krasis

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "kernels/operations.h"
@@ -17,6 +18,8 @@ struct HostOperations {
   void (*rms_norm)(const RmsNormArgs&) = nullptr;
   void (*head_norm)(const HeadNormArgs&) = nullptr;
   void (*matmul)(const MatmulArgs&) = nullptr;
+  /// Products that write different memory, with the bits that matmul gives each; null = matmul, one after another.
+  void (*matmuls)(std::span<const MatmulArgs>) = nullptr;
   void (*swiglu)(const SwiGluArgs&) = nullptr;
   void (*rotary)(const RotaryArgs&) = nullptr;
   void (*kv_append)(const KvAppendArgs&) = nullptr;

@@ -15,6 +15,8 @@ constexpr std::align_val_t kAlignment{64};
 constexpr std::int64_t kBehind = 16;
 /// Weights of one unit of work: enough to be worth a start, little enough to share out evenly.
 constexpr std::int64_t kUnitBytes = 32 << 10;
+/// Rows of one unit at most.
+constexpr std::int64_t kMostRows = 64;
 
 /// The sizes of a token's parts, in bytes, each a multiple of 64.
 struct PartSizes {
@@ -26,6 +28,42 @@ PartSizes part_sizes(const MatrixLayout& layout) {
   if (layout.format.element == Element::Bf16) return {columns * sizeof(float), 0, 0};
   const auto groups = static_cast<std::size_t>(layout.groups_per_row() + kBehind);
   return {columns * 2, round_up(columns / kActivationBlock * sizeof(float), 64), round_up(groups * sizeof(float), 64)};
+}
+
+/// Whether the products are for rows and want the same prepared activations.
+bool can_share(const RowKernels& k, std::span<const MatmulArgs> products) {
+  const MatmulArgs& first = products.front();
+  const MatrixLayout& layout = first.weight.layout;
+  if ((first.tokens > k.most_tokens && k.most_tokens < kMaxRowTokens) || !rows_support(layout.format)) return false;
+  return std::all_of(products.begin(), products.end(), [&](const MatmulArgs& args) {
+    return args.x.data == first.x.data && args.tokens == first.tokens && args.weight.layout.columns == layout.columns &&
+           args.weight.layout.format == layout.format;
+  });
+}
+
+/// Rows [row, row + count) of one product, all tokens.
+void some_rows(const RowKernels& k, const MatmulArgs& args, const PreparedTokens& prepared, std::int64_t row,
+               int count) {
+  float sums[kMaxRowTokens * kMostRows];
+  // Equal shares: a single token behind many would be summed in another order.
+  const std::int64_t tokens_each = tiles(args.tokens, tiles(args.tokens, kMaxRowTokens));
+  for (std::int64_t first = 0; first < args.tokens; first += tokens_each) {
+    const std::int64_t tokens = std::min(tokens_each, args.tokens - first);
+    std::int32_t places[kMaxRowTokens];
+    std::iota(places, places + tokens, static_cast<std::int32_t>(first));
+    multiply_rows(k, args.weight, row, count, prepared, places, static_cast<int>(tokens), sums, kMostRows);
+    for (std::int64_t t = 0; t < tokens; ++t) {
+      const float* from = sums + t * kMostRows;
+      const std::int64_t at = (first + t) * args.weight.layout.rows + row;
+      if (!args.out_bf16.empty()) {
+        std::transform(from, from + count, args.out_bf16.data + at, [](float v) { return bf16(v); });
+      } else if (!args.out_f32.empty()) {
+        std::copy_n(from, count, args.out_f32.data + at);
+      } else {
+        for (int r = 0; r < count; ++r) args.accumulate.data[at + r] += from[r];
+      }
+    }
+  }
 }
 
 }  // namespace
@@ -62,8 +100,8 @@ void PreparedTokens::prepare(const RowKernels& k, const bf16* x, std::int64_t in
 void multiply_rows(const RowKernels& k, const Matrix& weight, std::int64_t row_begin, int row_count,
                    const PreparedTokens& x, const std::int32_t* places, int tokens, float* out, std::int64_t stride) {
   const MatrixLayout& layout = weight.layout;
-  const PackedRows rows{layout.format.element,    layout.format.group_size,    layout.groups_per_row(),
-                        layout.padded_columns(),  weight.row(row_begin),       layout.row_bytes(),
+  const PackedRows rows{layout.format.element,       layout.format.group_size, layout.groups_per_row(),
+                        layout.padded_columns(),     weight.row(row_begin),    layout.row_bytes(),
                         weight.scale_row(row_begin), layout.scale_row_bytes(), row_count};
   for (int first = 0; first < tokens; first += kMaxRowTokens) {
     const int count = std::min(kMaxRowTokens, tokens - first);
@@ -73,40 +111,31 @@ void multiply_rows(const RowKernels& k, const Matrix& weight, std::int64_t row_b
   }
 }
 
-bool matmul_rows(const RowKernels& k, const MatmulArgs& args) {
-  const MatrixLayout& layout = args.weight.layout;
-  if ((args.tokens > k.most_tokens && k.most_tokens < kMaxRowTokens) || !rows_support(layout.format)) return false;
+bool matmul_rows(const RowKernels& k, std::span<const MatmulArgs> products) {
+  if (products.empty() || !can_share(k, products)) return false;
+  const MatmulArgs& any = products.front();
+  const MatrixLayout& layout = any.weight.layout;
   thread_local PreparedTokens of_this_thread;
   PreparedTokens& prepared = of_this_thread;  // the others read it
-  prepared.resize(layout, args.tokens);
-  parallel_units(args.tokens, args.tokens * layout.columns * 8,
-                 [&](std::int64_t t) { prepared.prepare(k, args.x.data + t * layout.columns, t); });
-  constexpr std::int64_t kMostRows = 64;
+  prepared.resize(layout, any.tokens);
+  parallel_units(any.tokens, any.tokens * layout.columns * 8,
+                 [&](std::int64_t t) { prepared.prepare(k, any.x.data + t * layout.columns, t); });
   std::int64_t rows_each =
       std::clamp<std::int64_t>(kUnitBytes / static_cast<std::int64_t>(layout.row_bytes()), 4, kMostRows);
-  if (args.tokens > 1) rows_each = std::max<std::int64_t>(16, rows_each / 16 * 16);  // whole tiles (rows_amx.cpp)
-  // Equal shares: a single token behind many would be summed in another order.
-  const std::int64_t tokens_each = tiles(args.tokens, tiles(args.tokens, kMaxRowTokens));
-  parallel_units(tiles(layout.rows, rows_each), layout.rows * layout.columns * args.tokens, [&](std::int64_t unit) {
-    float sums[kMaxRowTokens * kMostRows];
-    const std::int64_t row = unit * rows_each;
-    const int count = static_cast<int>(std::min(rows_each, layout.rows - row));
-    for (std::int64_t first = 0; first < args.tokens; first += tokens_each) {
-      const std::int64_t tokens = std::min(tokens_each, args.tokens - first);
-      std::int32_t places[kMaxRowTokens];
-      std::iota(places, places + tokens, static_cast<std::int32_t>(first));
-      multiply_rows(k, args.weight, row, count, prepared, places, static_cast<int>(tokens), sums, kMostRows);
-      for (std::int64_t t = 0; t < tokens; ++t) {
-        const float* from = sums + t * kMostRows;
-        const std::int64_t at = (first + t) * layout.rows + row;
-        if (!args.out_bf16.empty()) {
-          std::transform(from, from + count, args.out_bf16.data + at, [](float v) { return bf16(v); });
-        } else if (!args.out_f32.empty()) {
-          std::copy_n(from, count, args.out_f32.data + at);
-        } else {
-          for (int r = 0; r < count; ++r) args.accumulate.data[at + r] += from[r];
-        }
+  if (any.tokens > 1) rows_each = std::max<std::int64_t>(16, rows_each / 16 * 16);  // whole tiles (rows_amx.cpp)
+  std::int64_t units = 0, rows = 0;
+  for (const MatmulArgs& args : products) {
+    units += tiles(args.weight.layout.rows, rows_each);
+    rows += args.weight.layout.rows;
+  }
+  parallel_units(units, rows * layout.columns * any.tokens, [&](std::int64_t unit) {
+    for (const MatmulArgs& args : products) {
+      const std::int64_t own = tiles(args.weight.layout.rows, rows_each);
+      if (unit < own) {
+        const std::int64_t row = unit * rows_each;
+        return some_rows(k, args, prepared, row, static_cast<int>(std::min(rows_each, args.weight.layout.rows - row)));
       }
+      unit -= own;
     }
   });
   return true;

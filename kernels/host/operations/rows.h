@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "kernels/host/operations/rows_kernels.h"
@@ -40,7 +41,9 @@ class PreparedTokens {
 void multiply_rows(const RowKernels& k, const Matrix& weight, std::int64_t row_begin, int row_count,
                    const PreparedTokens& x, const std::int32_t* places, int tokens, float* out, std::int64_t stride);
 
-/// matmul with rows; false when the format or the number of tokens is not for it.
-bool matmul_rows(const RowKernels& k, const MatmulArgs& args);
+/// Products of the same activations with matrices of one format, e.g. q, k and v: the activations are prepared once and
+/// all rows are one section. The bits do not depend on how many products there are. False when the format or the number
+/// of tokens is not for rows, or activations or formats differ.
+bool matmul_rows(const RowKernels& k, std::span<const MatmulArgs> products);
 
 }  // namespace krasis::simd

@@ -114,6 +114,7 @@ HostOperations operations_with() {
   set.rms_norm = [](const RmsNormArgs& args) { rms_norm(table(), args); };
   set.head_norm = [](const HeadNormArgs& args) { head_norm(table(), args); };
   set.matmul = [](const MatmulArgs& args) { matmul(table(), args); };
+  set.matmuls = [](std::span<const MatmulArgs> products) { matmuls(table(), products); };
   set.swiglu = [](const SwiGluArgs& args) { swiglu(table(), args); };
   set.rotary = [](const RotaryArgs& args) { rotary(table(), args); };
   set.attention = [](const AttentionArgs& args) { attention(table(), args); };

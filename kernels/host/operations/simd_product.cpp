@@ -53,7 +53,7 @@ void product_tile(const Kernels& k, const Matrix& weight, std::int64_t row_begin
 }
 
 void matmul(const Kernels& k, const MatmulArgs& args) {
-  if (matmul_rows(*k.rows, args)) return;
+  if (matmul_rows(*k.rows, {&args, 1})) return;
   const std::int64_t rows = args.weight.layout.rows;
   const std::int64_t columns = args.weight.layout.columns;
   const std::int64_t row_tiles = tiles(rows, kTileRows);
@@ -78,6 +78,11 @@ void matmul(const Kernels& k, const MatmulArgs& args) {
       }
     }
   });
+}
+
+void matmuls(const Kernels& k, std::span<const MatmulArgs> products) {
+  if (matmul_rows(*k.rows, products)) return;
+  for (const MatmulArgs& args : products) matmul(k, args);
 }
 
 }  // namespace krasis::simd

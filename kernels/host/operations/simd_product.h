@@ -1,5 +1,7 @@
 #pragma once
 
+#include <span>
+
 #include "kernels/host/operations/simd_kernels.h"
 #include "kernels/operations.h"
 
@@ -38,6 +40,7 @@ void product_tile(const Kernels& k, const Matrix& weight, std::int64_t row_begin
                   const TokenRows& tokens, TileScratch& scratch, float* result);
 
 void matmul(const Kernels& k, const MatmulArgs& args);
+void matmuls(const Kernels& k, std::span<const MatmulArgs> products);
 void experts(const Kernels& k, const ExpertsArgs& args);
 void attention(const Kernels& k, const AttentionArgs& args);
 

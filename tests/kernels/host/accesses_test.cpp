@@ -52,6 +52,19 @@ TEST(Accesses, MatmulReadsWholeWeightsAndUpdatesWhatItAccumulates) {
   EXPECT_THAT(added.writes, UnorderedElementsAre(range(3, 32)));
 }
 
+TEST(Accesses, MatmulsAreTheSumOfTheirProducts) {
+  const auto weight = [](int number) {
+    return Matrix{{{Element::Int4, 64}, 2, 64}, fake<const std::byte>(number).data};
+  };
+  const MatmulArgs products[] = {{.x = fake<const bf16>(1), .weight = weight(2), .out_bf16 = fake<bf16>(3)},
+                                 {.x = fake<const bf16>(1), .weight = weight(4), .out_f32 = fake<float>(5)},
+                                 {.x = fake<const bf16>(6), .weight = weight(7), .accumulate = fake<float>(8)}};
+  const Accesses all = accesses_of(products);
+  EXPECT_THAT(all.reads, UnorderedElementsAre(range(1, 16), range(2, 128), range(4, 128), range(6, 16), range(7, 128),
+                                              range(8, 32)));
+  EXPECT_THAT(all.writes, UnorderedElementsAre(range(3, 16), range(5, 32), range(8, 32)));
+}
+
 TEST(Accesses, InPlaceOperationsReadAndWrite) {
   const auto norm = accesses_of(HeadNormArgs{fake<bf16>(1), fake<const bf16>(2), 8});
   EXPECT_THAT(norm.reads, UnorderedElementsAre(range(1, 16), range(2, 16)));

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "kernels/host/operations/thread_team.h"
 #include "tests/kernels/operations/emulated_rows.h"
 #include "tests/kernels/operations/support.h"
 
@@ -63,6 +64,51 @@ TEST_P(RowsTest, BitsDependNeitherOnTheCutNorOnTheCompany) {
       }
     }
     EXPECT_EQ(std::memcmp(whole.data(), parts.data(), whole.size() * sizeof(float)), 0);
+  }
+}
+
+/// q, k and v (or gate and up) as one operation: the bits of each product by itself, whatever kind of output it has,
+/// on one thread and on several, also where formats differ or the tokens are too many for rows.
+TEST_P(RowsTest, ProductsTogetherHaveTheBitsOfEachAlone) {
+  const HostOperations& op = operations(GetParam().set);
+  ThreadTeam team(3);
+  for (const FormatCase& f : kFormats) {
+    for (const bool same_format : {true, false}) {
+      const FormatCase other = same_format ? f : FormatCase{Element::Int8, 16};
+      const PackedMatrix weights[] = {random_matrix(random_, f.element, f.group_size, 1031, 384),
+                                      random_matrix(random_, other.element, other.group_size, 130, 384),
+                                      random_matrix(random_, f.element, f.group_size, 3, 384)};
+      for (const int tokens : {1, 2, 33, 150}) {
+        SCOPED_TRACE(std::string(name_of(f.element)) + " group " + std::to_string(f.group_size) + ", " +
+                     std::to_string(tokens) + " tokens, " + (same_format ? "one format" : "two formats"));
+        const auto x = random_.bf16s(tokens * 384);
+        struct Outputs {
+          std::vector<bf16> narrow;
+          std::vector<float> plain, sum;
+        };
+        const auto run = [&](bool together) {
+          Outputs out{poisoned_bf16(tokens * 1031), poisoned(tokens * 130), std::vector<float>(tokens * 3, 1.5f)};
+          const MatmulArgs products[] = {
+              {.x = view(x), .weight = weights[0].matrix(), .out_bf16 = view(out.narrow), .tokens = tokens},
+              {.x = view(x), .weight = weights[1].matrix(), .out_f32 = view(out.plain), .tokens = tokens},
+              {.x = view(x), .weight = weights[2].matrix(), .accumulate = view(out.sum), .tokens = tokens}};
+          if (together) {
+            op.matmuls(std::span(products));
+          } else {
+            for (const MatmulArgs& product : products) op.matmul(product);
+          }
+          return out;
+        };
+        const Outputs alone = run(false);
+        for (ThreadTeam* shared : {static_cast<ThreadTeam*>(nullptr), &team}) {
+          const ThreadTeam::Scope scope(shared);
+          const Outputs together = run(true);
+          EXPECT_EQ(std::memcmp(alone.narrow.data(), together.narrow.data(), alone.narrow.size() * 2), 0);
+          EXPECT_EQ(std::memcmp(alone.plain.data(), together.plain.data(), alone.plain.size() * 4), 0);
+          EXPECT_EQ(std::memcmp(alone.sum.data(), together.sum.data(), alone.sum.size() * 4), 0);
+        }
+      }
+    }
   }
 }
 

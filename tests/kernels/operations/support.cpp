@@ -81,6 +81,7 @@ const HostOperations& operations_with_rows() {
   static const HostOperations set = [] {
     HostOperations operations = simd_operations(SimdLevel::Avx2);
     operations.matmul = [](const MatmulArgs& args) { simd::matmul(kernels, args); };
+    operations.matmuls = [](std::span<const MatmulArgs> products) { simd::matmuls(kernels, products); };
     operations.experts = [](const ExpertsArgs& args) { simd::experts(kernels, args); };
     return operations;
   }();
