@@ -7,6 +7,7 @@
 
 #include "engine/weights/checkpoint_source.h"
 #include "engine/weights/fingerprint.h"
+#include "engine/weights/host_pages.h"
 #include "engine/weights/load_monitor.h"
 #include "engine/weights/pack_parts.h"
 #include "engine/weights/packed_cache.h"
@@ -78,6 +79,11 @@ Expected<void> allocate_regions(PackedModel& model) {
 void free_regions(PackedModel& model) {
   for (HostRegion* region : {&model.dense, &model.gpu_experts, &model.cpu_experts})
     HostRegion freed(std::move(*region));
+}
+
+void add_pages_note(PackedModel& model) {
+  const HostRegion* const regions[] = {&model.dense, &model.gpu_experts, &model.cpu_experts};
+  if (std::string note = pages_note(regions); !note.empty()) model.notes.push_back(std::move(note));
 }
 
 void add_note(PackedModel& model, const std::string& what, const std::vector<std::string>& names) {
@@ -177,6 +183,7 @@ Expected<PackedModel> load_checkpoint(const std::filesystem::path& directory, co
     KRASIS_CHECK(pack_and_keep(parts, source, model, options.cache_directory, monitor));
   }
   bind_packed_model(model, parts);
+  add_pages_note(model);
   return model;
 }
 
@@ -198,6 +205,7 @@ Expected<PackedModel> load_synthetic(const std::string& name, const Precision& p
   KRASIS_CHECK(allocate_regions(model));
   KRASIS_CHECK(pack_parts(parts, source, model, monitor));
   bind_packed_model(model, parts);
+  add_pages_note(model);
   return model;
 }
 

@@ -25,22 +25,45 @@ struct Precision {
   bool operator==(const Precision&) const = default;
 };
 
-/// One anonymous, 2 MiB-aligned piece of host memory, transparent huge pages asked for.
+/// Bytes of a region by the pages that they lie in.
+struct HostPages {
+  std::size_t explicit_huge = 0;     ///< 2 MiB, of the pool that the administrator keeps (vm.nr_hugepages)
+  std::size_t transparent_huge = 0;  ///< 2 MiB, as the kernel found them
+  std::size_t small = 0;
+};
+
+struct PageSystem;
+
+/// One anonymous, 2 MiB-aligned piece of host memory, zeroed. Its pages are explicit huge ones where the pool has enough
+/// for the whole region, else transparent ones, else small; with several NUMA nodes they are interleaved over these.
+/// All pages are there when allocate() returns, touched by all cores (Linux 5.14 and later), so that using them never
+/// fails.
 class HostRegion {
  public:
   HostRegion() = default;
+  /// Fails with OutOfMemory. Regions smaller than a huge page are of small pages.
   static Expected<HostRegion> allocate(std::string name, std::size_t bytes);
+  /// The same with other system calls (host_pages.h).
+  static Expected<HostRegion> allocate(std::string name, std::size_t bytes, const PageSystem& system);
   HostRegion(HostRegion&&) noexcept;
   HostRegion& operator=(HostRegion&&) noexcept;
   ~HostRegion();
   const std::string& name() const { return name_; }
   std::byte* data() const { return data_; }
   std::size_t bytes() const { return bytes_; }
+  /// What it has now; in sum `bytes` rounded up to pages. Reads /proc/self/smaps, which takes milliseconds.
+  HostPages pages() const;
+  /// Nodes that it is interleaved over; 1: there is only one; 0: the system refused.
+  int numa_nodes() const { return numa_nodes_; }
 
  private:
   std::string name_;
   std::byte* data_ = nullptr;
   std::size_t bytes_ = 0;
+  std::byte* mapping_ = nullptr;  ///< with a page that nothing may use on either side, unless explicit
+  std::size_t mapped_bytes_ = 0;
+  bool explicit_ = false;
+  int numa_nodes_ = 1;
 };
 
 /// Everything but the routed experts of one layer, in host memory or on the device that owns the layer.

@@ -1,4 +1,5 @@
 #include <benchmark/benchmark.h>
+#include <tbb/global_control.h>
 
 #include <cstdint>
 #include <numeric>
@@ -6,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/weights/packed_model.h"
 #include "kernels/host/operations/pack.h"
 
 /// Packing by one thread: GB/s of the input as it lies (BF16: 2 bytes a weight, float: 4). `read` is what the memory
@@ -71,6 +73,27 @@ void read(benchmark::State& state) {
 }
 BENCHMARK(read<bf16>)->Unit(benchmark::kMillisecond);
 BENCHMARK(read<float>)->Unit(benchmark::kMillisecond);
+
+/// Memory for weights, from the mapping to the last page: GB/s of pages that exist. Argument: threads, 0 = all.
+void host_region(benchmark::State& state) {
+  constexpr std::size_t kBytes = std::size_t{2} << 30;
+  const auto threads = state.range(0) > 0
+                           ? static_cast<std::size_t>(state.range(0))
+                           : tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism);
+  const tbb::global_control limit(tbb::global_control::max_allowed_parallelism, threads);
+  HostPages pages;
+  for (auto _ : state) {
+    const auto region = HostRegion::allocate("weights", kBytes);
+    if (!region) return state.SkipWithError(region.error().cause.c_str());
+    state.PauseTiming();
+    pages = region->pages();
+    state.ResumeTiming();
+  }
+  state.SetLabel(pages.explicit_huge > 0 ? "explicit" : pages.transparent_huge > kBytes / 2 ? "transparent" : "small");
+  state.counters["GB/s"] =
+      benchmark::Counter(static_cast<double>(kBytes) * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
+}
+BENCHMARK(host_region)->ArgName("threads")->Arg(1)->Arg(0)->UseRealTime()->Unit(benchmark::kMillisecond)->Iterations(4);
 
 }  // namespace
 }  // namespace krasis

@@ -1,0 +1,133 @@
+#include "engine/weights/host_pages.h"
+
+#include <hwloc.h>
+#include <sys/mman.h>
+#include <tbb/parallel_for.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <memory>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+namespace krasis {
+namespace {
+
+struct DestroyTopology {
+  void operator()(hwloc_topology_t topology) const { hwloc_topology_destroy(topology); }
+};
+using Topology = std::unique_ptr<hwloc_topology, DestroyTopology>;
+struct FreeBitmap {
+  void operator()(hwloc_bitmap_t bitmap) const { hwloc_bitmap_free(bitmap); }
+};
+using NodeSet = std::unique_ptr<hwloc_bitmap_s, FreeBitmap>;
+
+/// The nodes that this process may use and that have CPUs of their own: none without memory, and no slow memory alone.
+NodeSet nodes_with_cpus(hwloc_topology_t topology) {
+  NodeSet set(hwloc_bitmap_alloc());
+  for (hwloc_obj_t node = nullptr; (node = hwloc_get_next_obj_by_type(topology, HWLOC_OBJ_NUMANODE, node));) {
+    if (node->attr->numanode.local_memory == 0 || hwloc_bitmap_iszero(node->cpuset)) continue;
+    hwloc_bitmap_set(set.get(), node->os_index);
+  }
+  return set;
+}
+
+int interleave_by_hwloc(std::byte* data, std::size_t bytes) {
+  static const Topology topology = [] {
+    hwloc_topology_t raw = nullptr;
+    if (hwloc_topology_init(&raw) != 0) return Topology();
+    Topology made(raw);
+    return hwloc_topology_load(raw) == 0 ? std::move(made) : Topology();
+  }();
+  if (!topology) return 0;
+  const NodeSet nodes = nodes_with_cpus(topology.get());
+  const int count = hwloc_bitmap_weight(nodes.get());
+  if (count <= 1) return 1;  // nothing to spread over
+  const int done = hwloc_set_area_membind(topology.get(), data, bytes, nodes.get(), HWLOC_MEMBIND_INTERLEAVE,
+                                          HWLOC_MEMBIND_BYNODESET);
+  return done == 0 ? count : 0;
+}
+
+std::string amount(std::size_t bytes) {
+  const double mib = static_cast<double>(bytes) / (1 << 20);
+  char text[32];
+  std::snprintf(text, sizeof text, mib < 1024 ? "%.0f MiB" : "%.1f GiB", mib < 1024 ? mib : mib / 1024);
+  return text;
+}
+
+}  // namespace
+
+const PageSystem& PageSystem::real() {
+  static const PageSystem system = {
+      [](std::size_t bytes, int flags) {
+        void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+        return data == MAP_FAILED ? nullptr : static_cast<std::byte*>(data);
+      },
+      [](std::byte* data, std::size_t bytes, int advice) { return madvise(data, bytes, advice) == 0 ? 0 : errno; },
+      interleave_by_hwloc};
+  return system;
+}
+
+int populate(const PageSystem& system, std::byte* data, std::size_t bytes) {
+  constexpr std::size_t kPiece = 16 * kHugePage;  // some 5 ms of zeroing
+  std::atomic<int> error = 0;
+  tbb::parallel_for(std::size_t{0}, (bytes + kPiece - 1) / kPiece, [&](std::size_t piece) {
+    if (error.load(std::memory_order_relaxed) != 0) return;
+    const std::size_t at = piece * kPiece;
+    const std::size_t size = std::min(kPiece, bytes - at);
+    int outcome = EAGAIN;  // a signal or a moment's shortage: once more
+    for (int attempt = 0; attempt < 3 && (outcome == EAGAIN || outcome == EINTR); ++attempt) {
+      outcome = system.advise(data + at, size, MADV_POPULATE_WRITE);
+    }
+    if (outcome != 0) error.store(outcome, std::memory_order_relaxed);
+  });
+  return error;
+}
+
+std::size_t transparent_bytes(std::istream& smaps, std::uintptr_t begin, std::uintptr_t end) {
+  std::size_t sum = 0;
+  bool inside = false;
+  for (std::string line; std::getline(smaps, line);) {
+    unsigned long long first = 0, last = 0, kib = 0;
+    if (std::sscanf(line.c_str(), "%llx-%llx ", &first, &last) == 2) {
+      inside = first < end && last > begin;
+    } else if (inside && std::sscanf(line.c_str(), "AnonHugePages: %llu kB", &kib) == 1) {
+      sum += static_cast<std::size_t>(kib) << 10;
+    }
+  }
+  return std::min(sum, static_cast<std::size_t>(end - begin));
+}
+
+std::string pages_note(std::span<const HostRegion* const> regions) {
+  HostPages sum;
+  int nodes = 1;
+  bool large = false, refused = false;
+  for (const HostRegion* region : regions) {
+    const HostPages pages = region->pages();
+    sum.explicit_huge += pages.explicit_huge;
+    sum.transparent_huge += pages.transparent_huge;
+    sum.small += pages.small;
+    if (region->bytes() < kHugePage) continue;
+    large = true;
+    nodes = std::max(nodes, region->numa_nodes());
+    refused |= region->numa_nodes() == 0;
+  }
+  if (!large) return "";
+  std::string text;
+  const auto add = [&text](std::size_t bytes, const char* kind) {
+    if (bytes > 0) text += (text.empty() ? "" : ", ") + amount(bytes) + " of " + kind;
+  };
+  add(sum.explicit_huge, "explicit huge pages");
+  add(sum.transparent_huge, "transparent huge pages");
+  add(sum.small, "small pages");
+  text = "The weights lie in " + text;
+  if (refused) return text + "; the system refused to spread them over the NUMA nodes.";
+  if (nodes > 1) text += ", spread over " + std::to_string(nodes) + " NUMA nodes";
+  return text + ".";
+}
+
+}  // namespace krasis

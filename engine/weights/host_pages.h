@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <istream>
+#include <span>
+#include <string>
+
+#include "base/error.h"
+#include "engine/weights/packed_model.h"
+
+namespace krasis {
+
+constexpr std::size_t kSmallPage = 4096;
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+
+/// The system calls beneath a HostRegion; tests pretend others.
+struct PageSystem {
+  /// mmap of anonymous private memory, readable and writable, with `flags` more; null = refused.
+  std::function<std::byte*(std::size_t bytes, int flags)> map;
+  /// madvise: 0 or an errno.
+  std::function<int(std::byte* data, std::size_t bytes, int advice)> advise;
+  /// Spreads pages that come later evenly over the NUMA nodes with CPUs; how many these are, 0 if the system refuses.
+  std::function<int(std::byte* data, std::size_t bytes)> interleave;
+
+  static const PageSystem& real();
+};
+
+/// Gives [data, data + bytes) its pages, in parallel: zeroing them is what loading would else wait for. Any page that
+/// cannot be had is an error here instead of a SIGBUS later; 0 or an errno. EINVAL: the kernel is too old to say
+/// (before 5.14).
+int populate(const PageSystem& system, std::byte* data, std::size_t bytes);
+
+/// Bytes of transparent huge pages in [begin, end), from the text of /proc/self/smaps: of the areas that overlap it.
+std::size_t transparent_bytes(std::istream& smaps, std::uintptr_t begin, std::uintptr_t end);
+
+/// What the user should know of the pages of all regions, one sentence; empty if none is as large as a huge page.
+std::string pages_note(std::span<const HostRegion* const> regions);
+
+}  // namespace krasis

@@ -1,0 +1,224 @@
+// Which pages host memory gets, what is done when the system refuses some, and what is said about it.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <fstream>
+#include <mutex>
+#include <sstream>
+
+#include "engine/weights/host_pages.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+namespace krasis {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr std::size_t kBytes = 70 * kHugePage + 1000;
+constexpr std::size_t kRounded = 71 * kHugePage;
+
+bool explicit_asked(int flags) {
+  return (flags & MAP_HUGETLB) != 0;
+}
+
+/// The real system, but its pool of huge pages is ordinary memory.
+PageSystem with_pool() {
+  PageSystem system = PageSystem::real();
+  system.map = [](std::size_t bytes, int flags) {
+    return PageSystem::real().map(bytes, explicit_asked(flags) ? 0 : flags);
+  };
+  return system;
+}
+/// The real system without a pool.
+PageSystem without_pool() {
+  PageSystem system = PageSystem::real();
+  system.map = [](std::size_t bytes, int flags) {
+    return explicit_asked(flags) ? nullptr : PageSystem::real().map(bytes, flags);
+  };
+  return system;
+}
+
+std::size_t sum(const HostPages& pages) {
+  return pages.explicit_huge + pages.transparent_huge + pages.small;
+}
+
+/// Every byte is zero and can be written.
+void expect_usable(const HostRegion& region) {
+  ASSERT_NE(region.data(), nullptr);
+  EXPECT_EQ(std::count(region.data(), region.data() + region.bytes(), std::byte{0}),
+            static_cast<std::ptrdiff_t>(region.bytes()));
+  std::fill_n(region.data(), region.bytes(), std::byte{7});
+}
+
+std::size_t free_pool_pages() {
+  std::ifstream file("/proc/meminfo");
+  for (std::string line; std::getline(file, line);) {
+    unsigned long long pages = 0;
+    if (std::sscanf(line.c_str(), "HugePages_Free: %llu", &pages) == 1) return pages;
+  }
+  return 0;
+}
+
+TEST(HostRegion, TakesExplicitPagesFirst) {
+  const auto region = HostRegion::allocate("weights", kBytes, with_pool());
+  ASSERT_TRUE(region);
+  EXPECT_EQ(region->bytes(), kBytes);
+  EXPECT_EQ(region->pages().explicit_huge, kRounded);
+  EXPECT_EQ(sum(region->pages()), kRounded);
+  expect_usable(*region);
+}
+
+TEST(HostRegion, TakesThePoolsOwnPages) {
+  const std::size_t before = free_pool_pages();
+  if (before < kRounded / kHugePage)
+    GTEST_SKIP() << "the pool has only " << before << " free pages of 2 MiB (vm.nr_hugepages)";
+  {
+    const auto region = HostRegion::allocate("weights", kBytes);
+    ASSERT_TRUE(region);
+    EXPECT_EQ(region->pages().explicit_huge, kRounded);
+    EXPECT_EQ(free_pool_pages(), before - kRounded / kHugePage);
+    expect_usable(*region);
+  }
+  EXPECT_EQ(free_pool_pages(), before);
+}
+
+/// A pool that is too small refuses the mapping; one that a cgroup or a node's share forbids refuses only the pages.
+TEST(HostRegion, FallsBackWhenThePoolRefuses) {
+  PageSystem refuses_pages = with_pool();
+  std::byte* pool = nullptr;
+  refuses_pages.map = [&pool](std::size_t bytes, int flags) {
+    std::byte* data = PageSystem::real().map(bytes, explicit_asked(flags) ? 0 : flags);
+    if (explicit_asked(flags)) pool = data;
+    return data;
+  };
+  refuses_pages.advise = [&pool](std::byte* data, std::size_t bytes, int advice) {
+    if (pool != nullptr && data == pool && advice == MADV_POPULATE_WRITE) {
+      pool = nullptr;  // the memory is given back, and may be given again
+      return EFAULT;
+    }
+    return PageSystem::real().advise(data, bytes, advice);
+  };
+  for (const PageSystem& system : {without_pool(), refuses_pages}) {
+    const auto region = HostRegion::allocate("weights", kBytes, system);
+    ASSERT_TRUE(region);
+    EXPECT_EQ(region->pages().explicit_huge, 0u);
+    EXPECT_EQ(sum(region->pages()), kRounded);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(region->data()) % kHugePage, 0u);
+    expect_usable(*region);
+  }
+}
+
+TEST(HostRegion, HasAllItsPagesFromTheStart) {
+  const auto region = HostRegion::allocate("weights", kBytes, without_pool());
+  ASSERT_TRUE(region);
+  std::vector<unsigned char> resident(kRounded / kSmallPage);
+  ASSERT_EQ(mincore(region->data(), kRounded, resident.data()), 0);
+  EXPECT_EQ(std::count_if(resident.begin(), resident.end(), [](unsigned char r) { return (r & 1) != 0; }),
+            static_cast<std::ptrdiff_t>(resident.size()));
+}
+
+TEST(HostRegion, OnAnOldKernelPagesComeWhenTheyAreWritten) {
+  PageSystem system = with_pool();
+  system.advise = [](std::byte*, std::size_t, int) { return EINVAL; };
+  const auto region = HostRegion::allocate("weights", kBytes, system);
+  ASSERT_TRUE(region);
+  EXPECT_EQ(region->pages().explicit_huge, 0u) << "nothing could tell that the pool will not fail later";
+  expect_usable(*region);
+}
+
+TEST(HostRegion, NoMemoryIsAnErrorNotASignal) {
+  PageSystem no_mapping = PageSystem::real();
+  no_mapping.map = [](std::size_t, int) { return nullptr; };
+  PageSystem no_pages = PageSystem::real();
+  no_pages.advise = [](std::byte*, std::size_t, int advice) { return advice == MADV_POPULATE_WRITE ? ENOMEM : 0; };
+  for (const PageSystem& system : {no_mapping, no_pages}) {
+    const auto region = HostRegion::allocate("weights", kBytes, system);
+    ASSERT_FALSE(region);
+    EXPECT_EQ(region.error().code, ErrorCode::OutOfMemory);
+    EXPECT_THAT(region.error().message(), HasSubstr("The weights need 140 MiB"));
+  }
+}
+
+/// First touch, in pieces of several threads, covers each byte once, and only when the pages have been spread.
+TEST(HostRegion, IsSpreadOverNodesBeforeItIsTouched) {
+  std::mutex mutex;
+  std::vector<std::pair<std::byte*, std::size_t>> spread, touched;
+  PageSystem system = without_pool();
+  system.interleave = [&](std::byte* data, std::size_t bytes) {
+    EXPECT_TRUE(touched.empty());
+    spread.emplace_back(data, bytes);
+    return 4;
+  };
+  system.advise = [&](std::byte* data, std::size_t bytes, int advice) {
+    const std::lock_guard lock(mutex);
+    if (advice == MADV_POPULATE_WRITE) touched.emplace_back(data, bytes);
+    return 0;
+  };
+  const auto region = HostRegion::allocate("weights", kBytes, system);
+  ASSERT_TRUE(region);
+  EXPECT_EQ(region->numa_nodes(), 4);
+  ASSERT_EQ(spread.size(), 1u);
+  EXPECT_EQ(spread.front(), std::pair(region->data(), kRounded));
+  std::sort(touched.begin(), touched.end());
+  std::byte* next = region->data();
+  for (const auto& [data, bytes] : touched) {
+    EXPECT_EQ(data, next);
+    next = data + bytes;
+  }
+  EXPECT_EQ(next, region->data() + kRounded);
+  EXPECT_GT(touched.size(), 1u);
+}
+
+TEST(HostRegion, SaysWhatItGot) {
+  const auto note = [](PageSystem system, int nodes, std::size_t bytes = kBytes) {
+    system.interleave = [nodes](std::byte*, std::size_t) { return nodes; };
+    const auto region = HostRegion::allocate("weights", bytes, system);
+    const auto none = HostRegion::allocate("nothing", 0, system);
+    if (!region || !none) return std::string("refused");
+    const HostRegion* const regions[] = {&*region, &*none};
+    return pages_note(regions);
+  };
+  EXPECT_EQ(note(with_pool(), 1), "The weights lie in 142 MiB of explicit huge pages.");
+  EXPECT_EQ(note(with_pool(), 2), "The weights lie in 142 MiB of explicit huge pages, spread over 2 NUMA nodes.");
+  EXPECT_EQ(
+      note(with_pool(), 0),
+      "The weights lie in 142 MiB of explicit huge pages; the system refused to spread them over the NUMA nodes.");
+  EXPECT_EQ(note(with_pool(), 1, 5000), "") << "nothing to say of less than a huge page";
+  PageSystem small = without_pool();  // neither asks for huge pages nor collects small ones
+  small.advise = [](std::byte* data, std::size_t bytes, int advice) {
+    return advice == MADV_POPULATE_WRITE ? PageSystem::real().advise(data, bytes, advice) : 0;
+  };
+  std::ifstream file("/sys/kernel/mm/transparent_hugepage/enabled");
+  const std::string setting(std::istreambuf_iterator<char>(file), {});
+  if (setting.find("[always]") == std::string::npos) {
+    EXPECT_EQ(note(small, 1), "The weights lie in 142 MiB of small pages.");
+  }
+}
+
+TEST(TransparentBytes, CountsTheAreasThatOverlap) {
+  const std::string text =
+      "7f0000000000-7f0000400000 rw-p 00000000 00:00 0 \n"
+      "Size:               4096 kB\nAnonHugePages:      4096 kB\nVmFlags: rd wr\n"
+      "7f0000400000-7f0000401000 ---p 00000000 00:00 0 \n"
+      "Size:                  4 kB\nAnonHugePages:         0 kB\n"
+      "7f0000401000-7f0001000000 rw-p 00000000 00:00 0   [anon:x]\n"
+      "Size:              12284 kB\nAnonHugePages:      2048 kB\nShmemPmdMapped:     8192 kB\n";
+  const auto count = [&](std::uintptr_t begin, std::uintptr_t end) {
+    std::istringstream smaps(text);
+    return transparent_bytes(smaps, begin, end);
+  };
+  EXPECT_EQ(count(0x7f0000000000, 0x7f0000400000), 4u << 20);
+  EXPECT_EQ(count(0x7f0000400000, 0x7f0000401000), 0u);
+  EXPECT_EQ(count(0x7f0000000000, 0x7f0001000000), 6u << 20);
+  EXPECT_EQ(count(0x7f0000200000, 0x7f0000300000), 1u << 20) << "never more than the range";
+  EXPECT_EQ(count(0x7e0000000000, 0x7e0000400000), 0u);
+}
+
+}  // namespace
+}  // namespace krasis
