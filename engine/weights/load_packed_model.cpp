@@ -59,12 +59,14 @@ std::size_t available_memory() {
 /// Asked before anything that grows with the model, so that a config.json with absurd numbers ends here.
 Expected<void> check_memory(const ModelConfig& config, const Precision& precision) {
   const PackedBytes bytes = packed_bytes(config, precision);
-  const std::size_t sum = bytes.dense + bytes.gpu_experts + bytes.cpu_experts;
+  const std::size_t regions[] = {bytes.dense, bytes.gpu_experts, bytes.cpu_experts};
+  const std::size_t all = bytes.dense + bytes.gpu_experts + bytes.cpu_experts;
+  const std::size_t beside = bytes_beside_pool(regions, free_pool_bytes());
   const std::size_t available = available_memory();
-  if (sum <= available) return {};
+  if (beside <= available) return {};
   return fail(ErrorCode::OutOfMemory,
-              "The packed weights of " + config.name + " need " + gib(sum) + " of host memory, but only " +
-                  gib(available) + " are available.",
+              "The packed weights of " + config.name + " need " + gib(all) + " of host memory, but only " +
+                  gib(available + all - beside) + " are available.",
               "Choose fewer bits, the same bits for GPU and CPU, or a smaller model.");
 }
 

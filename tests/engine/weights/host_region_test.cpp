@@ -14,6 +14,9 @@
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
 
 namespace krasis {
 namespace {
@@ -199,6 +202,29 @@ TEST(HostRegion, SaysWhatItGot) {
   if (setting.find("[always]") == std::string::npos) {
     EXPECT_EQ(note(small, 1), "The weights lie in 142 MiB of small pages.");
   }
+}
+
+/// Memory that came in small pages, as it does where the setting is "never", is copied together where the kernel can.
+TEST(HostRegion, CollectsSmallPages) {
+  PageSystem system = without_pool();
+  system.advise = [](std::byte* data, std::size_t bytes, int advice) {
+    return advice == MADV_HUGEPAGE ? 0 : PageSystem::real().advise(data, bytes, advice);
+  };
+  const auto region = HostRegion::allocate("weights", kBytes, system);
+  ASSERT_TRUE(region);
+  EXPECT_EQ(sum(region->pages()), kRounded);
+  const bool can = PageSystem::real().advise(region->data(), kHugePage, MADV_COLLAPSE) == 0;
+  EXPECT_EQ(region->pages().transparent_huge >= kRounded / 2, can);
+  expect_usable(*region);
+}
+
+TEST(BytesBesidePool, ARegionIsWhollyInThePoolOrNotAtAll) {
+  const std::size_t regions[] = {3 * kHugePage + 1, 10 * kHugePage, kHugePage, 100};
+  EXPECT_EQ(bytes_beside_pool(regions, 0), 14 * kHugePage + 101);
+  EXPECT_EQ(bytes_beside_pool(regions, 4 * kHugePage), 11 * kHugePage + 100);
+  EXPECT_EQ(bytes_beside_pool(regions, 5 * kHugePage), 10 * kHugePage + 100);
+  EXPECT_EQ(bytes_beside_pool(regions, 14 * kHugePage), kHugePage + 100);
+  EXPECT_EQ(bytes_beside_pool(regions, 1000 * kHugePage), 100u);
 }
 
 TEST(TransparentBytes, CountsTheAreasThatOverlap) {
