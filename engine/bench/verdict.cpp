@@ -11,7 +11,13 @@
 namespace krasis {
 namespace {
 
-constexpr double kScalarFlopPerSecond = 1e9;  // a cautious guess of the reference's speed
+constexpr double kScalarFlopPerSecond = 1e9;  // a cautious guess of the reference's speed on one thread
+
+/// How long the reference takes for so many tokens.
+double reference_seconds(const Engine& engine, std::size_t tokens) {
+  return 2.0 * static_cast<double>(engine.model().config.active_parameters()) * static_cast<double>(tokens) /
+         (kScalarFlopPerSecond * engine.team().size());
+}
 
 protocol::VerdictFacts verdict(bool pass, std::string figure, double value, double threshold, std::string explanation) {
   protocol::VerdictFacts facts;
@@ -66,6 +72,7 @@ Expected<std::vector<double>> Judge::regrets(const Engine& engine, std::span<con
   const int experts = engine.model().config.experts;
   const auto prompt_size = static_cast<int>(prompt.size());
   const bool fp8 = engine.configuration().kv_cache == "fp8";
+  const ThreadTeam::Scope scope(&engine.team());
   KRASIS_TRY(const std::vector<float> logits,
              reference_logits(engine.model(), fp8 ? KvElement::Fp8 : KvElement::Bf16, tokens, positions,
                               [&](int layer, int expert, int position) {
@@ -120,13 +127,15 @@ Expected<protocol::VerdictFacts> Judge::judge(Engine& engine, std::span<const st
     return verdict(false, "repetitions that differ", static_cast<double>(r + 1), 0,
                    fmt::format("Repetition {} and the last one wrote different texts from token {} on.", r + 1, a - repetitions[r].begin()));
   }
-  const double seconds = 2.0 * static_cast<double>(engine.model().config.active_parameters()) *
-                         static_cast<double>(prompt.size() + last.size()) / kScalarFlopPerSecond;
-  if (seconds <= kLongestReferenceSeconds) return judge_tokens(engine, prompt, last, "");
-
-  // The same engine, pipelines and weights on a shorter text.
-  const auto short_prompt = prompt.first(std::min<std::size_t>(prompt.size(), 32));
-  KRASIS_TRY(const Generation generation, engine.generate(short_prompt, {.max_new_tokens = 8, .ignore_end_of_text = true}, {}));
+  if (reference_seconds(engine, prompt.size() + last.size()) <= kLongestReferenceSeconds) {
+    return judge_tokens(engine, prompt, last, "");
+  }
+  // The same engine, pipelines and weights on a shorter text; shorter still for a large model.
+  std::size_t tokens = 32;
+  while (tokens > 8 && reference_seconds(engine, tokens + tokens / 4) > kLongestReferenceSeconds / 4) tokens /= 2;
+  const auto short_prompt = prompt.first(std::min(prompt.size(), tokens));
+  KRASIS_TRY(const Generation generation,
+             engine.generate(short_prompt, {.max_new_tokens = static_cast<int>(tokens / 4), .ignore_end_of_text = true}, {}));
   return judge_tokens(engine, short_prompt, generation.tokens,
                       fmt::format(" The whole run was too long for it: a prompt of {} tokens went through the same engine.", short_prompt.size()));
 }

@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "kernels/host/operations/pack.h"
+#include "kernels/host/operations/parallel.h"
 #include "kernels/host/operations/scalar.h"
 
 namespace krasis::scalar {
@@ -44,8 +45,10 @@ void head_norm(const HeadNormArgs& args) {
 void matmul(const MatmulArgs& args) {
   const std::int64_t rows = args.weight.layout.rows;
   const std::int64_t columns = args.weight.layout.columns;
-  std::vector<float> row(static_cast<std::size_t>(columns));
-  for (std::int64_t o = 0; o < rows; ++o) {
+  // Rows are shared out, for a reference of a real model takes minutes on one core; each row is computed as ever.
+  parallel_units(rows, rows * columns * args.tokens, [&](std::int64_t o) {
+    thread_local std::vector<float> row;
+    row.resize(static_cast<std::size_t>(columns));
     unpack_rows(args.weight, o, 1, row.data());
     for (std::int64_t t = 0; t < args.tokens; ++t) {
       const bf16* x = args.x.data + t * columns;
@@ -55,7 +58,7 @@ void matmul(const MatmulArgs& args) {
       if (!args.out_f32.empty()) args.out_f32.data[t * rows + o] = sum;
       if (!args.accumulate.empty()) args.accumulate.data[t * rows + o] += sum;
     }
-  }
+  });
 }
 
 void swiglu(const SwiGluArgs& args) {

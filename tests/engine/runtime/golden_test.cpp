@@ -78,7 +78,7 @@ void expect_same_choice(const Golden& golden, const std::vector<float>& logits, 
     EXPECT_LT(sorted[0] - sorted[1], error) << "at position " << golden.positions[row] << " token " << ours << " instead of " << best;
     ++excluded;
   }
-  EXPECT_LE(static_cast<double>(excluded), 0.02 * static_cast<double>(golden.positions.size()));
+  EXPECT_LE(static_cast<double>(excluded), std::max(1.0, 0.02 * static_cast<double>(golden.positions.size())));  // 31 positions
 }
 
 struct Path {
@@ -130,8 +130,8 @@ TEST_P(GoldenPath, AgreesWithTransformers) {
   expect_same_choice(golden, forced->logits, forced_error);
 
   // Softmax probabilities move by at most p(1-p) <= 1/4 of the router logits' error, which BF16 inputs and weights bound
-  // by about 2^-8 of their size (here of order 4): 2^-8 covers it.
-  constexpr float kMargin = 1.0f / 256;
+  // by about 2^-8 of their size (here of order 4): each by 2^-8, and two that move against each other by twice that.
+  constexpr float kMargin = 1.0f / 128;
   const auto margins = golden.vector<float>("router_margin");
   const std::size_t top_k = picks.ids.size() / margins.size();
   std::size_t excluded = 0, wrong = 0;
