@@ -383,7 +383,7 @@ void small_operations() {
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
   int count = 0;
   if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0) {
     std::fprintf(stderr, "no CUDA device can be used\n");
@@ -403,13 +403,23 @@ int main() {
     std::printf("%s\n", dense.error().message().c_str());
 
   measure_ceilings();
-  matmuls(4096, 2048, {1, 8, 16, 4096});
-  matmuls(2048, 4096, {1, 4096});
+  // "many": products of many tokens alone.
+  const bool many = argc > 1 && std::strcmp(argv[1], "many") == 0;
+  matmuls(4096, 2048, {64, 512, 4096, 10000});
+  matmuls(2048, 4096, {4096});
+  for (const Shape& s : kShapes) experts(s, {Element::Int4, 128}, {16, 64, 256, 1024, 4096, 8192, 10000});
+  experts(kShapes[0], {Element::Int4, 32}, {64, 8192});
+  experts(kShapes[0], {Element::Int8, 128}, {64, 8192});
+  experts(kShapes[0], {Element::Mxfp4, 32}, {64, 8192});
+  experts(kShapes[0], {Element::Bf16, 0}, {64, 8192});
+  if (many) return 0;
+  matmuls(4096, 2048, {1, 8, 16});
+  matmuls(2048, 4096, {1});
   matmuls(151936, 2048, {1});
-  for (const Shape& s : kShapes) experts(s, {Element::Int4, 128}, {1, 4, 8, 16, 64, 1024, 4096, 8192});
-  experts(kShapes[0], {Element::Int8, 128}, {1, 4096});
-  experts(kShapes[0], {Element::Mxfp4, 32}, {1, 4096});
-  experts(kShapes[0], {Element::Bf16, 0}, {1, 4096});
+  for (const Shape& s : kShapes) experts(s, {Element::Int4, 128}, {1, 4, 8});
+  experts(kShapes[0], {Element::Int8, 128}, {1});
+  experts(kShapes[0], {Element::Mxfp4, 32}, {1});
+  experts(kShapes[0], {Element::Bf16, 0}, {1});
   for (const KvElement element : {KvElement::Fp8, KvElement::Bf16}) {
     attention(32, 4, 128, element, 4096, 0);
     attention(32, 4, 128, element, 2048, 8192);

@@ -31,7 +31,7 @@ inline ExpertTiles tiles_of(const ExpertsArgs& args, int tile_tokens) {
   return {lists, reinterpret_cast<ExpertTile*>(lists + 2), lists + 2 + 2 * most, most};
 }
 
-/// Fills `tiles` by one block of threads.
+/// Fills `tiles`; uses the workspace's room for gate.
 void sort_by_expert(const Launch& launch, const ExpertsArgs& args, const ExpertTiles& tiles, int tile_tokens);
 
 }  // namespace krasis::cuda

@@ -1,4 +1,7 @@
 #include "kernels/cuda/operations/experts_many.cuh"
+#ifdef KRASIS_HAVE_HOPPER_EXPERTS
+#include "kernels/cuda/hopper/experts/hopper_products.h"
+#endif
 
 namespace krasis::cuda {
 namespace {
@@ -10,6 +13,21 @@ bool tensor_cores_support(const ExpertsArgs& args) {
          is_aligned(args.workspace.data, 16);
 }
 
+/// Whether Hopper's kernels did it.
+bool on_hopper([[maybe_unused]] const Launch& launch, [[maybe_unused]] const ExpertsArgs& args) {
+#ifdef KRASIS_HAVE_HOPPER_EXPERTS
+  if (!hopper::supports(launch, args.layout.gate) || !hopper::supports(launch, args.layout.down)) return false;
+  const ExpertTiles tiles = tiles_of(args, hopper::kTileTokens);
+  sort_by_expert(launch, args, tiles, hopper::kTileTokens);
+  hopper::activate_experts(launch, args, tiles);
+  hopper::down_experts(launch, args, tiles);
+  combine_experts(launch, args, scratch_of(args).down);
+  return true;
+#else
+  return false;
+#endif
+}
+
 }  // namespace
 
 void experts(const Launch& launch, const ExpertsArgs& args) {
@@ -18,6 +36,7 @@ void experts(const Launch& launch, const ExpertsArgs& args) {
   const auto pairs = static_cast<std::int64_t>(args.ids.size);
   const auto count = static_cast<std::int64_t>(args.offsets.size);
   if (pairs / args.top_k <= kMostFewExpertTokens || count > kMostSortedExperts) return experts_few(launch, args);
+  if (on_hopper(launch, args)) return;
   // Large tiles where an expert has the tokens to fill them.
   const int tile_tokens = pairs >= count * 96 ? 128 : 64;
   const ExpertTiles tiles = tiles_of(args, tile_tokens);

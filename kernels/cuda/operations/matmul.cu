@@ -1,6 +1,9 @@
 #include "kernels/cuda/operations/dense_products.h"
 #include "kernels/cuda/operations/matmul_few.h"
 #include "kernels/cuda/operations/matmul_many.h"
+#ifdef KRASIS_HAVE_HOPPER_EXPERTS
+#include "kernels/cuda/hopper/experts/hopper_products.h"
+#endif
 
 namespace krasis::cuda {
 namespace {
@@ -18,6 +21,9 @@ void matmul(const Launch& launch, const MatmulArgs& args) {
   }
   if (!many_tokens_support(weight.layout, weight.data, args.x.data)) return matmul_any(launch, args);
   if (launch.dense && args.tokens >= kDenseTokens && launch.dense->multiply(launch.stream, args)) return;
+#ifdef KRASIS_HAVE_HOPPER_EXPERTS
+  if (hopper::supports(launch, weight.layout)) return hopper::matmul(launch, args);
+#endif
   matmul_many(launch, args);
 }
 
