@@ -102,6 +102,7 @@ std::vector<Column> varying_columns(Runs runs) {
   };
   constexpr Candidate kCandidates[] = {{"hcs_share", true},
                                        {"vram_budget_mib", true},
+                                       {"prefill_path", false},
                                        {"kv_cache", false},
                                        {"attention_bits", false},
                                        {"dense_mlp_bits", false},
@@ -178,6 +179,7 @@ std::string config_line(Runs runs) {
   add("kv_cache", [](const std::string& v) { return v + " KV cache"; });
   for (std::string& item : precision_items(runs)) items.push_back(std::move(item));
   add("group_size", [](const std::string& v) { return "group size " + v; });
+  add("prefill_path", [](const std::string& v) { return v == "auto" ? std::string() : v == "cpu" ? std::string("prompts through the CPU's experts") : std::string("streamed prefill"); });
   add("chunk_tokens", [&](const std::string& v) { return unless("0", v, v + " token chunks"); });
   add("vram_budget_mib", [&](const std::string& v) { return unless("0", v, v + " MiB VRAM budget"); });
   std::string share;
@@ -194,9 +196,7 @@ std::string config_line(Runs runs) {
   add("repetitions", [](const std::string& v) { return plural(v, "repetition"); });
   add("seed", [](const std::string& v) { return "seed " + v; });
   add("device", [](const std::string& v) { return "device " + v; });
-  if (parameter(runs.front(), "device") == "host") {
-    add("operations", [](const std::string& v) { return v + " operations"; });
-  }
+  add("operations", [](const std::string& v) { return v + " operations"; });
   if (const std::string machine = machine_of(runs.front()); !machine.empty() && constant(runs, machine_of)) {
     items.push_back(escape_markdown(machine));
   }

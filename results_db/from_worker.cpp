@@ -19,6 +19,7 @@ RunParameters parameters_of(const RunConfiguration& c) {
           .dense_mlp_bits = c.dense_mlp_bits,
           .lm_head_bits = c.lm_head_bits,
           .group_size = c.group_size,
+          .prefill_path = c.prefill_path,
           .kv_cache = c.kv_cache,
           .chunk_tokens = c.chunk_tokens,
           .prompt_tokens = c.prompt_tokens,

@@ -6,7 +6,7 @@ namespace krasis::results {
 
 std::span<const ParameterColumn> parameter_columns() {
   using P = RunParameters;
-  static const std::array<ParameterColumn, 22> kColumns{{{"device", &P::device},
+  static const std::array<ParameterColumn, 23> kColumns{{{"device", &P::device},
                                                          {"operations", &P::operations},
                                                          {"device_count", &P::device_count},
                                                          {"lgs", &P::lgs},
@@ -20,6 +20,7 @@ std::span<const ParameterColumn> parameter_columns() {
                                                          {"dense_mlp_bits", &P::dense_mlp_bits},
                                                          {"lm_head_bits", &P::lm_head_bits},
                                                          {"group_size", &P::group_size},
+                                                         {"prefill_path", &P::prefill_path},
                                                          {"kv_cache", &P::kv_cache},
                                                          {"chunk_tokens", &P::chunk_tokens},
                                                          {"prompt_tokens", &P::prompt_tokens},

@@ -58,6 +58,7 @@ std::vector<ParameterValue> describe(const RunParameters& p) {
           {"dense_mlp_bits", "Dense MLP", bits_name(p.dense_mlp_bits)},
           {"lm_head_bits", "LM head", bits_name(p.lm_head_bits)},
           {"group_size", "Group size", number(p.group_size)},
+          {"prefill_path", "Prefill path", p.prefill_path},
           {"kv_cache", "KV cache", upper(p.kv_cache)},
           {"chunk_tokens", "Chunk (tokens)", number(p.chunk_tokens)},
           {"prompt_tokens", "Prompt (tokens)", number(p.prompt_tokens)},

@@ -149,7 +149,12 @@ WHEN EXISTS (SELECT 1 FROM runs WHERE id = OLD.run_id AND status <> 'queued')
 BEGIN SELECT RAISE(ABORT, 'an annotation is never deleted'); END;
 )sql";
 
-constexpr std::array<const char*, 2> kMigrations{kTables, kEvidence};
+/// Until then every prompt was streamed.
+constexpr const char* kPrefillPath = R"sql(
+ALTER TABLE runs ADD COLUMN prefill_path TEXT NOT NULL DEFAULT 'stream';
+)sql";
+
+constexpr std::array<const char*, 3> kMigrations{kTables, kEvidence, kPrefillPath};
 
 }  // namespace
 

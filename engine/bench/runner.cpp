@@ -16,14 +16,15 @@ protocol::Sample sample_of(const Generation& generation, const BenchmarkPrompt& 
   sample.decode_tokens = static_cast<std::int64_t>(generation.token_s.size());
   sample.decode_token_s = generation.token_s;
   sample.decode_s = std::accumulate(generation.token_s.begin(), generation.token_s.end(), 0.0);
-  nlohmann::json metrics{{"cache_hits", generation.cache_hits}, {"cache_misses", generation.cache_misses}};
+  nlohmann::json metrics{{"cache_hits", generation.cache_hits}, {"cache_misses", generation.cache_misses},
+                         {"prefill_path", name_of(generation.path)}};
   if (sample.decode_s > 0) {
     const double rate = static_cast<double>(engine.plan().decode_bytes_per_token) * static_cast<double>(sample.decode_tokens) /
                         sample.decode_s / 1e9;
     metrics["decode_gb_per_s"] = rate;
     if (ceilings.read_gb_per_s > 0) metrics["decode_share_of_read_limit"] = rate / ceilings.read_gb_per_s;
   }
-  if (generation.prefill_s > 0) {
+  if (generation.prefill_s > 0 && generation.path == PrefillPath::Stream) {
     const double rate = static_cast<double>(engine.plan().prefill_copy_bytes) / generation.prefill_s / 1e9;
     metrics["prefill_copy_gb_per_s"] = rate;
     if (ceilings.copy_gb_per_s > 0) metrics["prefill_share_of_copy_limit"] = rate / ceilings.copy_gb_per_s;

@@ -37,7 +37,8 @@ double regret(std::span<const float> logits, std::int32_t token) {
   return *std::max_element(logits.begin(), logits.end()) - logits[static_cast<std::size_t>(token)];
 }
 
-std::string reference_key(const Engine& engine, std::span<const std::int32_t> prompt, std::span<const std::int32_t> generated) {
+std::string reference_key(const Engine& engine, PrefillPath path, std::span<const std::int32_t> prompt,
+                          std::span<const std::int32_t> generated) {
   XXH3_state_t* state = XXH3_createState();
   XXH3_128bits_reset(state);
   XXH3_128bits_update(state, prompt.data(), prompt.size_bytes());
@@ -49,6 +50,7 @@ std::string reference_key(const Engine& engine, std::span<const std::int32_t> pr
       const char cached = device >= 0;
       XXH3_128bits_update(state, &cached, 1);
     }
+    XXH3_128bits_update(state, &path, sizeof path);
   }
   const XXH128_hash_t hash = XXH3_128bits_digest(state);
   XXH3_freeState(state);
@@ -60,9 +62,9 @@ std::string reference_key(const Engine& engine, std::span<const std::int32_t> pr
 
 }  // namespace
 
-Expected<std::vector<double>> Judge::regrets(const Engine& engine, std::span<const std::int32_t> prompt,
+Expected<std::vector<double>> Judge::regrets(const Engine& engine, PrefillPath path, std::span<const std::int32_t> prompt,
                                              std::span<const std::int32_t> generated) {
-  const std::string key = reference_key(engine, prompt, generated);
+  const std::string key = reference_key(engine, path, prompt, generated);
   if (const auto found = known_.find(key); found != known_.end()) return found->second;
   std::vector<std::int32_t> tokens(prompt.begin(), prompt.end());
   tokens.insert(tokens.end(), generated.begin(), generated.end());
@@ -70,13 +72,13 @@ Expected<std::vector<double>> Judge::regrets(const Engine& engine, std::span<con
   for (std::size_t i = prompt.size() - 1; i + 1 < tokens.size(); ++i) positions.push_back(static_cast<std::int32_t>(i));
   const std::vector<int>& cached = engine.cached_experts();
   const int experts = engine.model().config.experts;
-  const auto prompt_size = static_cast<int>(prompt.size());
+  const int streamed = path == PrefillPath::Stream ? static_cast<int>(prompt.size()) : 0;  // tokens
   const bool fp8 = engine.configuration().kv_cache == "fp8";
   const ThreadTeam::Scope scope(&engine.team());
   KRASIS_TRY(const std::vector<float> logits,
              reference_logits(engine.model(), fp8 ? KvElement::Fp8 : KvElement::Bf16, tokens, positions,
                               [&](int layer, int expert, int position) {
-                                return position < prompt_size || cached[static_cast<std::size_t>(layer * experts + expert)] >= 0;
+                                return position < streamed || cached[static_cast<std::size_t>(layer * experts + expert)] >= 0;
                               }));
   const auto vocabulary = static_cast<std::size_t>(engine.model().config.vocabulary);
   std::vector<double> result;
@@ -86,7 +88,7 @@ Expected<std::vector<double>> Judge::regrets(const Engine& engine, std::span<con
   return known_[key] = result;
 }
 
-Expected<protocol::VerdictFacts> Judge::judge_tokens(const Engine& engine, std::span<const std::int32_t> prompt,
+Expected<protocol::VerdictFacts> Judge::judge_tokens(const Engine& engine, PrefillPath path, std::span<const std::int32_t> prompt,
                                                      std::span<const std::int32_t> generated, std::string note) {
   const auto vocabulary = engine.model().config.vocabulary;
   for (const std::int32_t token : generated) {
@@ -94,7 +96,7 @@ Expected<protocol::VerdictFacts> Judge::judge_tokens(const Engine& engine, std::
       return verdict(false, "token id", token, static_cast<double>(vocabulary - 1), "A token outside the vocabulary was written.");
     }
   }
-  KRASIS_TRY(const std::vector<double> all, regrets(engine, prompt, generated));
+  KRASIS_TRY(const std::vector<double> all, regrets(engine, path, prompt, generated));
   const auto worst = std::max_element(all.begin(), all.end());
   const bool pass = *worst <= kWorstRegretNats;
   std::string explanation = fmt::format("{} tokens were judged by the scalar reference.{}", all.size(), note);
@@ -127,16 +129,17 @@ Expected<protocol::VerdictFacts> Judge::judge(Engine& engine, std::span<const st
     return verdict(false, "repetitions that differ", static_cast<double>(r + 1), 0,
                    fmt::format("Repetition {} and the last one wrote different texts from token {} on.", r + 1, a - repetitions[r].begin()));
   }
+  const PrefillPath path = engine.prefill_path(prompt.size());
   if (reference_seconds(engine, prompt.size() + last.size()) <= kLongestReferenceSeconds) {
-    return judge_tokens(engine, prompt, last, "");
+    return judge_tokens(engine, path, prompt, last, "");
   }
   // The same engine, pipelines and weights on a shorter text; shorter still for a large model.
   std::size_t tokens = 32;
   while (tokens > 8 && reference_seconds(engine, tokens + tokens / 4) > kLongestReferenceSeconds / 4) tokens /= 2;
   const auto short_prompt = prompt.first(std::min(prompt.size(), tokens));
-  KRASIS_TRY(const Generation generation,
-             engine.generate(short_prompt, {.max_new_tokens = static_cast<int>(tokens / 4), .ignore_end_of_text = true}, {}));
-  return judge_tokens(engine, short_prompt, generation.tokens,
+  const GenerationOptions options{.max_new_tokens = static_cast<int>(tokens / 4), .path = path, .ignore_end_of_text = true};
+  KRASIS_TRY(const Generation generation, engine.generate(short_prompt, options, {}));
+  return judge_tokens(engine, path, short_prompt, generation.tokens,
                       fmt::format(" The whole run was too long for it: a prompt of {} tokens went through the same engine.", short_prompt.size()));
 }
 

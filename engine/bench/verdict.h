@@ -29,10 +29,10 @@ class Judge {
                                          std::span<const std::vector<std::int32_t>> repetitions);
 
  private:
-  Expected<protocol::VerdictFacts> judge_tokens(const Engine& engine, std::span<const std::int32_t> prompt,
+  Expected<protocol::VerdictFacts> judge_tokens(const Engine& engine, PrefillPath path, std::span<const std::int32_t> prompt,
                                                 std::span<const std::int32_t> generated, std::string note);
   /// Regret of each generated token.
-  Expected<std::vector<double>> regrets(const Engine& engine, std::span<const std::int32_t> prompt,
+  Expected<std::vector<double>> regrets(const Engine& engine, PrefillPath path, std::span<const std::int32_t> prompt,
                                         std::span<const std::int32_t> generated);
 
   /// Runs that differ in placement alone have one reference: by everything that it depends on.

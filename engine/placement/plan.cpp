@@ -33,6 +33,7 @@ class Sizes {
   std::size_t gpu_expert() const { return gpu_expert_.bytes(); }
   std::size_t cpu_expert() const { return cpu_expert_.bytes(); }
   std::int64_t chunk() const { return std::min(r_.chunk_tokens, r_.max_context); }
+  std::int64_t together() const { return std::min<std::int64_t>(chunk(), 64); }  ///< tokens of a prompt for the CPU's experts
 
   /// Attention, norms and router or dense MLP of one layer.
   std::size_t resident_layer(std::int64_t layer) const {
@@ -74,7 +75,7 @@ class Sizes {
     bytes += vector_bytes(c * m_.experts, 4) + 2 * vector_bytes(c * m_.top_k, 4);             // router logits, ids, weights
     if (m_.expert_layers() > 0) bytes += experts_workspace(c);
     if (m_.expert_layers() < m_.layers) bytes += 2 * vector_bytes(c * m_.dense_width, 4) + vector_bytes(c * m_.dense_width, 2);
-    bytes += vector_bytes(t, 4) + 2 * vector_bytes(h, 4) + 5 * 64;  // positions; experts' sums in decode; batch
+    bytes += vector_bytes(t, 4) + 2 * vector_bytes(together() * h, 4) + 5 * 64;  // positions; experts' sums; batch
     if (device == 0) bytes += 2 * vector_bytes(t, 4) + vector_bytes(m_.vocabulary, 4) + 64;  // prompt, history, logits, sampling
     return bytes;
   }
@@ -86,8 +87,9 @@ class Sizes {
   }
 
   std::size_t staging() const {
-    return vector_bytes(r_.max_context, 4) + vector_bytes(m_.vocabulary, 4) + vector_bytes(m_.hidden, 2) +
-           vector_bytes(m_.hidden, 4) + 2 * vector_bytes(m_.top_k, 4) + experts_workspace(1) + 5 * 64;
+    const std::int64_t n = together();
+    return vector_bytes(r_.max_context, 4) + vector_bytes(m_.vocabulary, 4) + vector_bytes(n * m_.hidden, 2) +
+           vector_bytes(n * m_.hidden, 4) + 2 * vector_bytes(n * m_.top_k, 4) + experts_workspace(n) + 5 * 64;
   }
 
  private:

@@ -34,42 +34,49 @@ std::int64_t Decode::certain_hits() const {
   return std::count(cpu_needed_.begin(), cpu_needed_.end(), false) * model_.config.top_k;
 }
 
-void Decode::compute_on_cpu(std::int64_t layer, std::int64_t expert_layer) {
+void Decode::compute_on_cpu(const Tokens& tokens, std::int64_t layer, std::int64_t expert_layer) {
   const auto experts = static_cast<std::size_t>(model_.config.experts);
+  const auto count = static_cast<std::size_t>(tokens.count);
+  const auto top_k = static_cast<std::size_t>(model_.config.top_k);
+  const auto hidden = static_cast<std::size_t>(model_.config.hidden);
+  const View<std::int32_t> ids = staging_.ids.sub(0, count * top_k);
+  const View<float> sum = staging_.sum.sub(0, count * hidden);
   const std::int64_t* offsets = cpu_offsets_.data() + static_cast<std::size_t>(expert_layer) * experts;
-  for (std::size_t j = 0; j < staging_.ids.size; ++j) {
-    const std::int32_t id = staging_.ids.data[j];
+  for (std::size_t j = 0; j < ids.size && !tokens.prompt; ++j) {
+    const std::int32_t id = ids.data[j];
     if (id >= 0 && id < model_.config.experts) ++(offsets[id] < 0 ? hits : misses);
   }
-  std::fill_n(staging_.sum.data, staging_.sum.size, 0.0f);
+  std::fill_n(sum.data, sum.size, 0.0f);
   const ThreadTeam::Scope scope(cpu_.team.get());
-  cpu_.operations->experts({.x = staging_.x,
-                            .ids = staging_.ids,
-                            .weights = staging_.weights,
+  cpu_.operations->experts({.x = staging_.x.sub(0, count * hidden),
+                            .ids = ids,
+                            .weights = staging_.weights.sub(0, count * top_k),
                             .pool = model_.layers[static_cast<std::size_t>(layer)].cpu_experts,
                             .offsets = {offsets, experts},
                             .layout = model_.cpu_expert_layout,
                             .top_k = model_.config.top_k,
-                            .out = staging_.sum,
+                            .out = sum,
                             .workspace = staging_.workspace});
 }
 
-void Decode::enqueue_cached(DeviceState& owner, DeviceState& cache, std::int64_t expert_layer) {
+void Decode::enqueue_cached(DeviceState& owner, DeviceState& cache, const Tokens& tokens, std::int64_t expert_layer) {
   const ModelConfig& c = model_.config;
-  const auto hidden = static_cast<std::size_t>(c.hidden);
-  const auto top_k = static_cast<std::size_t>(c.top_k);
+  const auto count = static_cast<std::size_t>(tokens.count);
+  const std::size_t elements = count * static_cast<std::size_t>(c.hidden);
+  const std::size_t picks = count * static_cast<std::size_t>(c.top_k);
   const auto experts = static_cast<std::size_t>(c.experts);
   const bool away = owner.index != cache.index;
-  const View<bf16> x = cache.workspace.normed.sub(0, hidden);
-  const View<std::int32_t> ids = cache.workspace.ids.sub(0, top_k);
-  const View<float> weights = cache.workspace.weights.sub(0, top_k);
+  const View<bf16> x = cache.workspace.normed.sub(0, elements);
+  const View<std::int32_t> ids = cache.workspace.ids.sub(0, picks);
+  const View<float> weights = cache.workspace.weights.sub(0, picks);
+  const View<float> cached_sum = cache.cached_sum.sub(0, elements);
   if (away) {
     Device& device = *cache.device;
     device.wait(cache.compute, owner.device->record(owner.compute), "activations arrive at the cache");
-    copy(device, cache.compute, x, owner.workspace.normed.sub(0, hidden), "activations to the cache");
-    copy(device, cache.compute, ids, owner.workspace.ids.sub(0, top_k), "picks to the cache");
-    copy(device, cache.compute, weights, owner.workspace.weights.sub(0, top_k), "picks to the cache");
-    device.fill(cache.compute, {cache.cached_sum, 0.0f});
+    copy(device, cache.compute, x, owner.workspace.normed.sub(0, elements), "activations to the cache");
+    copy(device, cache.compute, ids, owner.workspace.ids.sub(0, picks), "picks to the cache");
+    copy(device, cache.compute, weights, owner.workspace.weights.sub(0, picks), "picks to the cache");
+    device.fill(cache.compute, {cached_sum, 0.0f});
   }
   cache.device->experts(cache.compute,
                         {.x = x,
@@ -79,47 +86,85 @@ void Decode::enqueue_cached(DeviceState& owner, DeviceState& cache, std::int64_t
                          .offsets = cache.cache_offsets.sub(static_cast<std::size_t>(expert_layer) * experts, experts),
                          .layout = model_.gpu_expert_layout,
                          .top_k = c.top_k,
-                         .out = away ? cache.cached_sum : owner.residual.sub(0, hidden),
+                         .out = away ? cached_sum : owner.residual.sub(0, elements),
                          .workspace = cache.workspace.experts});
   if (away) {
     owner.device->wait(owner.compute, cache.device->record(cache.compute), "cached experts are done");
-    copy(*owner.device, owner.compute, owner.cached_sum, cache.cached_sum, "sum from the cache");
-    owner.device->add(owner.compute, {owner.cached_sum, owner.residual.sub(0, hidden)});
+    copy(*owner.device, owner.compute, owner.cached_sum.sub(0, elements), cached_sum, "sum from the cache");
+    owner.device->add(owner.compute, {owner.cached_sum.sub(0, elements), owner.residual.sub(0, elements)});
   }
 }
 
-void Decode::enqueue_experts(DeviceState& owner, std::int64_t layer, std::int64_t expert_layer) {
-  const auto hidden = static_cast<std::size_t>(model_.config.hidden);
-  const auto index = static_cast<std::size_t>(owner.index);
+void Decode::enqueue_experts(DeviceState& owner, const Tokens& tokens, std::int64_t layer, std::int64_t expert_layer) {
+  const std::size_t elements = static_cast<std::size_t>(tokens.count * model_.config.hidden);
   const bool cpu = cpu_needed_[static_cast<std::size_t>(expert_layer)];
-  if (cpu) hand_to_cpu(owner, layer, expert_layer);
+  if (cpu) hand_to_cpu(owner, tokens, layer, expert_layer);
   if (const int cache = cache_device_[static_cast<std::size_t>(expert_layer)]; cache >= 0) {
-    enqueue_cached(owner, devices_[static_cast<std::size_t>(cache)], expert_layer);
+    enqueue_cached(owner, devices_[static_cast<std::size_t>(cache)], tokens, expert_layer);
   }
   if (!cpu) return;
-  owner.device->await(owner.compute, from_cpu_[index], "CPU experts are done");
-  copy(*owner.device, owner.compute, owner.cpu_sum, staging_.sum, "sum from the CPU");
-  owner.device->add(owner.compute, {owner.cpu_sum, owner.residual.sub(0, hidden)});
+  owner.device->await(owner.compute, from_cpu_[static_cast<std::size_t>(owner.index)], "CPU experts are done");
+  copy(*owner.device, owner.compute, owner.cpu_sum.sub(0, elements), staging_.sum.sub(0, elements), "sum from the CPU");
+  owner.device->add(owner.compute, {owner.cpu_sum.sub(0, elements), owner.residual.sub(0, elements)});
 }
 
-void Decode::hand_to_cpu(DeviceState& owner, std::int64_t layer, std::int64_t expert_layer) {
+void Decode::hand_to_cpu(DeviceState& owner, const Tokens& tokens, std::int64_t layer, std::int64_t expert_layer) {
   Device& device = *owner.device;
-  const auto hidden = static_cast<std::size_t>(model_.config.hidden);
-  const auto top_k = static_cast<std::size_t>(model_.config.top_k);
   const auto index = static_cast<std::size_t>(owner.index);
-  copy(device, owner.compute, staging_.x, owner.workspace.normed.sub(0, hidden), "activations to the CPU");
-  copy(device, owner.compute, staging_.ids, owner.workspace.ids.sub(0, top_k), "picks to the CPU");
-  copy(device, owner.compute, staging_.weights, owner.workspace.weights.sub(0, top_k), "picks to the CPU");
+  const auto count = static_cast<std::size_t>(tokens.count);
+  const std::size_t elements = count * static_cast<std::size_t>(model_.config.hidden);
+  const std::size_t picks = count * static_cast<std::size_t>(model_.config.top_k);
+  const View<bf16> x = staging_.x.sub(0, elements);
+  const View<std::int32_t> ids = staging_.ids.sub(0, picks);
+  const View<float> weights = staging_.weights.sub(0, picks);
+  copy(device, owner.compute, x, owner.workspace.normed.sub(0, elements), "activations to the CPU");
+  copy(device, owner.compute, ids, owner.workspace.ids.sub(0, picks), "picks to the CPU");
+  copy(device, owner.compute, weights, owner.workspace.weights.sub(0, picks), "picks to the CPU");
   device.raise(owner.compute, to_cpu_[index]);
 
   Device& home = *devices_[0].device;
   home.await(cpu_lane_, to_cpu_[index], "activations are on the host");
-  const std::array reads{Access::of(staging_.x), Access::of(staging_.ids), Access::of(staging_.weights),
+  const std::array reads{Access::of(x), Access::of(ids), Access::of(weights),
                          Access::of(model_.layers[static_cast<std::size_t>(layer)].cpu_experts)};
-  const std::array writes{Access::of(staging_.sum), Access::of(staging_.workspace)};
+  const std::array writes{Access::of(staging_.sum.sub(0, elements)), Access::of(staging_.workspace)};
   home.host_task(cpu_lane_, "CPU experts", reads, writes,
-                 [this, layer, expert_layer] { compute_on_cpu(layer, expert_layer); });
+                 [this, tokens, layer, expert_layer] { compute_on_cpu(tokens, layer, expert_layer); });
   home.raise(cpu_lane_, from_cpu_[index]);
+}
+
+void Decode::enqueue_layers(const Tokens& tokens, const PickHooks& hooks) {
+  const ModelConfig& c = model_.config;
+  const auto count = static_cast<std::size_t>(tokens.count);
+  const std::size_t elements = count * static_cast<std::size_t>(c.hidden);
+  DeviceState& home = devices_[0];
+  DeviceState* current = &home;
+  std::int64_t expert_layer = 0;
+  for (std::int64_t l = 0; l < c.layers; ++l) {
+    DeviceState& owner = *std::find_if(devices_.begin(), devices_.end(), [&](const DeviceState& state) {
+      return std::binary_search(state.layers.begin(), state.layers.end(), l);
+    });
+    if (&owner != current) move_residual(*current, owner, elements);
+    current = &owner;
+    const Batch batch = tokens.prompt ? Batch{static_cast<int>(tokens.count), owner.prompt_positions.sub(0, count),
+                                              owner.chunk_span.sub(1, 1)}
+                                      : Batch{1, owner.position, owner.decode_span};
+    const qwen3_moe::Layer layer{c,
+                                 owner.resident.layer(l),
+                                 owner.resident.inverse_frequency(),
+                                 owner.sequence.layer(l),
+                                 batch,
+                                 owner.residual.sub(0, elements),
+                                 owner.workspace};
+    qwen3_moe::attend(*owner.device, owner.compute, layer);
+    if (!c.has_experts[static_cast<std::size_t>(l)]) {
+      qwen3_moe::dense_mlp(*owner.device, owner.compute, layer);
+      continue;
+    }
+    qwen3_moe::route(*owner.device, owner.compute, layer);
+    apply_hooks(owner, c, hooks, expert_layer, tokens.first, count);
+    enqueue_experts(owner, tokens, l, expert_layer++);
+  }
+  if (current != &home) move_residual(*current, home, elements);
 }
 
 void Decode::enqueue(const PickHooks& hooks, std::size_t token_index) {
@@ -128,37 +173,19 @@ void Decode::enqueue(const PickHooks& hooks, std::size_t token_index) {
   DeviceState& home = devices_[0];
   for (DeviceState& state : devices_) state.device->advance(state.compute, {state.token, state.id, state.position});
   home.device->embedding(home.compute, {home.resident.embedding(), home.id, home.residual.sub(0, hidden)});
-
-  DeviceState* current = &home;
-  std::int64_t expert_layer = 0;
-  for (std::int64_t l = 0; l < c.layers; ++l) {
-    DeviceState& owner = *std::find_if(devices_.begin(), devices_.end(), [&](const DeviceState& state) {
-      return std::binary_search(state.layers.begin(), state.layers.end(), l);
-    });
-    if (&owner != current) move_residual(*current, owner, hidden);
-    current = &owner;
-    const Batch batch{1, owner.position, owner.decode_span};
-    const qwen3_moe::Layer layer{c,
-                                 owner.resident.layer(l),
-                                 owner.resident.inverse_frequency(),
-                                 owner.sequence.layer(l),
-                                 batch,
-                                 owner.residual.sub(0, hidden),
-                                 owner.workspace};
-    qwen3_moe::attend(*owner.device, owner.compute, layer);
-    if (!c.has_experts[static_cast<std::size_t>(l)]) {
-      qwen3_moe::dense_mlp(*owner.device, owner.compute, layer);
-      continue;
-    }
-    qwen3_moe::route(*owner.device, owner.compute, layer);
-    apply_hooks(owner, c, hooks, expert_layer, token_index, 1);
-    enqueue_experts(owner, l, expert_layer++);
-  }
-  if (current != &home) move_residual(*current, home, hidden);
+  enqueue_layers({.first = token_index}, hooks);
   qwen3_moe::head(*home.device, home.compute, c, home.residual.sub(0, hidden), home.resident.final_norm(),
                   home.resident.lm_head(), home.workspace.normed, home.logits);
   home.device->sample(home.compute, {home.logits, home.sampling, home.history, home.token});
   copy(*home.device, home.compute, staging_.token, home.token, "token to the host");
+}
+
+void Decode::enqueue_prompt(std::int64_t tokens, const PickHooks& hooks) {
+  DeviceState& home = devices_[0];
+  const auto count = static_cast<std::size_t>(tokens);
+  home.device->embedding(home.compute, {home.resident.embedding(), home.prompt.sub(0, count),
+                                        home.residual.sub(0, count * static_cast<std::size_t>(model_.config.hidden))});
+  enqueue_layers({.count = tokens, .prompt = true}, hooks);
 }
 
 }  // namespace krasis

@@ -11,12 +11,12 @@
 
 namespace krasis {
 
-/// What passes between the devices and the host's CPU experts in a decode step; page-locked.
+/// What passes between the devices and the host's CPU experts; page-locked. For up to `tokens` tokens at once.
 struct DecodeStaging {
-  View<bf16> x;               ///< [hidden]
-  View<std::int32_t> ids;     ///< [top_k]
-  View<float> weights;        ///< [top_k]
-  View<float> sum;            ///< [hidden]
+  View<bf16> x;               ///< [tokens, hidden]
+  View<std::int32_t> ids;     ///< [tokens, top_k]
+  View<float> weights;        ///< [tokens, top_k]
+  View<float> sum;            ///< [tokens, hidden]
   View<std::byte> workspace;  ///< of the CPU's experts operation
   View<std::int32_t> token;   ///< [1]: the sampled token
 };
@@ -27,8 +27,8 @@ struct HostCompute {
   std::shared_ptr<ThreadTeam> team;
 };
 
-/// One decode step: the token's layers on their owners; in each layer the cached experts run on the device that caches
-/// them while the CPU computes the others.
+/// One decode step, or a short prompt at once: the tokens' layers on their owners; in each layer the cached experts run on
+/// the device that caches them while the CPU computes the others.
 ///
 /// Ordering: the layer's device raises a signal when activations and picks are in page-locked memory; the CPU's lane
 /// awaits it ("activations are on the host"), computes, raises another, which the device awaits ("CPU experts are
@@ -42,6 +42,9 @@ class Decode {
   /// Enqueues one step: takes device 0's `token`, advances every device's `position` by one, leaves logits, the sampled
   /// token and its copy in staging. `hooks` are for a step that is not recorded; `token_index` is its place in them.
   void enqueue(const PickHooks& hooks, std::size_t token_index);
+  /// Enqueues the first `tokens` of device 0's `prompt`, at most kMostCpuPrompt; their chunk spans are on every device.
+  /// Afterwards their residual is on device 0, as after Prefill::enqueue.
+  void enqueue_prompt(std::int64_t tokens, const PickHooks& hooks);
 
   /// Picks of experts since the last reset in layers that the CPU takes part in; read behind the step's last event.
   std::int64_t hits = 0, misses = 0;
@@ -49,10 +52,18 @@ class Decode {
   std::int64_t certain_hits() const;
 
  private:
-  void enqueue_experts(DeviceState& owner, std::int64_t layer, std::int64_t expert_layer);
-  void hand_to_cpu(DeviceState& owner, std::int64_t layer, std::int64_t expert_layer);
-  void enqueue_cached(DeviceState& owner, DeviceState& cache, std::int64_t expert_layer);
-  void compute_on_cpu(std::int64_t layer, std::int64_t expert_layer);
+  /// Tokens that pass through the layers together.
+  struct Tokens {
+    std::int64_t count = 1;
+    bool prompt = false;  ///< their positions are the first `count`, not the one that decode is at
+    std::size_t first = 0;  ///< their place in the hooks
+  };
+  /// All layers, from the home's residual to the home's residual.
+  void enqueue_layers(const Tokens& tokens, const PickHooks& hooks);
+  void enqueue_experts(DeviceState& owner, const Tokens& tokens, std::int64_t layer, std::int64_t expert_layer);
+  void hand_to_cpu(DeviceState& owner, const Tokens& tokens, std::int64_t layer, std::int64_t expert_layer);
+  void enqueue_cached(DeviceState& owner, DeviceState& cache, const Tokens& tokens, std::int64_t expert_layer);
+  void compute_on_cpu(const Tokens& tokens, std::int64_t layer, std::int64_t expert_layer);
 
   const PackedModel& model_;
   std::span<DeviceState> devices_;

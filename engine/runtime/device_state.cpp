@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/runtime/engine.h"
+
 namespace krasis {
 namespace {
 
@@ -48,6 +50,10 @@ Expected<void> allocate_workspace(Allocator& allocate, qwen3_moe::Workspace& w, 
 }
 
 }  // namespace
+
+std::int64_t most_together(const RunConfiguration& configuration) {
+  return std::min({kMostCpuPrompt, configuration.chunk_tokens, configuration.max_context});
+}
 
 std::vector<LayerGroup> layer_groups(const PackedModel& model, const RunConfiguration& configuration) {
   std::vector<LayerGroup> groups;
@@ -100,8 +106,8 @@ Expected<DeviceState> DeviceState::create(Device& device, int index, const Packe
   KRASIS_CHECK(allocate(kPlace, s.decode_span, 1));
   KRASIS_CHECK(allocate(kPlace, s.id, 1));
   KRASIS_CHECK(allocate(kPlace, s.token, 1));
-  KRASIS_CHECK(allocate(kPlace, s.cpu_sum, c.hidden));
-  KRASIS_CHECK(allocate(kPlace, s.cached_sum, c.hidden));
+  KRASIS_CHECK(allocate(kPlace, s.cpu_sum, most_together(configuration) * c.hidden));
+  KRASIS_CHECK(allocate(kPlace, s.cached_sum, most_together(configuration) * c.hidden));
   if (index == 0) {
     KRASIS_CHECK(allocate(kPlace, s.prompt, context));
     KRASIS_CHECK(allocate(kPlace, s.history, context));

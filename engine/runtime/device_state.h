@@ -36,7 +36,7 @@ struct DeviceState {
   View<std::int32_t> position;        ///< [1], of the token that decode works on
   View<SequenceSpan> decode_span;     ///< [1]
   View<std::int32_t> id, token;       ///< [1] each: the step's input, the sampled output (device 0; others: idle copies)
-  View<float> cpu_sum, cached_sum;    ///< [hidden] each: experts computed elsewhere, in decode
+  View<float> cpu_sum, cached_sum;    ///< [most_together, hidden] each: experts computed elsewhere
 
   std::vector<Buffer> group_buffers;
   View<std::int64_t> group_offsets;   ///< [experts]: expert e is the e-th block
@@ -58,6 +58,9 @@ struct DeviceState {
                                       const RunConfiguration& configuration, const std::vector<LayerGroup>& groups,
                                       View<const float> frequencies, const struct HostConstants& constants);
 };
+
+/// How many tokens may pass between devices and CPU experts together: a short prompt's.
+std::int64_t most_together(const RunConfiguration& configuration);
 
 /// Host arrays that are copied to every device once.
 struct HostConstants {

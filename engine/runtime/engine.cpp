@@ -32,6 +32,7 @@ class HostedEngine final : public Engine {
   const Plan& plan() const override { return engine_->plan(); }
   std::vector<PlaceReport> memory_report() const override { return engine_->memory_report(); }
   void set_sampling(const RunConfiguration& configuration) override { engine_->set_sampling(configuration); }
+  PrefillPath prefill_path(std::size_t tokens) const override { return engine_->prefill_path(tokens); }
   const std::vector<int>& cached_experts() const override { return engine_->cached_experts(); }
 
  private:
@@ -89,6 +90,10 @@ Precision precision_of(const RunConfiguration& configuration) {
   const auto element = [](int bits) { return bits == 4 ? Element::Int4 : bits == 8 ? Element::Int8 : Element::Bf16; };
   return {element(configuration.gpu_bits),       element(configuration.cpu_bits),     element(configuration.attention_bits),
           element(configuration.dense_mlp_bits), element(configuration.lm_head_bits), configuration.group_size};
+}
+
+std::string_view name_of(PrefillPath path) {
+  return path == PrefillPath::Cpu ? "cpu" : "stream";
 }
 
 bool same_weights(const RunConfiguration& a, const RunConfiguration& b) {

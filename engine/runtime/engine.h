@@ -8,6 +8,7 @@
 #include <span>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -21,8 +22,17 @@ namespace krasis {
 
 enum class StopReason : std::uint8_t { Length, EndOfText, Cancelled };
 
+/// Where the experts of a prompt are computed.
+enum class PrefillPath : std::uint8_t {
+  Stream,  ///< on the devices, layer group by layer group
+  Cpu,     ///< where they lie, by the CPU; the cached ones on their devices. For prompts of up to kMostCpuPrompt tokens
+};
+std::string_view name_of(PrefillPath path);  ///< "stream", "cpu"
+inline constexpr int kMostCpuPrompt = 64;
+
 struct GenerationOptions {
   int max_new_tokens = 64;
+  std::optional<PrefillPath> path;  ///< none: Engine::prefill_path
   bool ignore_end_of_text = false;  ///< benchmarks decode exactly max_new_tokens
   std::stop_token stop;
 };
@@ -30,6 +40,7 @@ struct GenerationOptions {
 /// What a generation did. Times are of the steady clock, in seconds.
 struct Generation {
   std::vector<std::int32_t> tokens;   ///< generated, the first one from the prefill
+  PrefillPath path = PrefillPath::Stream;
   double prefill_s = 0;               ///< prompt tokens to the first sampled token, on the device (= TTFT without text work)
   std::vector<double> token_s;        ///< of each later token: tokens.size() - 1 entries
   StopReason stop = StopReason::Length;
@@ -53,6 +64,7 @@ struct RouterPicks {
 /// Teacher-forced logits: the first `prefill_tokens` go through prefill, the rest token by token through decode.
 struct EvaluationOptions {
   int prefill_tokens = 0;                    ///< 1..tokens
+  std::optional<PrefillPath> path;           ///< none: Engine::prefill_path of prefill_tokens
   std::vector<std::int32_t> positions;       ///< whose logits are wanted, rising
   const RouterPicks* forced_picks = nullptr; ///< replaces the router's choice
   bool record_picks = false;                 ///< the router's own choice, also where it is replaced
@@ -95,6 +107,8 @@ class Engine {
   virtual std::vector<PlaceReport> memory_report() const = 0;
   /// Sampling of later generations (temperature, top_k, top_p, min_p, repetition_penalty, seed of `configuration`).
   virtual void set_sampling(const RunConfiguration& configuration) = 0;
+  /// The path that a prompt of so many tokens takes.
+  virtual PrefillPath prefill_path(std::size_t tokens) const = 0;
   /// Which experts are computed on a device in decode: [layers with experts * experts] device index or -1.
   virtual const std::vector<int>& cached_experts() const = 0;
   /// The threads that compute on the CPU; free between calls, e.g. to measure what memory they can read.

@@ -71,6 +71,7 @@ Expected<std::unique_ptr<HybridEngine>> HybridEngine::create(std::vector<Device*
   KRASIS_CHECK(engine->measure_heatmap(heatmap_tokens));
   engine->fill_cache();
   engine->record_decode();
+  KRASIS_CHECK(engine->measure_paths());
   return engine;
 }
 
@@ -89,11 +90,12 @@ Expected<void> HybridEngine::allocate_staging() {
   KRASIS_CHECK(allocate(staging_.forced, 1));
   KRASIS_CHECK(allocate(staging_.sampling, 1));
   KRASIS_CHECK(allocate(staging_.logits, c.vocabulary));
-  KRASIS_CHECK(allocate(staging_.decode.x, c.hidden));
-  KRASIS_CHECK(allocate(staging_.decode.ids, c.top_k));
-  KRASIS_CHECK(allocate(staging_.decode.weights, c.top_k));
-  KRASIS_CHECK(allocate(staging_.decode.sum, c.hidden));
-  const std::size_t workspace = experts_workspace_bytes(1, c.top_k, model_->cpu_expert_layout);
+  const std::int64_t together = most_together(configuration_);
+  KRASIS_CHECK(allocate(staging_.decode.x, together * c.hidden));
+  KRASIS_CHECK(allocate(staging_.decode.ids, together * c.top_k));
+  KRASIS_CHECK(allocate(staging_.decode.weights, together * c.top_k));
+  KRASIS_CHECK(allocate(staging_.decode.sum, together * c.hidden));
+  const std::size_t workspace = experts_workspace_bytes(together, c.top_k, model_->cpu_expert_layout);
   KRASIS_CHECK(allocate(staging_.decode.workspace, static_cast<std::int64_t>(workspace)));
   KRASIS_CHECK(allocate(staging_.decode.token, 1));
   return {};
@@ -111,7 +113,7 @@ Expected<void> HybridEngine::measure_heatmap(std::span<const std::int32_t> token
   for (DeviceState& s : states_) {  // heatmap_ holds zeros until the first synchronize below
     copy(*s.device, s.compute, s.pick_counts, View<const std::int64_t>{heatmap_.data(), entries}, "clear heatmap");
   }
-  start(tokens, {.count = true});
+  start(tokens, PrefillPath::Stream, {.count = true});
   std::vector<std::int64_t>& counts = heatmap_parts_;
   counts.assign(entries * states_.size(), 0);
   for (DeviceState& s : states_) {
@@ -155,6 +157,53 @@ void HybridEngine::record_decode() {
   step_ = devices_.front()->end_recording();
 }
 
+Expected<void> HybridEngine::measure_paths() {
+  const std::int64_t most = most_together(configuration_);
+  if (configuration_.prefill_path == "cpu") cpu_prompt_ = most;
+  if (configuration_.prefill_path != "auto") return {};
+  KRASIS_CHECK(time_prompt(1, PrefillPath::Cpu));  // what is made at its first use is made now
+  KRASIS_CHECK(time_prompt(most, PrefillPath::Stream));
+  KRASIS_TRY(const double stream, time_prompt(most, PrefillPath::Stream));
+  // The CPU's time rises with the tokens; between two lengths, about in a line.
+  double before = 0;
+  for (std::int64_t tokens = 1, last = 0; last < most; last = tokens, tokens = std::min(4 * tokens, most)) {
+    KRASIS_TRY(const double cpu, time_prompt(tokens, PrefillPath::Cpu));
+    if (cpu > stream) {
+      const double share = before < stream ? (stream - before) / (cpu - before) : 0.0;
+      cpu_prompt_ = last + static_cast<std::int64_t>(share * static_cast<double>(tokens - last));
+      return {};
+    }
+    cpu_prompt_ = tokens;
+    before = cpu;
+  }
+  return {};
+}
+
+Expected<double> HybridEngine::time_prompt(std::int64_t tokens, PrefillPath path) {
+  std::vector<std::int32_t> prompt(static_cast<std::size_t>(tokens));
+  for (std::size_t i = 0; i < prompt.size(); ++i) {
+    prompt[i] = static_cast<std::int32_t>((i + 1) * 7919 % static_cast<std::size_t>(model_->config.vocabulary));
+  }
+  const auto begin = Clock::now();
+  start(prompt, path, {});
+  enqueue_head(prompt.size() - 1);
+  KRASIS_CHECK(home().device->synchronize(record_home(), "a path is measured"));
+  return seconds_between(begin, Clock::now());
+}
+
+PrefillPath HybridEngine::prefill_path(std::size_t tokens) const {
+  return tokens <= static_cast<std::size_t>(cpu_prompt_) ? PrefillPath::Cpu : PrefillPath::Stream;
+}
+
+Expected<PrefillPath> HybridEngine::choose_path(std::optional<PrefillPath> wanted, std::size_t tokens) const {
+  const auto most = static_cast<std::size_t>(most_together(configuration_));
+  if (wanted == PrefillPath::Cpu && tokens > most) {
+    return fail(ErrorCode::InvalidArgument, fmt::format("{} tokens are too many for the CPU's experts at once.", tokens),
+                fmt::format("Stream prompts of more than {} tokens.", most));
+  }
+  return wanted.value_or(prefill_path(tokens));
+}
+
 Expected<void> HybridEngine::check_length(std::size_t tokens, std::size_t new_tokens) const {
   if (tokens == 0) return fail(ErrorCode::InvalidArgument, "The prompt has no tokens.", "Write something first.");
   if (tokens + new_tokens > static_cast<std::size_t>(configuration_.max_context)) {
@@ -166,12 +215,12 @@ Expected<void> HybridEngine::check_length(std::size_t tokens, std::size_t new_to
   return {};
 }
 
-void HybridEngine::start(std::span<const std::int32_t> prompt, const PickHooks& hooks) {
+void HybridEngine::start(std::span<const std::int32_t> prompt, PrefillPath path, const PickHooks& hooks) {
   const auto tokens = static_cast<std::int32_t>(prompt.size());
   const std::int32_t chunk = std::min(configuration_.chunk_tokens, configuration_.max_context);
   std::copy(prompt.begin(), prompt.end(), staging_.prompt.data);
   staging_.chunk_span.data[0] = {0, chunk, 0};
-  staging_.chunk_span.data[1] = {0, tokens % chunk, 0};
+  staging_.chunk_span.data[1] = {0, path == PrefillPath::Cpu ? tokens : tokens % chunk, 0};
   staging_.position.data[0] = tokens - 1;
   staging_.forced.data[0] = 0;
   staging_.sampling.data[0] = {.temperature = static_cast<float>(configuration_.temperature),
@@ -194,7 +243,11 @@ void HybridEngine::start(std::span<const std::int32_t> prompt, const PickHooks& 
   copy(*home().device, home().compute, home().prompt.sub(0, prompt.size()), text, "prompt");
   copy(*home().device, home().compute, home().history.sub(0, prompt.size()), text, "history");
   copy(*home().device, home().compute, home().sampling, staging_.sampling, "sampling");
-  prefill_->enqueue(tokens, hooks);
+  if (path == PrefillPath::Cpu) {
+    decode_->enqueue_prompt(tokens, hooks);
+  } else {
+    prefill_->enqueue(tokens, hooks);
+  }
 }
 
 void HybridEngine::enqueue_head(std::size_t row) {
@@ -228,10 +281,11 @@ Expected<Generation> HybridEngine::generate(std::span<const std::int32_t> prompt
   KRASIS_CHECK(check_length(prompt.size(), static_cast<std::size_t>(options.max_new_tokens)));
   const auto& eos = model_->config.eos_tokens;
   Generation result;
+  KRASIS_TRY(result.path, choose_path(options.path, prompt.size()));
   decode_->hits = decode_->misses = 0;
 
   const auto begin = Clock::now();
-  start(prompt, {});
+  start(prompt, result.path, {});
   enqueue_head(prompt.size() - 1);
   DeviceState& s = home();
   s.device->sample(s.compute, {s.logits, s.sampling, s.history, s.token});
@@ -289,7 +343,8 @@ Expected<Evaluation> HybridEngine::evaluate(std::span<const std::int32_t> tokens
   };
   result.logits.reserve(options.positions.size() * static_cast<std::size_t>(model_->config.vocabulary));
 
-  start(tokens.first(prefilled), hooks);
+  KRASIS_TRY(const PrefillPath path, choose_path(options.path, prefilled));
+  start(tokens.first(prefilled), path, hooks);
   auto is_wanted = wanted;
   for (std::size_t position = 0; position < prefilled; ++position) {
     if (!is_wanted(position)) continue;

@@ -31,6 +31,7 @@ class HybridEngine final : public Engine {
   std::vector<PlaceReport> memory_report() const override;
   void set_sampling(const RunConfiguration& configuration) override;
   const std::vector<int>& cached_experts() const override { return cached_on_; }
+  PrefillPath prefill_path(std::size_t tokens) const override;
   ThreadTeam& team() const override { return *cpu_.team; }
   /// How often each expert was picked by the tokens of the heatmap: [layers with experts, experts].
   const std::vector<std::int64_t>& heatmap() const { return heatmap_; }
@@ -54,10 +55,16 @@ class HybridEngine final : public Engine {
   Expected<void> measure_heatmap(std::span<const std::int32_t> tokens);
   void fill_cache();
   void record_decode();
+  /// With prefill_path auto: up to how many tokens a prompt is faster by the CPU's experts.
+  Expected<void> measure_paths();
 
   Expected<void> check_length(std::size_t tokens, std::size_t new_tokens) const;
   /// Copies prompt, spans, positions and sampling to the devices and enqueues the prefill.
-  void start(std::span<const std::int32_t> prompt, const PickHooks& hooks);
+  void start(std::span<const std::int32_t> prompt, PrefillPath path, const PickHooks& hooks);
+  /// Seconds from an idle engine to the logits behind a prompt of so many tokens.
+  Expected<double> time_prompt(std::int64_t tokens, PrefillPath path);
+  /// The path that was asked for, or the usual one. InvalidArgument if the prompt is too long for it.
+  Expected<PrefillPath> choose_path(std::optional<PrefillPath> wanted, std::size_t tokens) const;
   /// Enqueues the head and the choice of the next token from residual row `row`.
   void enqueue_head(std::size_t row);
   Expected<void> read_logits(std::string_view why, std::vector<float>& out);
@@ -82,6 +89,7 @@ class HybridEngine final : public Engine {
   std::unique_ptr<Prefill> prefill_;
   std::unique_ptr<Decode> decode_;
   std::optional<Recording> step_;
+  std::int64_t cpu_prompt_ = 0;  ///< prompts of up to so many tokens go to the CPU's experts
 };
 
 }  // namespace krasis

@@ -82,6 +82,7 @@ class WrappedEngine : public Engine {
   ThreadTeam& team() const override { return engine_.team(); }
   std::vector<PlaceReport> memory_report() const override { return engine_.memory_report(); }
   void set_sampling(const RunConfiguration& configuration) override { engine_.set_sampling(configuration); }
+  PrefillPath prefill_path(std::size_t tokens) const override { return engine_.prefill_path(tokens); }
   const std::vector<int>& cached_experts() const override { return engine_.cached_experts(); }
 
  private:

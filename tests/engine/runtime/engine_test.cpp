@@ -73,6 +73,58 @@ TEST(Engine, AgreesWithTheScalarReference) {
   }
 }
 
+// Short prompts through the CPU's experts: many tokens at once, any split between cache and CPU, any owner of layers.
+TEST(Engine, AShortPromptOnTheCpuAgreesWithTheScalarReference) {
+  for (const char* name : {"tiny-a", "tiny-b"}) {
+    for (const HotCache hcs : {HotCache::Off, HotCache::On, HotCache::Multi}) {
+      RunConfiguration c = exact_configuration();
+      c.gpu_bits = 8;
+      c.cpu_bits = 4;
+      c.hcs = hcs;
+      c.lgs = 1;
+      c.device_count = 2;
+      c.prefill_path = "cpu";
+      auto t = make_engine({.model = name, .configuration = c});
+      EXPECT_EQ(t.engine->prefill_path(64), PrefillPath::Cpu);
+      EXPECT_EQ(t.engine->prefill_path(65), PrefillPath::Stream);
+      const auto tokens = test::random_tokens(40, t.engine->model().config.vocabulary, 9);
+      const std::vector<std::int32_t> positions{0, 20, 33, 34, 39};
+      auto result = t.engine->evaluate(tokens, {.prefill_tokens = 34, .positions = positions});
+      ASSERT_TRUE(result) << result.error().message();
+      const auto& cached = t.engine->cached_experts();
+      const int experts = t.engine->model().config.experts;
+      auto reference = reference_logits(t.engine->model(), KvElement::Bf16, tokens, positions, [&](int layer, int expert, int) {
+        return cached[static_cast<std::size_t>(layer * experts + expert)] >= 0;
+      });
+      ASSERT_TRUE(reference);
+      float largest = 0;
+      for (const float x : *reference) largest = std::max(largest, std::abs(x));
+      EXPECT_LT(worst_difference(result->logits, *reference), largest / 32) << name << ", hcs " << static_cast<int>(hcs);
+      if (t.platform) {
+        EXPECT_EQ(test::violations_text(*t.platform), "");
+      }
+    }
+  }
+}
+
+TEST(Engine, ThePathOfAPromptCanBeAskedForWhereItIsPossible) {
+  RunConfiguration c = exact_configuration();
+  c.prefill_path = "auto";
+  auto t = make_engine({.configuration = c});
+  const auto text = [&](std::size_t prompt, std::optional<PrefillPath> path) {
+    return t.engine->generate(test::random_tokens(prompt, 100, 1), {.max_new_tokens = 8, .path = path, .ignore_end_of_text = true}, {});
+  };
+  const auto streamed = text(20, PrefillPath::Stream), on_cpu = text(20, PrefillPath::Cpu), usual = text(20, {});
+  ASSERT_TRUE(streamed && on_cpu && usual);
+  EXPECT_EQ(streamed->path, PrefillPath::Stream);
+  EXPECT_EQ(on_cpu->path, PrefillPath::Cpu);
+  EXPECT_EQ(usual->path, t.engine->prefill_path(20));
+  EXPECT_EQ(streamed->tokens.size(), on_cpu->tokens.size());
+  const auto refused = text(65, PrefillPath::Cpu);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().message(), "65 tokens are too many for the CPU's experts at once. Stream prompts of more than 64 tokens.");
+}
+
 TEST(Engine, CacheHitsAndMissesAddUpToAllPicks) {
   RunConfiguration c = exact_configuration();
   c.hcs = HotCache::On;

@@ -89,6 +89,7 @@ struct Path {
   int chunk;
   int prefill;  ///< tokens; 0 = all
   std::string operations = "simd";
+  std::string prefill_path = "stream";
 };
 
 RunConfiguration configuration_of(const Path& path, const Golden& golden) {
@@ -100,6 +101,7 @@ RunConfiguration configuration_of(const Path& path, const Golden& golden) {
   c.max_context = static_cast<int>(golden.tokens.size());
   c.vram_budget_mib = 128;
   c.operations = path.operations;
+  c.prefill_path = path.prefill_path;
   return c;
 }
 
@@ -158,6 +160,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Path{"hcs_on", "tiny-a", 2, 1, HotCache::On, 64, 20},
                     Path{"hcs_on_two_devices", "tiny-a", 1, 2, HotCache::On, 64, 20},
                     Path{"hcs_multi", "tiny-a", 1, 2, HotCache::Multi, 64, 20},
+                    Path{"short_prompt_on_cpu", "tiny-a", 2, 1, HotCache::Off, 64, 61, "simd", "cpu"},
+                    Path{"short_prompt_on_both", "tiny-a", 1, 2, HotCache::Multi, 64, 61, "simd", "cpu"},
                     Path{"token_by_token", "tiny-a", 3, 1, HotCache::Off, 64, 1}),
     [](const auto& test) { return test.param.name; });
 INSTANTIATE_TEST_SUITE_P(
@@ -178,6 +182,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Path{"chunks_lgs4", "embedded", 4, 1, HotCache::Off, 100, 0},
                     Path{"hcs_on", "embedded", 2, 1, HotCache::On, 256, 300},
                     Path{"hcs_multi", "embedded", 1, 2, HotCache::Multi, 256, 300},
+                    Path{"short_prompt_on_both", "embedded", 1, 1, HotCache::On, 64, 40, "simd", "cpu"},
                     Path{"token_by_token", "embedded", 5, 1, HotCache::Off, 256, 1}),
     [](const auto& test) { return test.param.name; });
 

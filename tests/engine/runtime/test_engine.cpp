@@ -25,6 +25,7 @@ RunConfiguration exact_configuration() {
   c.prompt_tokens = 32;
   c.decode_tokens = 8;
   c.vram_budget_mib = 64;
+  c.prefill_path = "stream";
   return c;
 }
 
