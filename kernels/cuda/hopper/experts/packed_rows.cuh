@@ -34,12 +34,8 @@ struct PackedRows {
   static constexpr int kPart = kScalesSums && kGroup < 64 ? kGroup : 64;
   static constexpr int kParts = kStepColumns / kPart;
   static constexpr int kProducts = kPart / 16;
-  /// Whether an instruction has low and high nibbles of the same bytes, which lie 32 columns apart.
-  static constexpr bool kPairsHalves = kNibbles && kPart == 64;
   using Fragments = std::uint32_t[kProducts][4];
 
-  /// Where the 8 columns `chunk` (0 to 7) of 64 stand among the columns that instructions multiply.
-  __device__ static constexpr int column_place(int chunk) { return kPairsHalves ? chunk % 4 * 2 + chunk / 4 : chunk; }
   /// Where the 16 bytes `chunk` of a row lie, so that 8 rows read at once meet all banks.
   __device__ static constexpr int chunk_place(int row, int chunk) {
     return kRowChunks == 4 ? chunk ^ ((row >> 1) & 3) : chunk ^ (row & 7);
@@ -63,7 +59,8 @@ struct PackedRows {
         a[i / 4][i % 4] =
             fma_pair(and_or(two, 0x00800080u, 0x43004300u), 0xbf80bf80u, and_or(two, 0x007f007fu, 0x43004300u));
       }
-    } else if constexpr (kPairsHalves) {
+    } else if constexpr (kPart == 64) {
+      // Two instructions have the low nibbles of 32 bytes, columns 0 to 31, two the high ones, columns 32 to 63.
       std::uint32_t low[2] = {}, high[2] = {};
       if constexpr (kElement == Element::Mxfp4) {
 #pragma unroll
@@ -75,8 +72,8 @@ struct PackedRows {
 #pragma unroll
       for (int i = 0; i < kProducts * 2; ++i) {
         const std::uint32_t two = two_bytes(weights, row + i % 2 * 8, lane, kAt * 4 + i / 2);
-        a[i / 2][i % 2] = number<false>(two, low[i % 2]);
-        a[i / 2][i % 2 + 2] = number<true>(two, high[i % 2]);
+        a[i / 4][i % 4] = number<false>(two, low[i % 2]);
+        a[i / 4 + 2][i % 4] = number<true>(two, high[i % 2]);
       }
     } else {
 #pragma unroll

@@ -64,32 +64,33 @@ struct Turn {
   }
 };
 
-/// The scales of one row of weights, 8 of them requested ahead. A group has 2^shift times the columns of a scale here.
-template <Element kElement>
+/// The scales of one row of weights, those of a step requested a step ahead. A group has 2^shift times the columns of
+/// a scale here.
+template <Element kElement, int kCount>
 struct ScaleRow {
   const std::uint8_t* scales;
   int groups;
   int shift;
-  int requested = 0;
-  std::uint16_t ahead[8];
+  std::uint32_t ahead[kCount];
 
   __device__ ScaleRow(const std::uint8_t* from, int count, int by) : scales(from), groups(count), shift(by) {
-    request();
+    request(0);
   }
-  __device__ void request() {
+  __device__ void request(int step) {
 #pragma unroll
-    for (int i = 0; i < 8; ++i) {
-      const int group = (requested + i) >> shift;
+    for (int i = 0; i < kCount; ++i) {
+      const int group = (step * kCount + i) >> shift;
       ahead[i] = 0;
       if (group >= groups) continue;
       ahead[i] = kElement == Element::Mxfp4 ? __ldg(scales + group)
                                             : __ldg(reinterpret_cast<const std::uint16_t*>(scales) + group);
     }
-    requested += 8;
   }
-  __device__ static std::uint16_t bits(std::uint16_t scale) {
-    if constexpr (kElement != Element::Mxfp4) return scale;
+  /// In BF16.
+  __device__ std::uint16_t bits(int i) const {
+    const std::uint32_t scale = ahead[i];
     // 2^(e - 127): 2^-127 is a subnormal number, 255 is NaN.
+    if constexpr (kElement != Element::Mxfp4) return static_cast<std::uint16_t>(scale);
     return static_cast<std::uint16_t>(scale == 255 ? 0x7fc0 : scale == 0 ? 0x0040 : scale << 7);
   }
 };
@@ -105,59 +106,52 @@ class Copier {
   /// activations; the others keep what was in shared memory.
   template <class Item>
   __device__ void copy(const Item& item, const WeightShape& shape) {
-    const std::uint8_t* x = reinterpret_cast<const std::uint8_t*>(item.x());
+    const auto* x = reinterpret_cast<const std::uint8_t*>(item.x());
+    const std::uint8_t* matrix = item.matrix();
+    // Offsets to them stay 32 bits of 16 bytes each.
+    asm volatile("" : "+l"(x), "+l"(matrix));
     const int token = thread_ / 16;
     const std::uint32_t row_units = static_cast<std::uint32_t>(shape.columns) / kPiece;
     std::uint32_t x_at[kTokenLoads];
 #pragma unroll
-    for (int i = 0; i < kTokenLoads; ++i)
-      x_at[i] = token + 8 * i < item.tokens ? item.x_row(token + 8 * i) * row_units : 0;
-    const std::uint8_t* matrix = item.matrix();
+    for (int i = 0; i < kTokenLoads; ++i) {
+      // Rows after the last one of a started 8 are copies of it.
+      x_at[i] = 8 * i < item.tokens ? item.x_row(min(token + 8 * i, item.tokens - 1)) * row_units : 0;
+    }
     const int row = thread_ / Rows::kRowChunks;
     std::uint32_t weights_at[Rows::kRowChunks];
 #pragma unroll
     for (int i = 0; i < Rows::kRowChunks; ++i) weights_at[i] = item.weight_row(row + kRowsAtOnce * i);
     const int chunk = thread_ % Rows::kRowChunks;
-    const int column_chunk = thread_ % 16;
-    const int token_to =
-        column_chunk / 8 * (kMostTileTokens * 128) + token * 128 + (Rows::column_place(column_chunk % 8) ^ token) * 16;
+    const int x_chunk = thread_ % 16;
+    const int token_to = x_chunk / 8 * (kMostTileTokens * 128) + token * 128 + (x_chunk % 8 ^ token) * 16;
     // Rows loaded at once are a multiple of the 8 after which places repeat.
     const int weights_to = row * Rows::kRowBytes + Rows::chunk_place(row, chunk) * 16;
-    ScaleRow<Rows::kFormat> scales(item.scales(thread_), shape.groups, Rows::scale_shift(shape));
-    std::uint16_t window[8];
+    ScaleRow<Rows::kFormat, Rows::kScales == 0 ? 1 : Rows::kScales> scales(
+        item.scales(thread_), Rows::kScales == 0 ? 0 : shape.groups, Rows::scale_shift(shape));
 
     const int steps = ceil_div(shape.padded_columns, kStepColumns);
     for (int step = 0; step < steps; ++step) {
       barrier_wait(pipe_.emptied_ + turn_.slot, turn_.parity ^ 1);
-      std::uint8_t* tokens = pipe_.tokens(turn_.slot) + token_to;
-      const bool valid = step * kStepColumns + column_chunk * kPiece < shape.columns;
-      const std::uint32_t x_column = valid ? static_cast<std::uint32_t>(step * 16 + column_chunk) : 0;
-#pragma unroll
-      for (int i = 0; i < kTokenLoads; ++i) {
-        if (token + 8 * i >= item.tokens) break;
-        copy_async_16(tokens + i * 1024, x + std::uint64_t{x_at[i] + x_column} * 16, valid);
-      }
-      std::uint8_t* weights = pipe_.weights(turn_.slot) + weights_to;
-      const bool in_row = step * Rows::kRowBytes + chunk * 16 < shape.row_bytes;
-      const std::uint32_t column = in_row ? static_cast<std::uint32_t>(step * Rows::kRowChunks + chunk) : 0;
-#pragma unroll
-      for (int i = 0; i < Rows::kRowChunks; ++i) {
-        copy_async_16(weights + i * kRowsAtOnce * Rows::kRowBytes, matrix + std::uint64_t{weights_at[i] + column} * 16,
-                      in_row);
-      }
-      copy_async_commit();
       if constexpr (Rows::kScales > 0) {
-        if (step % (8 / Rows::kScales) == 0) {
-#pragma unroll
-          for (int i = 0; i < 8; ++i) window[i] = scales.ahead[i];
-          scales.request();
-        }
         std::uint16_t* to = pipe_.scales(turn_.slot) + thread_;
 #pragma unroll
-        for (int i = 0; i < Rows::kScales; ++i) to[i * kStepRows] = ScaleRow<Rows::kFormat>::bits(window[i]);
-#pragma unroll
-        for (int i = 0; i + Rows::kScales < 8; ++i) window[i] = window[i + Rows::kScales];
+        for (int i = 0; i < Rows::kScales; ++i) to[i * kStepRows] = scales.bits(i);
+        scales.request(step + 1);
       }
+      const bool in_row = step * Rows::kRowBytes + chunk * 16 < shape.row_bytes;
+      copy_rows<Rows::kRowChunks, kRowsAtOnce * Rows::kRowBytes>(
+          pipe_.weights(turn_.slot) + weights_to, matrix, weights_at,
+          in_row ? static_cast<std::uint32_t>(step * Rows::kRowChunks + chunk) : 0, in_row, Rows::kRowChunks);
+      const bool in_x = step * kStepColumns + x_chunk * kPiece < shape.columns;
+      const std::uint32_t column = in_x ? static_cast<std::uint32_t>(step * 16 + x_chunk) : 0;
+      std::uint8_t* tokens = pipe_.tokens(turn_.slot) + token_to;
+      if (item.tokens > kMostTileTokens - 8) {
+        copy_rows<kTokenLoads, 1024>(tokens, x, x_at, column, in_x, kTokenLoads);
+      } else {
+        copy_rows<kTokenLoads, 1024>(tokens, x, x_at, column, in_x, ceil_div(item.tokens, 8));
+      }
+      copy_async_commit();
       turn_.next();
       if (++started_ > Pipe::kAhead) {
         copy_async_wait<Pipe::kAhead>();
@@ -175,6 +169,15 @@ class Copier {
   static constexpr int kTokenLoads = kMostTileTokens * 16 / kGroupThreads;
   static constexpr int kRowsAtOnce = kGroupThreads / Rows::kRowChunks;
 
+  /// `count` of kMost copies of 16 bytes, kStride bytes from each other; `valid` as for copy_async_16.
+  template <int kMost, int kStride>
+  __device__ static void copy_rows(std::uint8_t* to, const std::uint8_t* from, const std::uint32_t (&at)[kMost],
+                                   std::uint32_t column, bool valid, int count) {
+#pragma unroll
+    for (int i = 0; i < kMost; ++i) {
+      if (i < count) copy_async_16(to + i * kStride, from + std::uint64_t{at[i] + column} * 16, valid);
+    }
+  }
   /// The oldest step that was not announced is there.
   __device__ void announce() {
     fence_for_products();
