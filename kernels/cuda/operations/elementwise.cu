@@ -1,4 +1,5 @@
 #include "kernels/cuda/operations/common.cuh"
+#include "kernels/cuda/operations/overlap.cuh"
 
 namespace krasis::cuda {
 namespace {
@@ -24,6 +25,7 @@ __device__ std::int64_t index_stride() {
 }
 
 __global__ void swiglu_kernel(const float* gate, const float* up, __nv_bfloat16* out, std::int64_t count, Glu glu) {
+  wait_for_predecessor();
   for (std::int64_t i = first_index(); i < count; i += index_stride()) {
     out[i] = __float2bfloat16_rn(activate(glu, gate[i], up[i]));
   }
@@ -66,8 +68,8 @@ void embedding(const Launch& launch, const EmbeddingArgs& args) {
 }
 
 void swiglu(const Launch& launch, const SwiGluArgs& args) {
-  swiglu_kernel<<<grid_for(launch, args.out.size), kThreads, 0, launch.stream>>>(
-      args.gate.data, args.up.data, device_bf16(args.out.data), static_cast<std::int64_t>(args.out.size), args.glu);
+  launch_overlapped(launch, swiglu_kernel, dim3(grid_for(launch, args.out.size)), kThreads, 0, args.gate.data,
+                    args.up.data, device_bf16(args.out.data), static_cast<std::int64_t>(args.out.size), args.glu);
 }
 
 void add(const Launch& launch, const AddArgs& args) {

@@ -7,6 +7,8 @@
 /// Products with 1 to 16 tokens: each weight is read once (row_product.cuh), so the limit is the memory's speed.
 namespace krasis::cuda {
 
+struct NormJob;
+
 constexpr int kMostFewTokens = 16;
 constexpr std::size_t kMostJobs = 3;
 
@@ -21,5 +23,10 @@ bool few_tokens_support(const MatrixLayout& layout, const std::byte* data, const
 /// All of them are supported.
 void matmul_few(const Launch& launch, const bf16* x, std::int64_t tokens, std::span<const Matrix> weights,
                 std::span<const ProductOutput> outputs);
+
+/// The same with x = rms_norm(...) in the same kernel; false, and nothing is done, where that does not pay or cannot
+/// be: many rows, more than a few tokens, odd widths. `norm.normed` stays unwritten.
+bool matmul_few_normed(const Launch& launch, const NormJob& norm, std::int64_t tokens, std::span<const Matrix> weights,
+                       std::span<const ProductOutput> outputs);
 
 }  // namespace krasis::cuda

@@ -1,4 +1,5 @@
 #include "kernels/cuda/operations/common.cuh"
+#include "kernels/cuda/operations/overlap.cuh"
 
 namespace krasis::cuda {
 namespace {
@@ -11,6 +12,7 @@ template <bool kVector>
 __global__ void __launch_bounds__(kNormThreads)
     rms_norm_kernel(const float* x, const __nv_bfloat16* weight, __nv_bfloat16* out, int width, float epsilon) {
   __shared__ float scratch[kNormThreads / kWarp];
+  wait_for_predecessor();
   const std::int64_t begin = static_cast<std::int64_t>(blockIdx.x) * width;
   x += begin;
   out += begin;
@@ -68,9 +70,8 @@ void rms_norm(const Launch& launch, const RmsNormArgs& args) {
   const bool vector = args.width % 4 == 0 && is_aligned(args.x.data, 16) && is_aligned(args.weight.data, 8) &&
                       is_aligned(args.out.data, 8);
   const auto kernel = vector ? rms_norm_kernel<true> : rms_norm_kernel<false>;
-  kernel<<<tokens, kNormThreads, 0, launch.stream>>>(args.x.data, device_bf16(args.weight.data),
-                                                     device_bf16(args.out.data), static_cast<int>(args.width),
-                                                     args.epsilon);
+  launch_overlapped(launch, kernel, dim3(tokens), kNormThreads, 0, args.x.data, device_bf16(args.weight.data),
+                    device_bf16(args.out.data), static_cast<int>(args.width), args.epsilon);
 }
 
 void head_norm(const Launch& launch, const HeadNormArgs& args) {

@@ -1,5 +1,6 @@
 #include "kernels/cuda/operations/blocks.h"
 #include "kernels/cuda/operations/kv_cache.cuh"
+#include "kernels/cuda/operations/overlap.cuh"
 
 namespace krasis::cuda {
 namespace {
@@ -24,6 +25,7 @@ struct HeadsJob {
 /// + 32, ... Each step rounds to BF16 as its own operation would: norm, rotary, cache.
 template <KvElement kElement>
 __global__ void __launch_bounds__(kWarps* kWarp) prepare_heads_kernel(HeadsJob job) {
+  wait_for_predecessor();
   const KvPointers& cache = job.cache;
   const int all_heads = job.heads + 2 * cache.heads;
   const std::int64_t index = static_cast<std::int64_t>(blockIdx.x) * kWarps + warp_id();
@@ -128,7 +130,7 @@ void prepare_heads(const Launch& launch, const AttentionBlock& b) {
   const std::int64_t warps = static_cast<std::int64_t>(b.batch.tokens) * (b.heads + 2 * b.cache.heads);
   const auto kernel =
       b.cache.element == KvElement::Bf16 ? prepare_heads_kernel<KvElement::Bf16> : prepare_heads_kernel<KvElement::Fp8>;
-  kernel<<<blocks_for(warps, kWarps), kWarps * kWarp, 0, launch.stream>>>(job);
+  launch_overlapped(launch, kernel, dim3(blocks_for(warps, kWarps)), kWarps * kWarp, 0, job);
 }
 
 }  // namespace krasis::cuda

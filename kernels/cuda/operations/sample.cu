@@ -1,8 +1,9 @@
-#include "kernels/cuda/operations/common.cuh"
+#include "kernels/cuda/operations/sample_cluster.h"
+#include "kernels/cuda/operations/sample_rank.cuh"
 #include "kernels/host/operations/sampling.h"
 
-/// The next token, chosen as kernels/host/operations/sampling.h says, by one block: a vocabulary of 150,000 is 600 kB,
-/// which one multiprocessor reads from the L2 cache in some microseconds, and nothing needs memory of its own. Sums
+/// The next token, chosen as kernels/host/operations/sampling.h says, by one block, on any GPU and for any vocabulary;
+/// sample_cluster.cu is faster. Nothing needs memory of its own. Sums
 /// run in an order that the number of threads fixes, so equal seeds give equal tokens.
 namespace krasis::cuda {
 namespace {
@@ -11,15 +12,6 @@ constexpr int kThreads = 1024;
 constexpr int kWarps = kThreads / kWarp;
 constexpr int kDigitBits = 3;
 constexpr int kDigits = 1 << kDigitBits;
-
-/// A candidate's place in the ranking as one number: larger logits first, of equal ones the smaller id. The lower
-/// kIdBits hold the id from its end.
-constexpr int kIdBits = 31;
-using Rank = unsigned long long;
-__device__ Rank rank_of(float logit, int id) {
-  return static_cast<Rank>(float_rank(logit)) << kIdBits | static_cast<Rank>(0x7fffffff - id);
-}
-constexpr int kRankBits = 32 + kIdBits;
 
 struct Shared {
   double sums[kWarps][kDigits];
@@ -46,15 +38,6 @@ struct Logits {
   __device__ float tempered(int id) const { return penalized(id) / temperature; }
 };
 
-__device__ bool is_candidate(float logit) {
-  return logit > -INFINITY;
-}  // false for NaN
-
-/// exp(logit - largest); equality first, since infinity - infinity is NaN.
-__device__ float weight_of(float logit, float largest) {
-  return logit == largest ? 1.0f : expf(logit - largest);
-}
-
 /// The largest rank over all ids for which `value` is a number; 0 if there is none.
 template <class Value>
 __device__ Rank best_rank(int count, Value value, Shared& shared) {
@@ -65,9 +48,6 @@ __device__ Rank best_rank(int count, Value value, Shared& shared) {
     best = rank > best ? rank : best;
   }
   return block_max(best, shared.ranks);
-}
-__device__ int id_of(Rank rank) {
-  return rank == 0 ? 0 : 0x7fffffff - static_cast<int>(rank & 0x7fffffffu);
 }
 
 /// A rank that separates the first candidates, going down the ranking, until the sum of what `amount` says of the
@@ -271,6 +251,7 @@ __global__ void __launch_bounds__(kThreads)
 }  // namespace
 
 void sample(const Launch& launch, const SampleArgs& args) {
+  if (sample_cluster(launch, args)) return;
   const auto vocabulary = static_cast<int>(args.logits.size);
   const auto bytes = static_cast<int>(ceil_div(vocabulary, 32) * sizeof(unsigned));
   if (bytes > 32 << 10) cudaFuncSetAttribute(sample_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
