@@ -196,7 +196,8 @@ std::string config_line(Runs runs) {
   add("repetitions", [](const std::string& v) { return plural(v, "repetition"); });
   add("seed", [](const std::string& v) { return "seed " + v; });
   add("device", [](const std::string& v) { return "device " + v; });
-  add("operations", [](const std::string& v) { return v + " operations"; });
+  const bool usual = parameter(runs.front(), "device") != "host" && parameter(runs.front(), "operations") == "simd";
+  if (!usual) add("operations", [](const std::string& v) { return v + " operations"; });
   if (const std::string machine = machine_of(runs.front()); !machine.empty() && constant(runs, machine_of)) {
     items.push_back(escape_markdown(machine));
   }

@@ -31,7 +31,7 @@ TEST_F(DatabaseTest, NewFileHasTheCurrentSchemaAndRules) {
   RawSqlite raw(path);
   EXPECT_EQ(raw.get("PRAGMA journal_mode"), "wal");
   EXPECT_EQ(raw.get("PRAGMA application_id"), std::to_string(0x4b524153));
-  EXPECT_EQ(raw.get("PRAGMA user_version"), "2");
+  EXPECT_EQ(raw.get("PRAGMA user_version"), std::to_string(Database::current_schema_version()));
 }
 
 TEST_F(DatabaseTest, ARunKeepsEverythingThatWasRecorded) {
