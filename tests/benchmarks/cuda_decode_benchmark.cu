@@ -89,6 +89,7 @@ Matrix matrix(Element element, int group, std::int64_t rows, std::int64_t column
 }
 
 cuda::Launch launch;
+int compute_major = 0;
 
 /// Microseconds of a replay of the graph of `step`: the median of 15.
 double time_of(const std::function<void()>& step) {
@@ -262,6 +263,10 @@ class Model {
     const double all = attention_bytes_ + router_bytes_ + expert_bytes_ + head_bytes;
     print("whole token", time_of([&] { step(); }), all, 1);
     print("whole token again", time_of([&] { step(); }), all, 1);
+    launch.compute_major = 8;
+    print("whole token, no overlap", time_of([&] { step(); }), all, 1);
+    print("o_proj, no overlap", time_of([&] { products(); }), 0, s_.layers);
+    launch.compute_major = compute_major;
     print("attention blocks", time_of([&] { attention(); }), attention_bytes_, s_.layers);
     print("of these o_proj", time_of([&] { products(); }), 0, s_.layers);
     print("router blocks", time_of([&] { routers(); }), router_bytes_, s_.layers);
@@ -305,7 +310,7 @@ int main() {
   cudaDeviceProp properties{};
   check(cudaGetDeviceProperties(&properties, 0), "properties");
   launch.multiprocessors = properties.multiProcessorCount;
-  launch.compute_major = properties.major;
+  launch.compute_major = compute_major = properties.major;
   check(cudaStreamCreateWithFlags(&launch.stream, cudaStreamNonBlocking), "stream");
   launch.counters = reinterpret_cast<unsigned*>(allocate(cuda::kCounters * sizeof(unsigned)));
   check(cudaMemset(launch.counters, 0, cuda::kCounters * sizeof(unsigned)), "memset");

@@ -5,7 +5,7 @@
 #include "kernels/cuda/operations/sample_rank.cuh"
 #include "kernels/host/operations/sampling.h"
 
-/// The next token (kernels/host/operations/sampling.h) by a cluster of 8 multiprocessors, which hold all logits in
+/// The next token (kernels/host/operations/sampling.h) by a cluster of 16 multiprocessors, which hold all logits in
 /// registers and meet in each other's shared memory.
 ///
 /// Weights are summed in fixed point (44 bits behind the point: rounding moves a sum by less than 2^-28 of the largest
@@ -19,7 +19,7 @@ namespace {
 namespace cg = cooperative_groups;
 using Fixed = unsigned long long;
 
-constexpr unsigned kBlocks = 8;
+constexpr unsigned kBlocks = 16;  ///< 8 is what every GPU offers; more must be allowed (sample_cluster)
 constexpr int kThreads = 1024;
 constexpr int kWarps = kThreads / kWarp;
 constexpr int kBins = 512;
@@ -32,8 +32,7 @@ static_assert(kRankBits % kDigitBits == 0 && 1 << kDigitBits == kBins);
 struct Shared {
   Fixed exchange[2][kBlocks];
   Fixed warp_values[kWarps];
-  Fixed sums[kBins];
-  int counts[kBins];
+  uint4 bins[kBins];  ///< count; the sum of weights by 16 bits each, since 64 bits have no fast atomic addition here
   int warp_counts[kWarps];
   // Of the list, in block 0
   Rank listed_rank[kListed];
@@ -47,7 +46,7 @@ struct Shared {
   // Of the draw
   int entry;
   Fixed before_entry;
-  unsigned seen[32 * kThreads / 32];
+  unsigned seen[16 * kThreads / 32];
 };
 
 template <class T>
@@ -104,22 +103,28 @@ struct Sampler {
   template <class IsMember, class BinOf>
   __device__ Bin histogram(IsMember is_member, BinOf bin_of) {
     const int thread = static_cast<int>(threadIdx.x);
-    if (thread < kBins) shared.counts[thread] = 0, shared.sums[thread] = 0;
+    if (thread < kBins) shared.bins[thread] = make_uint4(0, 0, 0, 0);
     if (thread == 0) shared.listed = 0;
     __syncthreads();
 #pragma unroll
     for (int i = 0; i < kEach; ++i) {
       if (!is_candidate(logit[i]) || !is_member(i)) continue;
-      const int b = bin_of(i);
-      atomicAdd(&shared.counts[b], 1);
-      atomicAdd(&shared.sums[b], fixed(weight_of(logit[i], largest)));
+      uint4& bin = shared.bins[bin_of(i)];
+      const Fixed weight = fixed(weight_of(logit[i], largest));
+      atomicAdd(&bin.x, 1u);
+      if (weight == 0) continue;
+      atomicAdd(&bin.y, static_cast<unsigned>(weight) & 0xffffu);
+      atomicAdd(&bin.z, static_cast<unsigned>(weight >> 16) & 0xffffu);
+      atomicAdd(&bin.w, static_cast<unsigned>(weight >> 32));
     }
     cluster.sync();
     Bin bin;
     if (thread < kBins) {
+#pragma unroll
       for (unsigned b = 0; b < kBlocks; ++b) {
-        bin.count += *cluster.map_shared_rank(&shared.counts[thread], b);
-        bin.sum += *cluster.map_shared_rank(&shared.sums[thread], b);
+        const uint4 part = *cluster.map_shared_rank(&shared.bins[thread], b);
+        bin.count += static_cast<int>(part.x);
+        bin.sum += part.y + (static_cast<Fixed>(part.z) << 16) + (static_cast<Fixed>(part.w) << 32);
       }
     }
     bin.count_after = warp_inclusive(bin.count);
@@ -211,14 +216,16 @@ struct Sampler {
   /// The token that u in [0, 1) draws among those of rank >= lowest and weight >= min_weight; -1 in all threads but one
   /// of the cluster.
   __device__ int draw(Rank lowest, float min_weight, double u) {
-    const auto kept = [&](int i) -> Fixed {
-      if (!is_candidate(logit[i]) || rank_of(logit[i], id_at(i)) < lowest) return 0;
-      const float weight = weight_of(logit[i], largest);
-      return weight < min_weight ? 0 : fixed(weight);
-    };
+    Fixed kept[kEach];
     Fixed sum = 0;
 #pragma unroll
-    for (int i = 0; i < kEach; ++i) sum += kept(i);
+    for (int i = 0; i < kEach; ++i) {
+      kept[i] = 0;
+      if (!is_candidate(logit[i]) || rank_of(logit[i], id_at(i)) < lowest) continue;
+      const float weight = weight_of(logit[i], largest);
+      if (!(weight < min_weight)) kept[i] = fixed(weight);
+      sum += kept[i];
+    }
     const Fixed* sums = exchange(block_sum(sum, shared.warp_values));
     Fixed total = 0, before = 0;
     for (unsigned b = 0; b < kBlocks; ++b) {
@@ -236,7 +243,7 @@ struct Sampler {
     static_assert(kEach * kWarps <= kListed);
 #pragma unroll
     for (int i = 0; i < kEach; ++i) {
-      const Fixed of_warp = warp_sum(kept(i));
+      const Fixed of_warp = warp_sum(kept[i]);
       if (lane_id() == 0) entries[i * kWarps + warp_id()] = of_warp;
     }
     __syncthreads();
@@ -259,7 +266,7 @@ struct Sampler {
     int id = 0;
 #pragma unroll
     for (int i = 0; i < kEach; ++i) {
-      if (i == shared.entry / kWarps) weight = kept(i), id = id_at(i);
+      if (i == shared.entry / kWarps) weight = kept[i], id = id_at(i);
     }
     const Fixed running = shared.before_entry + warp_inclusive(weight);
     return running > target && running - weight <= target ? id : -1;
@@ -351,8 +358,9 @@ __global__ void __launch_bounds__(kThreads, 1)
 bool sample_cluster(const Launch& launch, const SampleArgs& args) {
   const auto vocabulary = static_cast<std::int64_t>(args.logits.size);
   constexpr std::int64_t kPerLogit = std::int64_t{kBlocks} * kThreads;
-  if (launch.compute_major < 9 || vocabulary > 32 * kPerLogit) return false;
-  const auto kernel = vocabulary <= 20 * kPerLogit ? sample_cluster_kernel<20> : sample_cluster_kernel<32>;
+  if (launch.compute_major < 9 || vocabulary > 16 * kPerLogit) return false;
+  const auto kernel = vocabulary <= 10 * kPerLogit ? sample_cluster_kernel<10> : sample_cluster_kernel<16>;
+  cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
   cudaLaunchAttribute attributes[2] = {};
   attributes[0].id = cudaLaunchAttributeClusterDimension;
   attributes[0].val.clusterDim.x = kBlocks;
