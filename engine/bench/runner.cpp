@@ -24,8 +24,9 @@ protocol::Sample sample_of(const Generation& generation, const BenchmarkPrompt& 
     metrics["decode_gb_per_s"] = rate;
     if (ceilings.read_gb_per_s > 0) metrics["decode_share_of_read_limit"] = rate / ceilings.read_gb_per_s;
   }
-  if (generation.prefill_s > 0 && generation.path == PrefillPath::Stream) {
-    const double rate = static_cast<double>(engine.plan().prefill_copy_bytes) / generation.prefill_s / 1e9;
+  metrics["prefill_copied_bytes"] = generation.prefill_copied_bytes;
+  if (generation.prefill_s > 0 && generation.prefill_copied_bytes > 0) {
+    const double rate = static_cast<double>(generation.prefill_copied_bytes) / generation.prefill_s / 1e9;
     metrics["prefill_copy_gb_per_s"] = rate;
     if (ceilings.copy_gb_per_s > 0) metrics["prefill_share_of_copy_limit"] = rate / ceilings.copy_gb_per_s;
     metrics["prefill_gflop_per_s"] = 2e-9 * static_cast<double>(engine.model().config.active_parameters()) *

@@ -188,8 +188,7 @@ void add_device(Plan& plan, const ModelConfig& m, const RunConfiguration& r, con
        fmt::format("{} layers x {} tokens, {}", layers, r.max_context, r.kv_cache));
   item("activations", sizes.activations(device), fmt::format("chunks of {} tokens", sizes.chunk()));
   const std::size_t table = vector_bytes(m.expert_layers() * m.experts, sizeof(std::int64_t));
-  item("expert tables", table + vector_bytes(m.experts, sizeof(std::int64_t)) +
-                            (r.hcs == HotCache::Off ? 0 : table),
+  item("expert tables", (r.hcs == HotCache::Off ? 2 : 3) * table,
        "where each expert lies; how often it was picked");
   item("expert cache", static_cast<std::size_t>(cached) * sizes.gpu_expert(),
        fmt::format("{} hot experts, {} bits", cached, r.gpu_bits));
@@ -198,7 +197,9 @@ void add_device(Plan& plan, const ModelConfig& m, const RunConfiguration& r, con
 
 void predict_times(Plan& plan, const ModelConfig& m, const RunConfiguration& r, const Hardware& hw, const Sizes& sizes) {
   const auto expert_layers = static_cast<double>(m.expert_layers());
-  plan.prefill_copy_bytes = static_cast<std::size_t>(m.expert_layers() * m.experts) * sizes.gpu_expert();
+  // Experts that their own layer's device caches are not copied; with hcs = on that is device 0's share of the layers.
+  const std::int64_t spared = plan.cached_experts / (r.hcs == HotCache::On ? r.device_count : 1);
+  plan.prefill_copy_bytes = static_cast<std::size_t>(m.expert_layers() * m.experts - spared) * sizes.gpu_expert();
   const double picks = expert_layers * m.top_k;
   const double all = expert_layers * m.experts;
   const double hit = all > 0 ? plan.cached_experts / all : 0.0;  // uniform routing: real routing hits more

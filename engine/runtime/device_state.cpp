@@ -116,7 +116,7 @@ Expected<DeviceState> DeviceState::create(Device& device, int index, const Packe
   }
 
   const std::int64_t all_experts = c.expert_layers() * c.experts;
-  KRASIS_CHECK(allocate("expert tables", s.group_offsets, c.experts));
+  KRASIS_CHECK(allocate("expert tables", s.stream_offsets, all_experts));
   KRASIS_CHECK(allocate("expert tables", s.cache_offsets, all_experts));
   if (configuration.hcs != HotCache::Off) KRASIS_CHECK(allocate("expert tables", s.pick_counts, all_experts));
   const auto cached = static_cast<std::size_t>(hot_experts(c, configuration, index));
@@ -129,7 +129,7 @@ Expected<DeviceState> DeviceState::create(Device& device, int index, const Packe
     copy(device, s.compute, view, View{host.data(), host.size()}, "upload constants");
   };
   upload(s.prompt_positions, constants.positions);
-  upload(s.group_offsets, constants.group_offsets);
+  upload(s.stream_offsets, constants.stream_offsets);
   upload(s.decode_span, constants.decode_span);
   return s;
 }

@@ -39,7 +39,7 @@ struct DeviceState {
   View<float> cpu_sum, cached_sum;    ///< [most_together, hidden] each: experts computed elsewhere
 
   std::vector<Buffer> group_buffers;
-  View<std::int64_t> group_offsets;   ///< [experts]: expert e is the e-th block
+  View<std::int64_t> stream_offsets;  ///< [layers with experts, experts]: expert e is the e-th block of its slot; -1 = cached here
   Buffer cache_pool;                  ///< the expert cache
   View<std::int64_t> cache_offsets;   ///< [layers with experts, experts], -1 = not cached here
   View<std::int64_t> pick_counts;     ///< [layers with experts, experts]: the heatmap, if hcs needs one
@@ -65,7 +65,7 @@ std::int64_t most_together(const RunConfiguration& configuration);
 /// Host arrays that are copied to every device once.
 struct HostConstants {
   std::vector<std::int32_t> positions;       ///< [max_context] 0, 1, 2, ...
-  std::vector<std::int64_t> group_offsets;   ///< [experts]
+  std::vector<std::int64_t> stream_offsets;  ///< [layers with experts, experts]: nothing is cached
   std::vector<SequenceSpan> decode_span;     ///< [1]
 };
 

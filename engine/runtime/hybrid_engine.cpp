@@ -29,9 +29,10 @@ HybridEngine::HybridEngine(std::vector<Device*> devices, std::shared_ptr<const P
       frequencies_(qwen3_moe::inverse_frequencies(model_->config)) {
   constants_.positions.resize(static_cast<std::size_t>(configuration_.max_context));
   std::iota(constants_.positions.begin(), constants_.positions.end(), 0);
-  constants_.group_offsets.resize(static_cast<std::size_t>(model_->config.experts));
-  for (std::size_t e = 0; e < constants_.group_offsets.size(); ++e) {
-    constants_.group_offsets[e] = static_cast<std::int64_t>(e * model_->gpu_expert_layout.bytes());
+  const auto experts = static_cast<std::size_t>(model_->config.experts);
+  constants_.stream_offsets.resize(static_cast<std::size_t>(model_->config.expert_layers()) * experts);
+  for (std::size_t i = 0; i < constants_.stream_offsets.size(); ++i) {
+    constants_.stream_offsets[i] = static_cast<std::int64_t>(i % experts * model_->gpu_expert_layout.bytes());
   }
   constants_.decode_span = {{0, 1, 0}};
 }
@@ -135,19 +136,24 @@ void HybridEngine::fill_cache() {
   const std::size_t block = model_->gpu_expert_layout.bytes();
   cached_on_ = choose_cached_experts(c, configuration_, heatmap_);
   cache_offsets_.assign(states_.size(), std::vector<std::int64_t>(cached_on_.size()));
+  stream_offsets_.assign(states_.size(), constants_.stream_offsets);
   for (DeviceState& s : states_) {
     std::vector<std::int64_t>& offsets = cache_offsets_[static_cast<std::size_t>(s.index)];
+    std::vector<std::int64_t>& streamed = stream_offsets_[static_cast<std::size_t>(s.index)];
     std::size_t slots = 0;
     for (std::size_t i = 0; i < cached_on_.size(); ++i) {
       offsets[i] = cached_on_[i] == s.index ? static_cast<std::int64_t>(slots++ * block) : -1;
       if (offsets[i] < 0) continue;
+      streamed[i] = -1;
       const auto experts = static_cast<std::size_t>(c.experts);
       const View<const std::byte> layer = experts_of_layer(*model_, i / experts);
       s.device->copy(s.compute, s.cache_pool.view<std::byte>(static_cast<std::size_t>(offsets[i]), block),
                      layer.sub(i % experts * block, block), "cache expert");
     }
     copy(*s.device, s.compute, s.cache_offsets, View{offsets.data(), offsets.size()}, "cache table");
+    copy(*s.device, s.compute, s.stream_offsets, View{streamed.data(), streamed.size()}, "stream table");
   }
+  prefill_->use_cache(cached_on_);
 }
 
 void HybridEngine::record_decode() {
@@ -282,6 +288,7 @@ Expected<Generation> HybridEngine::generate(std::span<const std::int32_t> prompt
   const auto& eos = model_->config.eos_tokens;
   Generation result;
   KRASIS_TRY(result.path, choose_path(options.path, prompt.size()));
+  if (result.path == PrefillPath::Stream) result.prefill_copied_bytes = prefill_->copied_bytes();
   decode_->hits = decode_->misses = 0;
 
   const auto begin = Clock::now();

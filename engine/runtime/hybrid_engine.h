@@ -84,7 +84,7 @@ class HybridEngine final : public Engine {
   std::vector<DeviceState> states_;
   Staging staging_;
   std::vector<int> cached_on_;
-  std::vector<std::vector<std::int64_t>> cache_offsets_;  ///< [devices][layers with experts * experts]
+  std::vector<std::vector<std::int64_t>> cache_offsets_, stream_offsets_;  ///< [devices][layers with experts * experts]
   std::vector<std::int64_t> heatmap_, heatmap_parts_;  ///< in all; [devices] of each
   std::unique_ptr<Prefill> prefill_;
   std::unique_ptr<Decode> decode_;

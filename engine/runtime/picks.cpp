@@ -27,8 +27,4 @@ void apply_hooks(DeviceState& state, const ModelConfig& config, const PickHooks&
   }
 }
 
-std::int64_t expert_layer_index(const ModelConfig& config, std::int64_t layer) {
-  return std::count(config.has_experts.begin(), config.has_experts.begin() + layer, true);
-}
-
 }  // namespace krasis

@@ -17,7 +17,4 @@ struct PickHooks {
 void apply_hooks(DeviceState& state, const ModelConfig& config, const PickHooks& hooks, std::int64_t expert_layer,
                  std::size_t first, std::size_t count);
 
-/// The number of layers with experts before `layer`.
-std::int64_t expert_layer_index(const ModelConfig& config, std::int64_t layer);
-
 }  // namespace krasis

@@ -9,6 +9,51 @@ void move_residual(DeviceState& from, DeviceState& to, std::size_t elements) {
   copy(*to.device, to.compute, to.residual.sub(0, elements), from.residual.sub(0, elements), "move residual");
 }
 
+Prefill::Prefill(const PackedModel& model, const RunConfiguration& configuration, const std::vector<LayerGroup>& groups,
+                 std::span<DeviceState> devices)
+    : model_(model), configuration_(configuration), groups_(groups), devices_(devices) {
+  const std::int64_t experts = model.config.experts;
+  slot_bytes_ = static_cast<std::size_t>(experts) * model.gpu_expert_layout.bytes();
+  layers_.resize(model.layers.size());
+  std::int64_t index = 0;
+  for (const LayerGroup& group : groups) {
+    int slot = 0;
+    for (std::int64_t l = group.first; l < group.first + group.count; ++l) {
+      if (model.layers[static_cast<std::size_t>(l)].gpu_experts.empty()) continue;
+      layers_[static_cast<std::size_t>(l)] = {index++, slot++, {{0, experts}}, false, {}};
+    }
+    slots_ = std::max(slots_, static_cast<std::size_t>(slot));
+  }
+}
+
+void Prefill::use_cache(const std::vector<int>& cached_on) {
+  const std::int64_t experts = model_.config.experts;
+  for (const LayerGroup& group : groups_) {
+    for (std::int64_t l = group.first; l < group.first + group.count; ++l) {
+      ExpertLayer& layer = layers_[static_cast<std::size_t>(l)];
+      if (layer.index < 0) continue;
+      layer.streamed.clear();
+      for (std::int64_t e = 0; e < experts; ++e) {
+        if (cached_on[static_cast<std::size_t>(layer.index * experts + e)] == group.owner) {
+          layer.cached = true;
+        } else if (!layer.streamed.empty() && layer.streamed.back().first + layer.streamed.back().count == e) {
+          ++layer.streamed.back().count;
+        } else {
+          layer.streamed.push_back({e, 1});
+        }
+      }
+    }
+  }
+}
+
+std::size_t Prefill::copied_bytes() const {
+  std::int64_t experts = 0;
+  for (const ExpertLayer& layer : layers_) {
+    for (const Run& run : layer.streamed) experts += run.count;
+  }
+  return static_cast<std::size_t>(experts) * model_.gpu_expert_layout.bytes();
+}
+
 std::size_t Prefill::next_of_buffer(std::size_t group) const {
   for (std::size_t next = group + 1; next < groups_.size(); ++next) {
     if (groups_[next].bytes > 0 && groups_[next].owner == groups_[group].owner &&
@@ -19,26 +64,54 @@ std::size_t Prefill::next_of_buffer(std::size_t group) const {
   return groups_.size();
 }
 
-void Prefill::load(std::size_t index, Event buffer_is_free) {
+void Prefill::load(std::size_t index, int slot) {
   const LayerGroup& group = groups_[index];
+  const auto first = layers_.begin() + group.first;
+  const auto found = std::find_if(first, first + group.count, [&](const ExpertLayer& layer) { return layer.index >= 0 && layer.slot == slot; });
+  if (found == first + group.count || found->streamed.empty()) return;
   DeviceState& state = devices_[static_cast<std::size_t>(group.owner)];
-  if (buffer_is_free) state.device->wait(state.loader, buffer_is_free, "group buffer is free");
+  if (const Event free = last_use(group, slot)) state.device->wait(state.loader, free, "group buffer is free");
   const Buffer& buffer = state.group_buffers[static_cast<std::size_t>(group.buffer)];
-  std::size_t offset = 0;
-  for (std::int64_t layer = group.first; layer < group.first + group.count; ++layer) {
-    const View<const std::byte> experts = model_.layers[static_cast<std::size_t>(layer)].gpu_experts;
-    if (experts.empty()) continue;
-    state.device->copy(state.loader, buffer.view<std::byte>(offset, experts.size), experts, "load experts");
-    offset += experts.size;
+  const View<const std::byte> experts = model_.layers[static_cast<std::size_t>(found - layers_.begin())].gpu_experts;
+  const std::size_t block = model_.gpu_expert_layout.bytes();
+  for (const Run& run : found->streamed) {
+    const std::size_t offset = static_cast<std::size_t>(run.first) * block, bytes = static_cast<std::size_t>(run.count) * block;
+    state.device->copy(state.loader, buffer.view<std::byte>(static_cast<std::size_t>(slot) * slot_bytes_ + offset, bytes),
+                       experts.sub(offset, bytes), "load experts");
   }
-  loaded_[index] = state.device->record(state.loader);
+  found->loaded = state.device->record(state.loader);
+}
+
+void Prefill::compute_experts(DeviceState& state, const LayerGroup& group, const ExpertLayer& layer, std::size_t tokens,
+                              View<float> residual) {
+  const auto top_k = static_cast<std::size_t>(model_.config.top_k);
+  const auto experts = static_cast<std::size_t>(model_.config.experts);
+  const auto row = static_cast<std::size_t>(layer.index) * experts;
+  ExpertsArgs args{.x = state.workspace.normed.sub(0, residual.size),
+                   .ids = state.workspace.ids.sub(0, tokens * top_k),
+                   .weights = state.workspace.weights.sub(0, tokens * top_k),
+                   .layout = model_.gpu_expert_layout,
+                   .top_k = model_.config.top_k,
+                   .out = residual,
+                   .workspace = state.workspace.experts};
+  if (!layer.streamed.empty()) {
+    const Buffer& buffer = state.group_buffers[static_cast<std::size_t>(group.buffer)];
+    args.pool = buffer.view<const std::byte>(static_cast<std::size_t>(layer.slot) * slot_bytes_, slot_bytes_);
+    args.offsets = state.stream_offsets.sub(row, experts);
+    state.device->experts(state.compute, args);
+  }
+  if (layer.cached) {
+    args.pool = state.cache_pool.view<const std::byte>();
+    args.offsets = state.cache_offsets.sub(row, experts);
+    state.device->experts(state.compute, args);
+  }
 }
 
 void Prefill::compute(std::size_t index, std::int64_t tokens, const PickHooks& hooks) {
   const LayerGroup& group = groups_[index];
   const ModelConfig& c = model_.config;
   DeviceState& state = devices_[static_cast<std::size_t>(group.owner)];
-  if (group.bytes > 0) state.device->wait(state.compute, loaded_[index], "group is loaded");
+  const std::size_t next = group.bytes > 0 ? next_of_buffer(index) : groups_.size();
   const std::int64_t chunk = std::min(configuration_.chunk_tokens, configuration_.max_context);
   for (std::int64_t begin = 0; begin < tokens; begin += chunk) {
     const std::int64_t count = std::min(chunk, tokens - begin);
@@ -48,43 +121,42 @@ void Prefill::compute(std::size_t index, std::int64_t tokens, const PickHooks& h
                       state.chunk_span.sub(count == chunk ? 0 : 1, 1)};
     const auto hidden = static_cast<std::size_t>(c.hidden);
     const View<float> residual = state.residual.sub(first * hidden, size * hidden);
-    std::size_t offset = 0;
     for (std::int64_t l = group.first; l < group.first + group.count; ++l) {
       const qwen3_moe::Layer layer{c, state.resident.layer(l), state.resident.inverse_frequency(), state.sequence.layer(l),
                                    batch, residual, state.workspace};
+      const ExpertLayer& experts = layers_[static_cast<std::size_t>(l)];
       qwen3_moe::attend(*state.device, state.compute, layer);
-      const View<const std::byte> experts = model_.layers[static_cast<std::size_t>(l)].gpu_experts;
-      if (experts.empty()) {
+      if (experts.index < 0) {
         qwen3_moe::dense_mlp(*state.device, state.compute, layer);
         continue;
       }
       qwen3_moe::route(*state.device, state.compute, layer);
-      apply_hooks(state, c, hooks, expert_layer_index(c, l), first, size);
-      const auto picks = size * static_cast<std::size_t>(c.top_k);
-      const Buffer& buffer = state.group_buffers[static_cast<std::size_t>(group.buffer)];
-      state.device->experts(state.compute, {.x = state.workspace.normed.sub(0, size * hidden),
-                                            .ids = state.workspace.ids.sub(0, picks),
-                                            .weights = state.workspace.weights.sub(0, picks),
-                                            .pool = buffer.view<const std::byte>(offset, experts.size),
-                                            .offsets = state.group_offsets,
-                                            .layout = model_.gpu_expert_layout,
-                                            .top_k = c.top_k,
-                                            .out = residual,
-                                            .workspace = state.workspace.experts});
-      offset += experts.size;
+      apply_hooks(state, c, hooks, experts.index, first, size);
+      if (begin == 0 && experts.loaded) state.device->wait(state.compute, experts.loaded, "group is loaded");
+      compute_experts(state, group, experts, size, residual);
+      if (begin + count < tokens || next == groups_.size()) continue;
+      last_use(group, experts.slot) = state.device->record(state.compute);
+      load(next, experts.slot);
     }
   }
+  // Slots that only the next group has.
+  if (next == groups_.size()) return;
+  const auto used = std::count_if(layers_.begin() + group.first, layers_.begin() + group.first + group.count,
+                                  [](const ExpertLayer& layer) { return layer.index >= 0; });
+  for (int slot = static_cast<int>(used); slot < static_cast<int>(slots_); ++slot) load(next, slot);
 }
 
 void Prefill::enqueue(std::int64_t tokens, const PickHooks& hooks) {
   const ModelConfig& c = model_.config;
-  loaded_.assign(groups_.size(), Event{});
-  // Both buffers of every device fill at once; later groups follow behind the last use of their buffer.
+  for (ExpertLayer& layer : layers_) layer.loaded = {};
+  last_use_.assign(devices_.size() * 2 * slots_, Event{});
+  // Both buffers of every device fill at once; later groups follow behind the last use of their slots.
   for (std::size_t g = 0; g < groups_.size(); ++g) {
     const bool first_use = std::none_of(groups_.begin(), groups_.begin() + static_cast<std::ptrdiff_t>(g), [&](const LayerGroup& before) {
       return before.bytes > 0 && before.owner == groups_[g].owner && before.buffer == groups_[g].buffer;
     });
-    if (groups_[g].bytes > 0 && first_use) load(g, {});
+    if (groups_[g].bytes == 0 || !first_use) continue;
+    for (int slot = 0; slot < static_cast<int>(slots_); ++slot) load(g, slot);
   }
   DeviceState& home = devices_[0];
   const auto elements = static_cast<std::size_t>(tokens * c.hidden);
@@ -97,9 +169,6 @@ void Prefill::enqueue(std::int64_t tokens, const PickHooks& hooks) {
     if (owner != current) move_residual(devices_[static_cast<std::size_t>(current)], state, elements);
     current = owner;
     compute(g, tokens, hooks);
-    if (const std::size_t next = groups_[g].bytes > 0 ? next_of_buffer(g) : groups_.size(); next < groups_.size()) {
-      load(next, state.device->record(state.compute));
-    }
   }
   if (current != 0) move_residual(devices_[static_cast<std::size_t>(current)], home, elements);
 }

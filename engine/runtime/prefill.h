@@ -9,31 +9,61 @@ namespace krasis {
 
 /// Prefill by layer groups: group g+1's experts are copied while group g computes; each weight crosses the link once per
 /// prompt, since all chunks of the prompt pass through a group before the next one (group outside, chunk inside).
+/// Experts that the layer's device caches are not copied at all.
 ///
-/// Ordering: a device's copy stream fills group buffer b; its compute stream waits for that ("group is loaded"), and the
-/// next copy into b waits for the compute stream's last use of it ("group buffer is free"). Between groups of different
-/// devices the residual moves ("residual arrives").
+/// Ordering: a device's copy stream fills the slots (one layer each) of its two group buffers; before a layer's experts the
+/// compute stream waits for its slot ("group is loaded"), and the next copy into the slot waits for the last use of it
+/// ("group buffer is free"). Between groups of different devices the residual moves ("residual arrives").
 class Prefill {
  public:
   Prefill(const PackedModel& model, const RunConfiguration& configuration, const std::vector<LayerGroup>& groups,
-          std::span<DeviceState> devices)
-      : model_(model), configuration_(configuration), groups_(groups), devices_(devices) {}
+          std::span<DeviceState> devices);
+
+  /// From now on, experts that are cached on their layer's device are used there. `cached_on` as
+  /// choose_cached_experts() gives it; the devices' cache_offsets and stream_offsets say the same.
+  void use_cache(const std::vector<int>& cached_on);
 
   /// Enqueues the prefill of the first `tokens` of device 0's `prompt`, whose chunk spans are on every device.
   /// Afterwards the residual of all tokens is on device 0, on whose compute stream everything is ordered.
   void enqueue(std::int64_t tokens, const PickHooks& hooks);
 
+  /// Bytes that one prompt copies to the devices.
+  std::size_t copied_bytes() const;
+
  private:
-  void load(std::size_t group, Event buffer_is_free);
+  /// Neighbouring experts of a layer.
+  struct Run {
+    std::int64_t first = 0, count = 0;
+  };
+  /// How a layer with experts is prefilled.
+  struct ExpertLayer {
+    std::int64_t index = -1;    ///< among the layers with experts; -1 = the layer has none
+    int slot = 0;               ///< of its group's buffer
+    std::vector<Run> streamed;  ///< what is copied
+    bool cached = false;        ///< some of its experts are in its device's cache
+    Event loaded;
+  };
+
+  /// Enqueues the copies into slot `slot` of `group`, if it has such a slot.
+  void load(std::size_t group, int slot);
   void compute(std::size_t group, std::int64_t tokens, const PickHooks& hooks);
+  void compute_experts(DeviceState& state, const LayerGroup& group, const ExpertLayer& layer, std::size_t tokens,
+                       View<float> residual);
   /// The next group after `group` that the same device loads into the same buffer; groups_.size() = none.
   std::size_t next_of_buffer(std::size_t group) const;
+  Event& last_use(const LayerGroup& group, int slot) {
+    return last_use_[(static_cast<std::size_t>(group.owner) * 2 + static_cast<std::size_t>(group.buffer)) * slots_ +
+                     static_cast<std::size_t>(slot)];
+  }
 
   const PackedModel& model_;
   const RunConfiguration& configuration_;
   const std::vector<LayerGroup>& groups_;
   std::span<DeviceState> devices_;
-  std::vector<Event> loaded_;  ///< [groups]
+  std::vector<ExpertLayer> layers_;  ///< [layers]
+  std::size_t slots_ = 1;            ///< of a buffer: layers with experts in the largest group
+  std::size_t slot_bytes_ = 0;
+  std::vector<Event> last_use_;      ///< [devices, 2, slots]
 };
 
 /// The first `elements` of the residual, from one device to another, ordered behind the first one's compute stream.

@@ -90,6 +90,7 @@ struct Path {
   int prefill;  ///< tokens; 0 = all
   std::string operations = "simd";
   std::string prefill_path = "stream";
+  double hcs_share = 0.5;
 };
 
 RunConfiguration configuration_of(const Path& path, const Golden& golden) {
@@ -102,6 +103,7 @@ RunConfiguration configuration_of(const Path& path, const Golden& golden) {
   c.vram_budget_mib = 128;
   c.operations = path.operations;
   c.prefill_path = path.prefill_path;
+  c.hcs_share = path.hcs_share;
   return c;
 }
 
@@ -160,6 +162,9 @@ INSTANTIATE_TEST_SUITE_P(
                     Path{"hcs_on", "tiny-a", 2, 1, HotCache::On, 64, 20},
                     Path{"hcs_on_two_devices", "tiny-a", 1, 2, HotCache::On, 64, 20},
                     Path{"hcs_multi", "tiny-a", 1, 2, HotCache::Multi, 64, 20},
+                    Path{"hcs_10_percent", "tiny-a", 1, 1, HotCache::On, 64, 60, "simd", "stream", 0.1},
+                    Path{"hcs_100_percent", "tiny-a", 1, 1, HotCache::On, 64, 60, "simd", "stream", 1.0},
+                    Path{"hcs_100_percent_short_prompt", "tiny-a", 1, 1, HotCache::On, 64, 60, "simd", "cpu", 1.0},
                     Path{"short_prompt_on_cpu", "tiny-a", 2, 1, HotCache::Off, 64, 61, "simd", "cpu"},
                     Path{"short_prompt_on_both", "tiny-a", 1, 2, HotCache::Multi, 64, 61, "simd", "cpu"},
                     Path{"token_by_token", "tiny-a", 3, 1, HotCache::Off, 64, 1}),
@@ -182,6 +187,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Path{"chunks_lgs4", "embedded", 4, 1, HotCache::Off, 100, 0},
                     Path{"hcs_on", "embedded", 2, 1, HotCache::On, 256, 300},
                     Path{"hcs_multi", "embedded", 1, 2, HotCache::Multi, 256, 300},
+                    Path{"hcs_100_percent", "embedded", 2, 2, HotCache::Multi, 256, 300, "simd", "stream", 1.0},
                     Path{"short_prompt_on_both", "embedded", 1, 1, HotCache::On, 64, 40, "simd", "cpu"},
                     Path{"token_by_token", "embedded", 5, 1, HotCache::Off, 256, 1}),
     [](const auto& test) { return test.param.name; });
