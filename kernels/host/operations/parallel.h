@@ -11,25 +11,29 @@
 
 namespace krasis {
 
-/// Runs body(i) for every i in [0, count) on this thread's team, or on its TBB arena when it has none; returns when all
-/// are done. Each i is one unit of work that alone writes its results, so these do not depend on
-/// the number of threads. `work` is the whole's multiply-adds: little work is not worth waking a thread and stays on
-/// the caller. Isolated: a caller that waits takes up no task of another operation.
+/// Runs body(begin, end) for ranges that together are [0, count), on this thread's team, or on its TBB arena when it
+/// has none; returns when all are done. Each index is one unit of work that alone writes its results, so these do not
+/// depend on the number of threads. `work` is the whole's multiply-adds: little work is not worth waking a thread and
+/// stays on the caller. Isolated: a caller that waits takes up no task of another operation.
 template <class Body>
-void parallel_units(std::int64_t count, std::int64_t work, const Body& body) {
+void parallel_ranges(std::int64_t count, std::int64_t work, const Body& body) {
   constexpr std::int64_t kSmall = 1 << 18;  // about 20 us of one core
-  if (count <= 1 || work < kSmall) {
-    for (std::int64_t i = 0; i < count; ++i) body(i);
-    return;
-  }
-  if (ThreadTeam* team = ThreadTeam::current()) return team->run(count, body);
+  if (count <= 0) return;
+  if (count == 1 || work < kSmall) return body(std::int64_t{0}, count);
+  if (ThreadTeam* team = ThreadTeam::current()) return team->run_ranges(count, body);
   tbb::this_task_arena::isolate([&] {
     tbb::parallel_for(
         tbb::blocked_range<std::int64_t>(0, count, 1),
-        [&](const tbb::blocked_range<std::int64_t>& range) {
-          for (std::int64_t i = range.begin(); i < range.end(); ++i) body(i);
-        },
+        [&](const tbb::blocked_range<std::int64_t>& range) { body(range.begin(), range.end()); },
         tbb::simple_partitioner());
+  });
+}
+
+/// The same by calls body(i).
+template <class Body>
+void parallel_units(std::int64_t count, std::int64_t work, const Body& body) {
+  parallel_ranges(count, work, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) body(i);
   });
 }
 

@@ -25,11 +25,11 @@ __m512 two(float low, float high) {
 template <int group>
 struct GroupScales {
   GroupScales(const float* scales, int group_size) : first(scales), blocks(group_size / 128) {}
-  /// `columns` is group or a multiple of it, or 128 where `group` stands for multiples of 128.
+  /// `columns` is group or a multiple of it, or 128 where `group` stands for multiples.
   void step(int columns) {
     if constexpr (group < 128) {
       first += columns / group;
-    } else if (++done == blocks) {
+    } else if (group == 128 || ++done == blocks) {
       done = 0;
       ++first;
     }
@@ -37,6 +37,17 @@ struct GroupScales {
   const float* first;
   int blocks;
   int done = 0;
+};
+
+/// For groups of 128, of 16 groups the products of both scales, weights' and activations'.
+template <int group, int tokens>
+struct Factors {
+  void fill(__m512 scale16, const PreparedToken* x, std::int64_t g) {
+    if constexpr (group == 128) {
+      for (int t = 0; t < tokens; ++t) _mm512_store_ps(of[t], _mm512_mul_ps(scale16, _mm512_loadu_ps(x[t].scales + g)));
+    }
+  }
+  alignas(64) float of[group == 128 ? tokens : 1][16];
 };
 
 /// 4-bit weights: a piece is 64 bytes, 128 columns, whose low nibbles are columns 0-31 and 64-95.
@@ -50,15 +61,15 @@ Nibbles load_nibbles(const std::byte* from, __mmask64 mask) {
   Nibbles n{_mm512_and_si512(packed, low_bits), _mm512_and_si512(_mm512_srli_epi16(packed, 4), low_bits)};
   if constexpr (element == Element::Mxfp4) {
     // 2 * number + 12, which is never negative.
-    const __m512i numbers = _mm512_broadcast_i32x4(
-        _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
+    const __m512i numbers =
+        _mm512_broadcast_i32x4(_mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
     n.low = _mm512_shuffle_epi8(numbers, n.low);
     n.high = _mm512_shuffle_epi8(numbers, n.high);
   }
   return n;
 }
 
-/// `group` is 32, 64, or 128 for all its multiples.
+/// `group` is 32, 64, 128, or 256 for all larger multiples of 128.
 template <Element element, int group, int tokens>
 void dot_nibble_row(const PackedRows& rows, int r, const PreparedToken* x, float* out, std::int64_t stride) {
   const std::byte* row = rows.data + static_cast<std::size_t>(r) * rows.row_bytes;
@@ -74,6 +85,8 @@ void dot_nibble_row(const PackedRows& rows, int r, const PreparedToken* x, float
     for (int t = 0; t < tokens; ++t) {
       corrections[t] = _mm512_fmadd_ps(scale16, _mm512_loadu_ps(x[t].corrections + g), corrections[t]);
     }
+    Factors<group, tokens> factors;
+    factors.fill(scale16, x, g);
     const auto begin = static_cast<std::size_t>(g * rows.group_size);  // unsigned: divided by shifts
     const auto whole = static_cast<std::size_t>((g + 16) * rows.group_size);
     const auto padded = static_cast<std::size_t>(rows.padded_columns);
@@ -84,13 +97,15 @@ void dot_nibble_row(const PackedRows& rows, int r, const PreparedToken* x, float
       const Nibbles w = load_nibbles<element>(row + c / 2, bytes);
       prefetch(row + c / 2);
       for (int t = 0; t < tokens; ++t) {
-        const std::byte* planes = x[t].planes + 2 * c;  // high and low bytes of the low nibbles' columns, then the others'
+        const std::byte* planes =
+            x[t].planes + 2 * c;  // high and low bytes of the low nibbles' columns, then the others'
         const __m512 block = _mm512_set1_ps(x[t].scales[c / kActivationBlock]);
         const float* s = at.first;
         if constexpr (group == 32) {
-          const __m512 low = join(_mm512_dpbusd_epi32(zero, w.low, load(planes)), _mm512_dpbusd_epi32(zero, w.low, load(planes + 64)));
-          const __m512 high =
-              join(_mm512_dpbusd_epi32(zero, w.high, load(planes + 128)), _mm512_dpbusd_epi32(zero, w.high, load(planes + 192)));
+          const __m512 low =
+              join(_mm512_dpbusd_epi32(zero, w.low, load(planes)), _mm512_dpbusd_epi32(zero, w.low, load(planes + 64)));
+          const __m512 high = join(_mm512_dpbusd_epi32(zero, w.high, load(planes + 128)),
+                                   _mm512_dpbusd_epi32(zero, w.high, load(planes + 192)));
           sums[t] = _mm512_fmadd_ps(_mm512_mul_ps(low, block), two(s[0], s[2]), sums[t]);
           sums[t] = _mm512_fmadd_ps(_mm512_mul_ps(high, block), two(s[1], s[3]), sums[t]);
         } else {
@@ -98,8 +113,12 @@ void dot_nibble_row(const PackedRows& rows, int r, const PreparedToken* x, float
           __m512i l = _mm512_dpbusd_epi32(zero, w.low, load(planes + 64));
           h = _mm512_dpbusd_epi32(h, w.high, load(planes + 128));
           l = _mm512_dpbusd_epi32(l, w.high, load(planes + 192));
-          const __m512 scale = group == 64 ? two(s[0], s[1]) : _mm512_set1_ps(s[0]);
-          sums[t] = _mm512_fmadd_ps(_mm512_mul_ps(join(h, l), block), scale, sums[t]);
+          if constexpr (group == 128) {
+            sums[t] = _mm512_fmadd_ps(join(h, l), _mm512_set1_ps(factors.of[t][at.first - scales]), sums[t]);
+          } else {
+            const __m512 scale = group == 64 ? two(s[0], s[1]) : _mm512_set1_ps(s[0]);
+            sums[t] = _mm512_fmadd_ps(_mm512_mul_ps(join(h, l), block), scale, sums[t]);
+          }
         }
       }
     }
@@ -115,7 +134,7 @@ void dot_int8_row(const PackedRows& rows, int r, const PreparedToken* x, float* 
   const std::byte* scale_row = rows.scales + static_cast<std::size_t>(r) * rows.scale_row_bytes;
   const __m512i zero = _mm512_setzero_si512();
   const __m512i flip = _mm512_set1_epi8(static_cast<char>(0x80));  // q + 128, unsigned
-  constexpr int kStep = group == 128 ? 128 : 64;
+  constexpr int kStep = group >= 128 ? 128 : 64;
   __m512 sums[tokens], corrections[tokens];
   for (int t = 0; t < tokens; ++t) sums[t] = corrections[t] = _mm512_setzero_ps();
   for (std::int64_t g = 0; g < rows.groups; g += 16) {
@@ -126,6 +145,8 @@ void dot_int8_row(const PackedRows& rows, int r, const PreparedToken* x, float* 
     for (int t = 0; t < tokens; ++t) {
       corrections[t] = _mm512_fmadd_ps(scale16, _mm512_loadu_ps(x[t].corrections + g), corrections[t]);
     }
+    Factors<group, tokens> factors;
+    factors.fill(scale16, x, g);
     const auto begin = static_cast<std::size_t>(g * rows.group_size);  // unsigned: divided by shifts
     const auto whole = static_cast<std::size_t>((g + 16) * rows.group_size);
     const auto padded = static_cast<std::size_t>(rows.padded_columns);
@@ -148,9 +169,13 @@ void dot_int8_row(const PackedRows& rows, int r, const PreparedToken* x, float* 
           h = _mm512_dpbusd_epi32(h, second, load(planes + 128));
           l = _mm512_dpbusd_epi32(l, second, load(planes + 192));
         }
-        const __m512 scale = group == 32 ? two(s[0], s[1]) : _mm512_set1_ps(s[0]);
-        const __m512 block = _mm512_set1_ps(x[t].scales[c / kActivationBlock]);
-        sums[t] = _mm512_fmadd_ps(_mm512_mul_ps(join(h, l), block), scale, sums[t]);
+        if constexpr (group == 128) {
+          sums[t] = _mm512_fmadd_ps(join(h, l), _mm512_set1_ps(factors.of[t][at.first - scales]), sums[t]);
+        } else {
+          const __m512 scale = group == 32 ? two(s[0], s[1]) : _mm512_set1_ps(s[0]);
+          const __m512 block = _mm512_set1_ps(x[t].scales[c / kActivationBlock]);
+          sums[t] = _mm512_fmadd_ps(_mm512_mul_ps(join(h, l), block), scale, sums[t]);
+        }
       }
     }
   }
@@ -184,10 +209,18 @@ template <int group, int tokens>
 void dot_group(const PackedRows& rows, const PreparedToken* x, float* out, std::int64_t stride) {
   for (int r = 0; r < rows.count; ++r) {
     switch (rows.element) {
-      case Element::Int4: dot_nibble_row<Element::Int4, group, tokens>(rows, r, x, out, stride); break;
-      case Element::Mxfp4: dot_nibble_row<Element::Mxfp4, group, tokens>(rows, r, x, out, stride); break;
-      case Element::Int8: dot_int8_row<group, tokens>(rows, r, x, out, stride); break;
-      case Element::Bf16: dot_bf16_row<tokens>(rows, r, x, out, stride); break;
+      case Element::Int4:
+        dot_nibble_row<Element::Int4, group, tokens>(rows, r, x, out, stride);
+        break;
+      case Element::Mxfp4:
+        dot_nibble_row<Element::Mxfp4, group, tokens>(rows, r, x, out, stride);
+        break;
+      case Element::Int8:
+        dot_int8_row<group, tokens>(rows, r, x, out, stride);
+        break;
+      case Element::Bf16:
+        dot_bf16_row<tokens>(rows, r, x, out, stride);
+        break;
     }
   }
 }
@@ -196,19 +229,28 @@ template <int tokens>
 void dot_tokens(const PackedRows& rows, const PreparedToken* x, float* out, std::int64_t stride) {
   if (rows.group_size == 32) return dot_group<32, tokens>(rows, x, out, stride);
   if (rows.group_size == 64) return dot_group<64, tokens>(rows, x, out, stride);
-  dot_group<128, tokens>(rows, x, out, stride);
+  if (rows.group_size == 128) return dot_group<128, tokens>(rows, x, out, stride);
+  dot_group<256, tokens>(rows, x, out, stride);
 }
 
 void dot(const PackedRows& rows, const PreparedToken* x, int tokens, float* out, std::int64_t stride) {
   switch (tokens) {
-    case 1: return dot_tokens<1>(rows, x, out, stride);
-    case 2: return dot_tokens<2>(rows, x, out, stride);
-    case 3: return dot_tokens<3>(rows, x, out, stride);
-    case 4: return dot_tokens<4>(rows, x, out, stride);
-    case 5: return dot_tokens<5>(rows, x, out, stride);
-    case 6: return dot_tokens<6>(rows, x, out, stride);
-    case 7: return dot_tokens<7>(rows, x, out, stride);
-    default: break;
+    case 1:
+      return dot_tokens<1>(rows, x, out, stride);
+    case 2:
+      return dot_tokens<2>(rows, x, out, stride);
+    case 3:
+      return dot_tokens<3>(rows, x, out, stride);
+    case 4:
+      return dot_tokens<4>(rows, x, out, stride);
+    case 5:
+      return dot_tokens<5>(rows, x, out, stride);
+    case 6:
+      return dot_tokens<6>(rows, x, out, stride);
+    case 7:
+      return dot_tokens<7>(rows, x, out, stride);
+    default:
+      break;
   }
   dot_tokens<8>(rows, x, out, stride);
   if (tokens > 8) dot(rows, x + 8, tokens - 8, out + 8 * stride, stride);

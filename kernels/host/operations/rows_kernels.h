@@ -23,7 +23,7 @@ constexpr float kActivationSteps = 16256.0f;
 /// A token's activations as a table wants them.
 struct PreparedToken {
   const std::byte* planes = nullptr;     ///< high and low bytes, or floats for BF16 weights; 64-byte aligned
-  const float* scales = nullptr;         ///< one for each block
+  const float* scales = nullptr;         ///< one for each block; zeros up to a multiple of 16
   const float* corrections = nullptr;    ///< one for each group of weights: -offset * sum of x over the group
 };
 

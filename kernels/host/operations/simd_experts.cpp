@@ -64,76 +64,102 @@ bool by_rows(const Kernels& k, const MatrixLayout& layout, const TokenBlock& blo
 }
 static_assert(kTileTokens <= kMaxRowTokens);
 
+/// Rows of a unit of work: few, so that whoever is done helps the others until the end (some 4 us of gate and up at 8
+/// GB/s for each thread). A member of the team gets a range of them and so streams through neighbours. Weights that are
+/// unpacked first want whole tiles.
+std::int64_t unit_rows(const Kernels& k, const ExpertsArgs& args, const Groups& g, const MatrixLayout& layout) {
+  for (std::int64_t b = 0; b < g.blocks[g.count]; ++b) {
+    if (!by_rows(k, layout, token_block(args, g, b))) return kTileRows;
+  }
+  return 16;
+}
+
+/// activated[place, row...] = glu(gate(x), up(x)) of a block of tokens; at most kTileRows rows.
+void gate_and_up_rows(const Kernels& k, const ExpertsArgs& args, const ExpertsWorkspace& work, const Groups& g,
+                      const PreparedTokens& x, const TokenBlock& block, std::int64_t row, int count) {
+  TileScratch& scratch = tile_scratch();
+  const std::int64_t width = args.layout.width();
+  const auto glu = args.glu == Glu::SwiGlu ? k.swiglu : k.clamped_swiglu;
+  const ExpertMatrices expert = expert_matrices(args.layout, expert_block(args, block.expert));
+  if (by_rows(k, args.layout.gate, block)) {
+    const std::int32_t* places = g.token + block.first;
+    multiply_rows(*k.rows, expert.gate, row, count, x, places, block.count, scratch.first, kTileRows);
+    multiply_rows(*k.rows, expert.up, row, count, x, places, block.count, scratch.second, kTileRows);
+  } else {
+    const TokenRows tokens{args.x.data, g.token + block.first, block.count};
+    product_tile(k, expert.gate, row, count, tokens, scratch, scratch.first);
+    product_tile(k, expert.up, row, count, tokens, scratch, scratch.second);
+  }
+  for (int n = 0; n < block.count; ++n) {
+    glu(scratch.first + n * kTileRows, scratch.second + n * kTileRows, count,
+        work.activated + (block.first + n) * width + row);
+  }
+}
+
 /// activated[place, :] = glu(gate(x), up(x))
 void gate_and_up(const Kernels& k, const ExpertsArgs& args, const ExpertsWorkspace& work, const Groups& g,
                  const PreparedTokens& x) {
   const std::int64_t width = args.layout.width();
-  const std::int64_t row_tiles = tiles(width, kTileRows);
-  const auto glu = args.glu == Glu::SwiGlu ? k.swiglu : k.clamped_swiglu;
+  const std::int64_t rows = unit_rows(k, args, g, args.layout.gate);
+  const std::int64_t units = tiles(width, rows);  // of each block
   const std::int64_t multiply_adds = 2 * g.pairs * width * args.layout.hidden();
-  parallel_units(row_tiles * g.blocks[g.count], multiply_adds, [&](std::int64_t unit) {
-    TileScratch& scratch = tile_scratch();
-    const TokenBlock block = token_block(args, g, unit / row_tiles);
-    const ExpertMatrices expert = expert_matrices(args.layout, expert_block(args, block.expert));
-    const std::int64_t row = unit % row_tiles * kTileRows;
-    const int row_count = static_cast<int>(std::min<std::int64_t>(kTileRows, width - row));
-    if (by_rows(k, args.layout.gate, block)) {
-      const std::int32_t* places = g.token + block.first;
-      multiply_rows(*k.rows, expert.gate, row, row_count, x, places, block.count, scratch.first, kTileRows);
-      multiply_rows(*k.rows, expert.up, row, row_count, x, places, block.count, scratch.second, kTileRows);
-    } else {
-      const TokenRows tokens{args.x.data, g.token + block.first, block.count};
-      product_tile(k, expert.gate, row, row_count, tokens, scratch, scratch.first);
-      product_tile(k, expert.up, row, row_count, tokens, scratch, scratch.second);
-    }
-    for (int n = 0; n < block.count; ++n) {
-      glu(scratch.first + n * kTileRows, scratch.second + n * kTileRows, row_count,
-          work.activated + (block.first + n) * width + row);
+  parallel_ranges(units * g.blocks[g.count], multiply_adds, [&](std::int64_t begin, std::int64_t end) {
+    while (begin < end) {
+      const std::int64_t first = begin % units;
+      const std::int64_t last = std::min({units, first + (end - begin), first + kTileRows / rows});
+      const std::int64_t count = std::min(last * rows, width) - first * rows;
+      gate_and_up_rows(k, args, work, g, x, token_block(args, g, begin / units), first * rows, static_cast<int>(count));
+      begin += last - first;
     }
   });
 }
 
-/// down[pair, :] = down(activated[place, :])
+/// out[token, row...] += the weighted sums over the tokens' experts, in the experts' order. At most kDownRows rows,
+/// with tiles kTileRows.
+constexpr int kDownRows = 64;
+void down_rows(const Kernels& k, const ExpertsArgs& args, const ExpertsWorkspace& work, const Groups& g,
+               const PreparedTokens& activated, std::int64_t row, int count) {
+  float sums[kTileTokens * kDownRows];
+  for (std::int64_t b = 0; b < g.blocks[g.count]; ++b) {
+    const TokenBlock block = token_block(args, g, b);
+    const Matrix weight = expert_matrices(args.layout, expert_block(args, block.expert)).down;
+    const float* results = sums;
+    std::int64_t stride = kDownRows;
+    if (by_rows(k, args.layout.down, block)) {
+      std::int32_t places[kTileTokens];
+      std::iota(places, places + block.count, static_cast<std::int32_t>(block.first));
+      multiply_rows(*k.rows, weight, row, count, activated, places, block.count, sums, kDownRows);
+    } else {
+      TileScratch& scratch = tile_scratch();
+      product_tile(k, weight, row, count, {work.activated + block.first * args.layout.width(), nullptr, block.count},
+                   scratch, scratch.first);
+      results = scratch.first;
+      stride = kTileRows;
+    }
+    for (int n = 0; n < block.count; ++n) {
+      const std::int64_t place = block.first + n;
+      k.add_scaled(results + n * stride, args.weights.data[g.order[place]], count,
+                   args.out.data + g.token[place] * args.layout.hidden() + row);
+    }
+  }
+}
+
+/// out[token, :] += the weighted sum over its experts of down(activated). A unit has its rows of all experts, so that
+/// nothing has to be gathered afterwards and all units take the same time.
 void down(const Kernels& k, const ExpertsArgs& args, const ExpertsWorkspace& work, const Groups& g,
           const PreparedTokens& activated) {
   const std::int64_t hidden = args.layout.hidden();
-  const std::int64_t width = args.layout.width();
-  const std::int64_t row_tiles = tiles(hidden, kTileRows);
-  parallel_units(row_tiles * g.blocks[g.count], g.pairs * width * hidden, [&](std::int64_t unit) {
-    TileScratch& scratch = tile_scratch();
-    const TokenBlock block = token_block(args, g, unit / row_tiles);
-    const ExpertMatrices expert = expert_matrices(args.layout, expert_block(args, block.expert));
-    const std::int64_t row = unit % row_tiles * kTileRows;
-    const int row_count = static_cast<int>(std::min<std::int64_t>(kTileRows, hidden - row));
-    if (by_rows(k, args.layout.down, block)) {
-      std::int32_t places[kMaxRowTokens];
-      std::iota(places, places + block.count, static_cast<std::int32_t>(block.first));
-      multiply_rows(*k.rows, expert.down, row, row_count, activated, places, block.count, scratch.first, kTileRows);
-    } else {
-      product_tile(k, expert.down, row, row_count, {work.activated + block.first * width, nullptr, block.count},
-                   scratch, scratch.first);
-    }
-    for (int n = 0; n < block.count; ++n) {
-      std::copy_n(scratch.first + n * kTileRows, row_count, work.down + g.order[block.first + n] * hidden + row);
-    }
-  });
-}
-
-/// One token: out[r] += the weighted sum over its experts of row r, so that nothing has to be gathered afterwards.
-void down_of_one(const Kernels& k, const ExpertsArgs& args, const Groups& g, const PreparedTokens& activated) {
-  constexpr std::int64_t kRows = 64;  // some 24 KiB of each expert at a stretch
-  const std::int64_t hidden = args.layout.hidden();
-  parallel_units(tiles(hidden, kRows), g.pairs * args.layout.width() * hidden, [&](std::int64_t unit) {
-    const std::int64_t row = unit * kRows;
-    const int count = static_cast<int>(std::min(kRows, hidden - row));
-    for (std::int32_t place = 0; place < g.pairs; ++place) {
-      float sums[kRows];
-      const std::int32_t pair = g.order[place];
-      const ExpertMatrices expert = expert_matrices(args.layout, expert_block(args, args.ids.data[pair]));
-      multiply_rows(*k.rows, expert.down, row, count, activated, &place, 1, sums, kRows);
-      k.add_scaled(sums, args.weights.data[pair], count, args.out.data + row);
-    }
-  });
+  const std::int64_t rows = unit_rows(k, args, g, args.layout.down);
+  const std::int64_t most = (rows == kTileRows ? kTileRows : kDownRows) / rows;  // units at once
+  parallel_ranges(
+      tiles(hidden, rows), g.pairs * args.layout.width() * hidden, [&](std::int64_t begin, std::int64_t end) {
+        while (begin < end) {
+          const std::int64_t last = std::min(end, begin + most);
+          const std::int64_t row = begin * rows;
+          down_rows(k, args, work, g, activated, row, static_cast<int>(std::min(last * rows, hidden) - row));
+          begin = last;
+        }
+      });
 }
 
 /// Prepares `count` tokens where some block of them is multiplied by rows.
@@ -143,7 +169,8 @@ void prepare(const Kernels& k, const ExpertsArgs& args, const Groups& g, const M
   for (std::int64_t b = 0; b < g.blocks[g.count] && !any; ++b) any = by_rows(k, layout, token_block(args, g, b));
   if (!any) return;
   prepared.resize(layout, count);
-  parallel_units(count, count * layout.columns * 8, [&](std::int64_t t) { prepared.prepare(*k.rows, x + t * layout.columns, t); });
+  parallel_units(count, count * layout.columns * 8,
+                 [&](std::int64_t t) { prepared.prepare(*k.rows, x + t * layout.columns, t); });
 }
 
 }  // namespace
@@ -158,19 +185,7 @@ void experts(const Kernels& k, const ExpertsArgs& args) {
   prepare(k, args, groups, args.layout.gate, args.x.data, static_cast<std::int64_t>(args.ids.size) / args.top_k, x);
   gate_and_up(k, args, work, groups, x);
   prepare(k, args, groups, args.layout.down, work.activated, groups.pairs, activated);
-  if (args.ids.size == static_cast<std::size_t>(args.top_k) && rows_support(args.layout.down.format)) {
-    down_of_one(k, args, groups, activated);
-    return;
-  }
   down(k, args, work, groups, activated);
-  const std::int64_t hidden = args.layout.hidden();
-  const std::int64_t tokens = static_cast<std::int64_t>(args.ids.size) / args.top_k;
-  parallel_units(tokens, groups.pairs * hidden, [&](std::int64_t t) {
-    for (std::int64_t pair = t * args.top_k; pair < (t + 1) * args.top_k; ++pair) {
-      if (!expert_block(args, args.ids.data[pair])) continue;
-      k.add_scaled(work.down + pair * hidden, args.weights.data[pair], hidden, args.out.data + t * hidden);
-    }
-  });
 }
 
 }  // namespace krasis::simd

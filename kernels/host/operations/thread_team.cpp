@@ -12,11 +12,14 @@
 namespace krasis {
 namespace {
 
-constexpr std::uint32_t kOpen = 0x80000000u;
-/// Looks at the epoch before a member sleeps: some 100 us, longer than what lies between two sections of a layer.
+/// Looks at the state before a member sleeps: some 100 to 200 us, longer than what lies between two sections of a
+/// layer.
 constexpr int kSpins = 4000;
-/// Pieces for each member: small enough that a member which starts late leaves little to wait for.
-constexpr std::int64_t kPieces = 4;
+/// Of these the first, some 20 to 50 us, keep the CPU; then every so often the member offers it to other threads.
+constexpr int kQuickSpins = 1000;
+constexpr int kSpinsForYield = 32;
+/// Pieces of a share at most.
+constexpr std::int64_t kPieces = 64;
 
 thread_local ThreadTeam* current_team = nullptr;
 
@@ -45,10 +48,12 @@ bool pin(std::jthread& thread, int cpu) {
 
 }  // namespace
 
-ThreadTeam::ThreadTeam(int threads, std::span<const int> cpus) {
-  if (threads <= 0) threads = allowed_threads();
-  for (int i = 1; i < threads; ++i) {
-    members_.emplace_back([this](const std::stop_token& stop) { member(stop); });
+ThreadTeam::ThreadTeam(int threads, std::span<const int> cpus)
+    : size_(std::max(1, threads > 0 ? threads : allowed_threads())),
+      spins_(size_ > allowed_threads() ? 0 : kSpins),  // more threads than CPUs: who spins takes the time of who works
+      places_(std::make_unique<Place[]>(static_cast<std::size_t>(size_))) {
+  for (int i = 1; i < size_; ++i) {
+    members_.emplace_back([this, i](const std::stop_token& stop) { member(stop, i); });
     const auto at = static_cast<std::size_t>(i);
     if (at < cpus.size() && pin(members_.back(), cpus[at])) ++pinned_;
   }
@@ -56,59 +61,89 @@ ThreadTeam::ThreadTeam(int threads, std::span<const int> cpus) {
 
 ThreadTeam::~ThreadTeam() {
   for (std::jthread& thread : members_) thread.request_stop();
-  epoch_.fetch_add(1, std::memory_order_release);
-  epoch_.notify_all();
+  state_.fetch_add(2, std::memory_order_release);
+  state_.notify_all();
 }
 
 void ThreadTeam::run(std::int64_t count, Call call, const void* body) {
+  if (count <= 0) return;
   const std::lock_guard lock(busy_);
   const Scope scope(nullptr);
-  section_ = {call, body, count, std::max<std::int64_t>(1, count / (size() * kPieces))};
-  next_.store(0, std::memory_order_relaxed);
-  gate_.store(kOpen, std::memory_order_release);
-  epoch_.fetch_add(1, std::memory_order_release);
-  epoch_.notify_all();
-  work();
-  // Closed: whoever comes now stays outside, and what was taken is finished by those inside.
-  gate_.fetch_and(~kOpen, std::memory_order_acq_rel);
-  for (int spins = 0; gate_.load(std::memory_order_acquire) != 0; ++spins) {
-    if (spins < kSpins) {
-      pause();
-    } else {
-      std::this_thread::yield();
+  if (size_ == 1 || count == 1) return call(body, 0, count);
+  const std::int64_t piece = std::max<std::int64_t>(1, count / (size_ * kPieces));
+  section_ = {call, body, count, piece, (count + piece - 1) / piece};
+  const std::uint32_t open = state_.load(std::memory_order_relaxed) + 1;
+  state_.store(open, std::memory_order_seq_cst);
+  state_.notify_all();
+  work(0, open);
+  // Closed: who enters now sees it and leaves; whoever did not see it, we see inside (both are sequentially
+  // consistent).
+  state_.store(open + 1, std::memory_order_seq_cst);
+  for (int m = 1; m < size_; ++m) {
+    const auto& inside = places_[static_cast<std::size_t>(m)].inside;
+    for (int spins = 0; inside.load(std::memory_order_seq_cst) == open; ++spins) {
+      if (spins < spins_) {
+        pause();
+      } else {
+        std::this_thread::yield();
+      }
     }
   }
 }
 
-void ThreadTeam::work() {
-  const Section section = section_;
+/// Of his own share a member takes half of what is left, so that he streams through neighbours; of another's one piece.
+ThreadTeam::Range ThreadTeam::take(int owner, bool own, std::uint32_t state) {
+  const std::int64_t begin = section_.pieces * owner / size_;
+  const std::int64_t size = section_.pieces * (owner + 1) / size_ - begin;
+  auto& taken = places_[static_cast<std::size_t>(owner)].taken;
+  std::uint64_t before = taken.load(std::memory_order_relaxed);
   for (;;) {
-    const std::int64_t begin = next_.fetch_add(section.piece, std::memory_order_relaxed);
-    if (begin >= section.count) return;
-    const std::int64_t end = std::min(begin + section.piece, section.count);
-    for (std::int64_t i = begin; i < end; ++i) section.call(section.body, i);
+    // What another section has left means that of this one nothing is taken yet.
+    const std::int64_t done = before >> 32 == state ? static_cast<std::int64_t>(before & 0xffffffffu) : 0;
+    if (done >= size) return {};
+    const std::int64_t end = own ? done + std::max<std::int64_t>(1, (size - done) / 2) : done + 1;
+    const std::uint64_t after = std::uint64_t{state} << 32 | static_cast<std::uint64_t>(end);
+    if (taken.compare_exchange_weak(before, after, std::memory_order_relaxed)) {
+      return {(begin + done) * section_.piece, std::min((begin + end) * section_.piece, section_.count)};
+    }
   }
 }
 
-void ThreadTeam::member(const std::stop_token& stop) {
+void ThreadTeam::work(int me, std::uint32_t state) {
+  for (int n = 0; n < size_; ++n) {
+    const int owner = me + n < size_ ? me + n : me + n - size_;
+    for (Range r = take(owner, n == 0, state); r.begin < r.end; r = take(owner, n == 0, state)) {
+      section_.call(section_.body, r.begin, r.end);
+    }
+  }
+}
+
+/// Returns when the state may be another one.
+void ThreadTeam::idle(std::uint32_t state) {
+  for (int spins = 0; spins < spins_; ++spins) {
+    if (state_.load(std::memory_order_relaxed) != state) return;
+    if (spins >= kQuickSpins && spins % kSpinsForYield == 0) {
+      std::this_thread::yield();
+    } else {
+      pause();
+    }
+  }
+  state_.wait(state, std::memory_order_acquire);
+}
+
+void ThreadTeam::member(const std::stop_token& stop, int me) {
+  auto& inside = places_[static_cast<std::size_t>(me)].inside;
   std::uint32_t seen = 0;
   while (!stop.stop_requested()) {
-    std::uint32_t epoch = epoch_.load(std::memory_order_acquire);
-    for (int spins = 0; epoch == seen && spins < kSpins; ++spins) {
-      pause();
-      epoch = epoch_.load(std::memory_order_acquire);
-    }
-    if (epoch == seen) {
-      epoch_.wait(seen, std::memory_order_acquire);
+    const std::uint32_t state = state_.load(std::memory_order_acquire);
+    if (state % 2 == 0 || state == seen) {
+      idle(state);
       continue;
     }
-    seen = epoch;
-    std::uint32_t gate = gate_.load(std::memory_order_relaxed);
-    while ((gate & kOpen) != 0 && !gate_.compare_exchange_weak(gate, gate + 1, std::memory_order_acquire)) {
-    }
-    if ((gate & kOpen) == 0) continue;
-    work();
-    gate_.fetch_sub(1, std::memory_order_release);
+    seen = state;
+    inside.store(state, std::memory_order_seq_cst);
+    if (state_.load(std::memory_order_seq_cst) == state) work(me, state);
+    inside.store(0, std::memory_order_release);
   }
 }
 

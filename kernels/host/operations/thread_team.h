@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <span>
 #include <stop_token>
@@ -11,8 +12,10 @@
 namespace krasis {
 
 /// A fixed team of threads for the short parallel sections of decode: hundreds a token, some of 20 us. A section is
-/// handed out by one write that spinning members see, and joined by a counter; idle members sleep after a while.
-/// docs/performance.md has what this and oneTBB cost for each section.
+/// handed out by one write that spinning members see. Each member has a share of neighbouring indices, in memory that
+/// nobody else writes until he is done with his own and helps the others; a member's own flag says that it is done. So
+/// no memory is fought over. Idle members spin, then give way, then sleep. docs/performance.md has what this and oneTBB
+/// cost for each section.
 ///
 /// One section at a time: run() of a second thread waits for its turn. Members that do not come in time (other programs
 /// use their cores) are not waited for.
@@ -26,7 +29,7 @@ class ThreadTeam {
   ThreadTeam(const ThreadTeam&) = delete;
   ThreadTeam& operator=(const ThreadTeam&) = delete;
 
-  int size() const { return static_cast<int>(members_.size()) + 1; }
+  int size() const { return size_; }
   int pinned() const { return pinned_; }
 
   /// Calls body(i) once for every i in [0, count), on the caller and the members, in pieces of neighbours; returns when
@@ -34,7 +37,20 @@ class ThreadTeam {
   /// section does not wait for itself.
   template <class Body>
   void run(std::int64_t count, const Body& body) {
-    run(count, [](const void* b, std::int64_t i) noexcept { (*static_cast<const Body*>(b))(i); }, &body);
+    run_ranges(count, [&body](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) body(i);
+    });
+  }
+  /// The same by calls body(begin, end) for ranges that together are [0, count): for work that is better done for
+  /// several neighbours at once.
+  template <class Body>
+  void run_ranges(std::int64_t count, const Body& body) {
+    run(
+        count,
+        [](const void* b, std::int64_t begin, std::int64_t end) noexcept {
+          (*static_cast<const Body*>(b))(begin, end);
+        },
+        &body);
   }
 
   /// The team that operations of this thread use; null = none.
@@ -53,24 +69,36 @@ class ThreadTeam {
   };
 
  private:
-  using Call = void (*)(const void* body, std::int64_t index) noexcept;
+  using Call = void (*)(const void* body, std::int64_t begin, std::int64_t end) noexcept;
   struct Section {
     Call call = nullptr;
     const void* body = nullptr;
     std::int64_t count = 0;
-    std::int64_t piece = 1;
+    std::int64_t piece = 1;  ///< indices that are handed out together
+    std::int64_t pieces = 0;
+  };
+  /// A member's own cache lines.
+  struct Place {
+    alignas(64) std::atomic<std::uint64_t> taken{0};   ///< state of the section << 32 | pieces of the share taken
+    alignas(64) std::atomic<std::uint32_t> inside{0};  ///< state of the section that the member works at; 0 = none
+  };
+  struct Range {
+    std::int64_t begin = 0, end = 0;
   };
 
   void run(std::int64_t count, Call call, const void* body);
-  void work();
-  void member(const std::stop_token& stop);
+  Range take(int owner, bool own, std::uint32_t state);
+  void work(int me, std::uint32_t state);
+  void idle(std::uint32_t state);
+  void member(const std::stop_token& stop, int me);
 
   std::mutex busy_;
-  Section section_;
-  alignas(64) std::atomic<std::uint32_t> epoch_{0};  ///< counts sections: what idle members watch
-  alignas(64) std::atomic<std::uint32_t> gate_{0};   ///< open bit, and how many members are inside
-  alignas(64) std::atomic<std::int64_t> next_{0};    ///< the first index that nobody has taken
+  const int size_;
+  const int spins_;
+  std::unique_ptr<Place[]> places_;
   int pinned_ = 0;
+  alignas(64) std::atomic<std::uint32_t> state_{0};  ///< odd while a section is open; what idle members watch
+  Section section_;                                  ///< in the same cache line; only those inside read it
   std::vector<std::jthread> members_;
 };
 
