@@ -68,7 +68,7 @@ void open_platform(TestEngine& result, const TestSetup& setup, const HostCompute
   options.trace = setup.trace;
   options.poison = true;
   options.patience_s = 60;
-  auto platform = CudaPlatform::create(options);
+  auto platform = CudaPlatform::create(options, gpu_operations());
   ASSERT_TRUE(platform) << platform.error().message();
   result.gpu = std::move(*platform);
   for (int i = 0; i < result.gpu->device_count(); ++i) result.devices.push_back(&result.gpu->device(i));

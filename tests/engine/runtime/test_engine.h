@@ -37,6 +37,11 @@ struct TestSetup {
   std::vector<std::string> drop_waits;
 };
 
+#ifdef KRASIS_TEST_CUDA
+/// Of a GPU, or of a simulated one (simulated_gpu.cpp).
+const CudaOperations& gpu_operations();
+#endif
+
 std::filesystem::path model_path(const std::string& model);
 
 /// A configuration with everything in BF16, a small context, two chunks and SIMD operations.
