@@ -1,5 +1,5 @@
 // What decode does on the CPU, against the memory's speed: products with one token, and the experts of a layer at the
-// shapes of real models. `share` is GB/s over what the same threads read in the same run.
+// shapes of real models. `share` is GB/s over what the same threads read from the same memory right before or after.
 //
 //   krasis_decode_benchmark --benchmark_filter=experts    KRASIS_THREADS=16 chooses the number of threads.
 //   level: 0 AVX2, 1 AVX-512, 2 AMX; those that the CPU has not are not run
@@ -10,7 +10,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <numeric>
@@ -82,23 +81,25 @@ std::vector<std::byte> random_matrix(const MatrixLayout& layout) {
   return bytes;
 }
 
-/// The best of several passes over 4 GiB: GB/s that this many threads read.
-double read_bandwidth() {
-  static const double best = [] {
-    const Pages pages(std::size_t{4} << 30);
-    fill(pages, std::vector<std::byte>(1 << 20, std::byte{1}));
-    const double fastest =
-        read_gb_per_s(team(), {reinterpret_cast<const std::uint64_t*>(pages.data()), pages.bytes() / 8}, 8);
-    std::printf("read bandwidth of %d threads: %.1f GB/s\n", team().size(), fastest);
-    return fastest;
-  }();
-  return best;
+/// The best of some passes over at most 4 GiB of `pages`: GB/s that this many threads read.
+double read_bandwidth(const Pages& pages) {
+  const std::size_t bytes = std::min(pages.bytes(), std::size_t{4} << 30);
+  return read_gb_per_s(team(), {reinterpret_cast<const std::uint64_t*>(pages.data()), bytes / 8}, 4);
 }
 
-void report(benchmark::State& state, double bytes, double seconds) {
+/// GB/s, beside the better of what was read right before (`ceiling`) and right after: a shared memory's speed changes.
+void report(benchmark::State& state, const Pages& pages, double ceiling, double bytes, double seconds) {
   const double rate = bytes * 1e-9 / seconds;
+  ceiling = std::max(ceiling, read_bandwidth(pages));
   state.counters["GB/s"] = rate;
-  state.counters["share_%"] = 100 * rate / read_bandwidth();
+  state.counters["read_GB/s"] = ceiling;
+  state.counters["share_%"] = 100 * rate / ceiling;
+}
+
+/// KRASIS_LAYERS: fewer layers than the shapes have, to save memory and time; 0 = all.
+int layer_count(int layers) {
+  const char* text = std::getenv("KRASIS_LAYERS");
+  return text && std::atoi(text) > 0 ? std::min(layers, std::atoi(text)) : layers;
 }
 
 /// Seconds of each iteration, measured around `body`; the median is what counts.
@@ -179,6 +180,7 @@ void matrix_vector(benchmark::State& state) {
   std::vector<float> out(static_cast<std::size_t>(layout.rows));
   const HostOperations& op = simd_operations(level_of(state.range(0)));
   const ThreadTeam::Scope scope(&team());
+  const double ceiling = read_bandwidth(pages);
   const double seconds = median_seconds(state, [&] {
     op.matmul({.x = {x.data(), x.size()},
                .weight = {layout, pages.data()},
@@ -186,7 +188,7 @@ void matrix_vector(benchmark::State& state) {
                .tokens = 1});
   });
   state.SetLabel(std::string(name_of(element)));
-  report(state, static_cast<double>(layout.bytes()), seconds);
+  report(state, pages, ceiling, static_cast<double>(layout.bytes()), seconds);
 }
 const Cases matrix_vector_cases =
     Cases("matrix_vector", matrix_vector, {"level", "element"})
@@ -214,6 +216,7 @@ void attention_products(benchmark::State& state) {
   std::vector<float> residual(kHidden);
   const HostOperations& op = simd_operations(level_of(state.range(0)));
   const ThreadTeam::Scope scope(&team());
+  const double ceiling = read_bandwidth(pages);
   const double seconds = median_seconds(state, [&] {
     for (std::size_t l = 0; l < layers; ++l) {
       const std::byte* at = pages.data() + l * block.size();
@@ -237,7 +240,7 @@ void attention_products(benchmark::State& state) {
     }
   });
   state.counters["us/layer"] = seconds * 1e6 / static_cast<double>(layers);
-  report(state, static_cast<double>(layers * block.size()), seconds);
+  report(state, pages, ceiling, static_cast<double>(layers * block.size()), seconds);
 }
 const Cases attention_products_cases =
     Cases("attention_products", attention_products, {"level", "fused"}).add({{kAvx2, kAvx512}, {0, 1}});
@@ -254,6 +257,7 @@ constexpr Shape kShapes[] = {{"A Qwen3-30B-A3B", 48, 2048, 128, 8, 768},
 void experts(benchmark::State& state) {
   const Shape& shape = kShapes[state.range(1)];
   const auto tokens = static_cast<std::size_t>(state.range(2));
+  const int layers = layer_count(shape.layers);
   const ExpertLayout layout = expert_layout(Element::Int4, 128, shape.hidden, shape.width);
   std::vector<std::byte> block;
   for (const MatrixLayout& m : {layout.gate, layout.up, layout.down}) {
@@ -266,7 +270,7 @@ void experts(benchmark::State& state) {
   static std::int64_t kept = -1;
   if (kept != state.range(1)) {
     pages.reset();
-    pages = std::make_unique<Pages>(static_cast<std::size_t>(shape.layers) * layer_bytes);
+    pages = std::make_unique<Pages>(static_cast<std::size_t>(layers) * layer_bytes);
     fill(*pages, block);
     kept = state.range(1);
   }
@@ -283,8 +287,9 @@ void experts(benchmark::State& state) {
   const ThreadTeam::Scope scope(&team());
   std::mt19937 engine(7);
   double bytes = 0, passes = 0;
+  const double ceiling = read_bandwidth(*pages);
   const double seconds = median_seconds(state, [&] {
-    for (int l = 0; l < shape.layers; ++l) {
+    for (int l = 0; l < layers; ++l) {
       std::vector<bool> used(count);
       for (std::size_t t = 0; t < tokens; ++t) {
         for (std::size_t j = 0; j < top_k; ++j) std::swap(all[j], all[j + engine() % (count - j)]);
@@ -305,19 +310,45 @@ void experts(benchmark::State& state) {
     ++passes;
   });
   state.SetLabel(shape.name);
-  state.counters["us/layer"] = seconds * 1e6 / shape.layers;
-  report(state, bytes / passes, seconds);
+  state.counters["us/layer"] = seconds * 1e6 / layers;
+  report(state, *pages, ceiling, bytes / passes, seconds);
 }
 const Cases experts_cases = Cases("experts", experts, {"level", "shape", "tokens"})
-                                .add({{kAvx512}, {0}, {1, 2, 4, 8, 16, 64}})
-                                .add({{kAvx2}, {0}, {1, 4, 16, 64}})
-                                .add({{kAmx}, {0}, {4, 16, 64}})
-                                .add({{kAvx512}, {1}, {1, 4, 16, 64}})
-                                .add({{kAvx2}, {1}, {1}})
-                                .add({{kAmx}, {1}, {4, 16, 64}})
-                                .add({{kAvx512}, {2}, {1, 4, 16, 64}})
-                                .add({{kAvx2}, {2}, {1}})
-                                .add({{kAmx}, {2}, {4, 16, 64}});
+                                .add({{kAvx2, kAvx512, kAmx}, {0}, {1, 2, 4, 8, 16, 64}})
+                                .add({{kAvx2, kAvx512, kAmx}, {1}, {1, 4, 16, 64}})
+                                .add({{kAvx2, kAvx512, kAmx}, {2}, {1, 4, 16, 64}});
+
+/// Some tokens times a matrix of 512 MiB: from how many on arithmetic binds, and which set is faster. Arguments: level,
+/// element, tokens.
+void matrix_tokens(benchmark::State& state) {
+  const auto element = static_cast<Element>(state.range(1));
+  const auto tokens = static_cast<int>(state.range(2));
+  constexpr std::int64_t kColumns = 4096;
+  MatrixLayout layout{fit_format(element, 128, kColumns), 1, kColumns};
+  layout.rows = (std::int64_t{512} << 20) / static_cast<std::int64_t>(layout.row_bytes());
+  const Pages pages(layout.bytes());
+  const std::vector<std::byte> some = random_matrix({layout.format, 64, kColumns});
+  fill(pages,
+       std::vector<std::byte>(some.begin(), some.begin() + static_cast<std::ptrdiff_t>(64 * layout.row_bytes())));
+  std::fill_n(reinterpret_cast<bf16*>(pages.data() + layout.scales_offset()), layout.rows * layout.groups_per_row(),
+              bf16(0.01f));
+  const auto x = random_bf16s(tokens * kColumns);
+  std::vector<float> out(static_cast<std::size_t>(tokens * layout.rows));
+  const HostOperations& op = simd_operations(level_of(state.range(0)));
+  const ThreadTeam::Scope scope(&team());
+  const double ceiling = read_bandwidth(pages);
+  const double seconds = median_seconds(state, [&] {
+    op.matmul({.x = {x.data(), x.size()},
+               .weight = {layout, pages.data()},
+               .out_f32 = {out.data(), out.size()},
+               .tokens = tokens});
+  });
+  state.SetLabel(std::string(name_of(element)));
+  report(state, pages, ceiling, static_cast<double>(layout.bytes()), seconds);
+}
+const Cases matrix_tokens_cases =
+    Cases("matrix_tokens", matrix_tokens, {"level", "element", "tokens"})
+        .add({{kAvx2, kAvx512, kAmx}, {static_cast<long>(Element::Int4)}, {1, 2, 4, 5, 6, 8, 12, 16, 32}});
 
 }  // namespace
 }  // namespace krasis

@@ -19,7 +19,10 @@
 namespace krasis::simd {
 namespace {
 
-constexpr int kBlock = 16;           ///< rows of the matrix in a tile B
+constexpr int kBlock = 16;  ///< rows of the matrix in a tile B
+/// Up to so many tokens AVX-512 is faster, whose time grows with them from what the memory needs; that of tiles does
+/// not, but starts higher by the transposition. docs/performance.md has the measurement.
+constexpr int kFewTokens = 4;
 constexpr int kMostBlocks = 4;       ///< that share a copy of the activations
 constexpr int kTileBytes = 1024;     ///< 16 rows of 64 bytes
 constexpr std::int64_t kStep = 128;  ///< columns at a time: a block of activations
@@ -348,7 +351,7 @@ void dot_groups(const PackedRows& rows, const PreparedToken* x, int tokens, floa
 }
 
 void dot(const PackedRows& rows, const PreparedToken* x, int tokens, float* out, std::int64_t stride) {
-  if (tokens == 1) return avx512_rows().dot(rows, x, 1, out, stride);
+  if (tokens <= kFewTokens) return avx512_rows().dot(rows, x, tokens, out, stride);
   constexpr int kMostRows = kMostBlocks * kBlock;
   for (int r = 0; r < rows.count; r += kMostRows) {
     PackedRows part = rows;
@@ -375,7 +378,7 @@ void dot(const PackedRows& rows, const PreparedToken* x, int tokens, float* out,
 }  // namespace
 
 const RowKernels& amx_rows() {
-  static const RowKernels table = {"AMX", kMaxRowTokens, avx512_rows().prepare, dot};
+  static const RowKernels table = {"AMX", kMaxRowTokens, kFewTokens, avx512_rows().prepare, dot};
   return table;
 }
 

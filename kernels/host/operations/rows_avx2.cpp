@@ -114,7 +114,7 @@ __m256i sum64(const Sums& s) {
 /// The sum over 128 columns. Of 4-bit weights 16 bits hold it for each plane (4 * 2 * 24 * 127), so that both are
 /// widened once.
 template <Element element>
-__m256i sum128(const Weights (&w)[2], const std::byte* planes) {
+[[gnu::always_inline]] inline __m256i sum128(const Weights (&w)[2], const std::byte* planes) {
   const Sums a = products<element>(w[0], planes);
   const Sums b = products<element>(w[1], planes + 128);
   if constexpr (element == Element::Int8) return _mm256_add_epi32(sum64<element>(a), sum64<element>(b));
@@ -280,7 +280,7 @@ void prepare(const bf16* x, std::int64_t columns, Element element, int group_siz
   quantize_token(x, columns, group_size, offset, false, planes, scales, corrections);
 }
 
-constexpr RowKernels kTable = {"AVX2", 16, prepare, dot};
+constexpr RowKernels kTable = {"AVX2", 16, kMaxRowTokens, prepare, dot};
 
 }  // namespace
 

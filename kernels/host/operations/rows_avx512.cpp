@@ -263,7 +263,7 @@ void prepare(const bf16* x, std::int64_t columns, Element element, int group_siz
   quantize_token(x, columns, group_size, offset, element != Element::Int8, planes, scales, corrections);
 }
 
-constexpr RowKernels kTable = {"AVX-512", 16, prepare, dot};
+constexpr RowKernels kTable = {"AVX-512", 16, kMaxRowTokens, prepare, dot};
 
 }  // namespace
 

@@ -47,11 +47,13 @@ struct RowKernels {
   const char* level;
   /// With more tokens of a matrix, unpacking its weights to floats once for all is faster; kMaxRowTokens = never.
   int most_tokens;
+  /// More tokens than these are multiplied by another kernel; kMaxRowTokens = one kernel for any number.
+  int few_tokens;
   /// Fills the parts of one token; x has `columns` numbers. A block with a number that is not finite has scale NaN.
   void (*prepare)(const bf16* x, std::int64_t columns, Element element, int group_size, std::byte* planes,
                   float* scales, float* corrections);
   /// out[t * stride + r] = sum_i rows[r, i] * x[t, i]; tokens <= kMaxRowTokens. The order of a sum depends on the
-  /// format, the columns, and whether there is one token or several.
+  /// format, the columns, and whether there is one token, up to few_tokens, or more.
   void (*dot)(const PackedRows& rows, const PreparedToken* x, int tokens, float* out, std::int64_t stride);
 };
 
@@ -59,7 +61,7 @@ struct RowKernels {
 const RowKernels& avx2_rows();
 /// AVX-512 F, BW, DQ, VL and VNNI: 8-bit products by VPDPBUSD.
 const RowKernels& avx512_rows();
-/// The same, and from two tokens on by tiles: AMX-TILE, AMX-INT8 and AMX-BF16. The process must have asked the system
+/// The same, and by tiles where there are enough tokens to pay for the transposition of the weights: AMX-TILE, AMX-INT8 and AMX-BF16. The process must have asked the system
 /// for tile data.
 const RowKernels& amx_rows();
 

@@ -71,7 +71,8 @@ void ThreadTeam::run(std::int64_t count, Call call, const void* body) {
   const Scope scope(nullptr);
   if (size_ == 1 || count == 1) return call(body, 0, count);
   const std::int64_t piece = std::max<std::int64_t>(1, count / (size_ * kPieces));
-  section_ = {call, body, count, piece, (count + piece - 1) / piece};
+  const std::int64_t pieces = (count + piece - 1) / piece;
+  section_ = {call, body, count, piece, pieces / size_, pieces % size_};
   const std::uint32_t open = state_.load(std::memory_order_relaxed) + 1;
   state_.store(open, std::memory_order_seq_cst);
   state_.notify_all();
@@ -93,8 +94,8 @@ void ThreadTeam::run(std::int64_t count, Call call, const void* body) {
 
 /// Of his own share a member takes half of what is left, so that he streams through neighbours; of another's one piece.
 ThreadTeam::Range ThreadTeam::take(int owner, bool own, std::uint32_t state) {
-  const std::int64_t begin = section_.pieces * owner / size_;
-  const std::int64_t size = section_.pieces * (owner + 1) / size_ - begin;
+  const std::int64_t begin = section_.share * owner + std::min<std::int64_t>(owner, section_.longer);
+  const std::int64_t size = section_.share + (owner < section_.longer ? 1 : 0);
   auto& taken = places_[static_cast<std::size_t>(owner)].taken;
   std::uint64_t before = taken.load(std::memory_order_relaxed);
   for (;;) {
@@ -111,6 +112,9 @@ ThreadTeam::Range ThreadTeam::take(int owner, bool own, std::uint32_t state) {
 
 void ThreadTeam::work(int me, std::uint32_t state) {
   for (int n = 0; n < size_; ++n) {
+    if (n == 1) {  // what the others have taken lies in their caches: ask for all of it at once
+      for (int m = 0; m < size_; ++m) __builtin_prefetch(&places_[static_cast<std::size_t>(m)].taken);
+    }
     const int owner = me + n < size_ ? me + n : me + n - size_;
     for (Range r = take(owner, n == 0, state); r.begin < r.end; r = take(owner, n == 0, state)) {
       section_.call(section_.body, r.begin, r.end);

@@ -74,8 +74,9 @@ class ThreadTeam {
     Call call = nullptr;
     const void* body = nullptr;
     std::int64_t count = 0;
-    std::int64_t piece = 1;  ///< indices that are handed out together
-    std::int64_t pieces = 0;
+    std::int64_t piece = 1;   ///< indices that are handed out together
+    std::int64_t share = 0;   ///< pieces of each member,
+    std::int64_t longer = 0;  ///< and one more of the first so many
   };
   /// A member's own cache lines.
   struct Place {

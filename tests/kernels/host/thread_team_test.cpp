@@ -28,6 +28,34 @@ TEST_P(Team, DoesEveryIndexOnce) {
   }
 }
 
+TEST_P(Team, RangesTogetherAreEveryIndexOnce) {
+  ThreadTeam team(GetParam());
+  for (const std::int64_t count : {0, 1, 2, 7, 16, 100, 5000}) {
+    std::vector<std::atomic<int>> visits(static_cast<std::size_t>(count));
+    team.run_ranges(count, [&](std::int64_t begin, std::int64_t end) {
+      ASSERT_LT(begin, end);
+      for (std::int64_t i = begin; i < end; ++i) ++visits[static_cast<std::size_t>(i)];
+    });
+    for (const auto& v : visits) EXPECT_EQ(v, 1) << "of " << count;
+  }
+}
+
+/// Shares are equal, work is not: all of it lies in one member's share, and the others take from it.
+TEST(TeamShares, WhoIsDoneHelps) {
+  ThreadTeam team(2);
+  std::atomic<int> of_caller = 0, of_member = 0;
+  const auto caller = std::this_thread::get_id();
+  for (int round = 0; round < 50 && (of_caller == 0 || of_member == 0); ++round) {
+    team.run(64, [&](std::int64_t i) {
+      if (i >= 32) return;  // the caller's share is the first
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
+      ++(std::this_thread::get_id() == caller ? of_caller : of_member);
+    });
+  }
+  EXPECT_GT(of_caller, 0);
+  EXPECT_GT(of_member, 0);
+}
+
 TEST_P(Team, ASectionSeesWhatWasWrittenBeforeIt) {
   ThreadTeam team(GetParam());
   std::vector<std::int64_t> a(512), b(512);

@@ -98,21 +98,23 @@ TEST_F(ThreadsTest, Attention) {
   });
 }
 
-/// Prefill in one chunk or in several: with more than one token, a token's products have the bits that they have in any
-/// other company.
+/// Prefill in one chunk or in several: a token's products have the bits that they have in any other company that the
+/// same kernel takes (RowKernels::few_tokens).
 TEST_F(ThreadsTest, ATokensProductsDoNotDependOnItsCompany) {
   const PackedMatrix weight = random_matrix(random_, Element::Int4, 128, 101, 640);
-  const auto x = random_.bf16s(9 * 640);
+  const auto x = random_.bf16s(16 * 640);
   const auto run = [&](int first, int count) {
     auto out = poisoned(count * 101);
     const View<const bf16> tokens = view(x).sub(first * 640, count * 640);
     simd_operations().matmul({.x = tokens, .weight = weight.matrix(), .out_f32 = view(out), .tokens = count});
     return out;
   };
-  const auto whole = run(0, 9);
-  for (const auto& [first, count] : {std::pair{0, 2}, std::pair{2, 3}, std::pair{5, 4}}) {
-    const auto part = run(first, count);
-    EXPECT_EQ(std::memcmp(part.data(), &whole[first * 101], part.size() * 4), 0) << first;
+  for (const auto& [all, first_part] : {std::pair{4, 2}, std::pair{16, 7}}) {
+    const auto whole = run(0, all);
+    for (const auto& [first, count] : {std::pair{0, first_part}, std::pair{first_part, all - first_part}}) {
+      const auto part = run(first, count);
+      EXPECT_EQ(std::memcmp(part.data(), &whole[first * 101], part.size() * 4), 0) << first << " of " << all;
+    }
   }
 }
 
