@@ -421,10 +421,11 @@ int main(int argc, char** argv) {
   experts(kShapes[0], {Element::Mxfp4, 32}, {1});
   experts(kShapes[0], {Element::Bf16, 0}, {1});
   for (const KvElement element : {KvElement::Fp8, KvElement::Bf16}) {
-    attention(32, 4, 128, element, 4096, 0);
+    for (const int tokens : {1024, 4096, 10000}) attention(32, 4, 128, element, tokens, 0);
     attention(32, 4, 128, element, 2048, 8192);
-    attention(64, 4, 128, element, 4096, 0);
-    attention(16, 2, 256, element, 4096, 0);
+    for (const int tokens : {4096, 10000}) attention(64, 4, 128, element, tokens, 0);
+    for (const int tokens : {4096, 10000}) attention(16, 2, 256, element, tokens, 0);
+    attention(32, 8, 64, element, 4096, 0);
     for (const int context : {127, 1023, 10000, 32767}) attention(32, 4, 128, element, 1, context);
     for (const int context : {127, 10000}) attention(16, 2, 256, element, 1, context);
   }

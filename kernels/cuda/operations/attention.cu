@@ -1,4 +1,7 @@
 #include "kernels/cuda/operations/attention_tiles.cuh"
+#ifdef KRASIS_HAVE_HOPPER_ATTENTION
+#include "kernels/cuda/hopper/attention/hopper_attention.h"
+#endif
 
 namespace krasis::cuda {
 namespace {
@@ -82,6 +85,9 @@ void combine_attention(const Launch& launch, const AttentionArgs& args, const At
 
 void attention(const Launch& launch, const AttentionArgs& args) {
   if (args.batch.tokens == 0) return;
+#ifdef KRASIS_HAVE_HOPPER_ATTENTION
+  if (hopper::attention(launch, args)) return;
+#endif
   const bool done =
       args.cache.element == KvElement::Bf16 ? attention_tiles_bf16(launch, args) : attention_tiles_fp8(launch, args);
   if (!done) attention_any(launch, args);
