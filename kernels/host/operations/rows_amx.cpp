@@ -35,12 +35,13 @@ struct TileConfig {
   std::uint8_t rows[16] = {};
 };
 
-/// One step's operands. They stay in L1.
+/// Operands of the step that tiles multiply, and of the next one, which is prepared before: a tile load has to wait
+/// until stores to its rows have left the core's store buffer.
 struct alignas(64) Scratch {
-  std::byte weights[kMostBlocks][4][kTileBytes];  ///< tiles B: 2 for integers, 4 for BF16
-  std::byte x[4][kTileBytes];                     ///< tiles A: high 0, high 1, low 0, low 1; for BF16 one after another
-  float scales[kMostBlocks][16][kBlock];          ///< of 16 groups
-  std::int32_t sums[2][2][16][kBlock];            ///< tiles C; of one block while the next is computed
+  std::byte weights[2][kMostBlocks][4][kTileBytes];  ///< tiles B: 2 for integers, 4 for BF16
+  std::byte x[2][4][kTileBytes];          ///< tiles A: high 0, high 1, low 0, low 1; for BF16 one after another
+  float scales[kMostBlocks][16][kBlock];  ///< of 16 groups
+  std::int32_t sums[2][2][16][kBlock];    ///< tiles C; of one block while the next is computed
 };
 
 /// The compiler does not know that tile instructions read memory.
@@ -100,7 +101,7 @@ constexpr int kStepBytes = static_cast<int>(element == Element::Bf16   ? 2 * kSt
                                                                        : kStep / 2);
 
 /// The tiles B of columns [c, c + 128), of which `left` exist; 64 or more.
-template <Element element>
+template <Element element, int group>
 void load_weights(const PackedRows& rows, const Block& block, std::int64_t c, std::int64_t left,
                   std::byte (*tiles)[kTileBytes]) {
   const std::byte* from = block.data + c / kStep * kStepBytes<element>;
@@ -119,16 +120,17 @@ void load_weights(const PackedRows& rows, const Block& block, std::int64_t c, st
       for (int j = 0; j < 16; ++j) _mm512_storeu_si512(tiles[piece] + 64 * j, v[j]);
     } else {
       // Number j has columns 4 j (j < 8) or 64 + 4 (j - 8) on in its low nibbles, those 32 further in the high ones.
+      // For groups of 128 any order of columns will do: that of the activations' planes.
       const __m512i nibble = _mm512_set1_epi8(0x0f);
       const __m512i numbers = _mm512_broadcast_i32x4(
           element == Element::Int4 ? _mm_setr_epi8(-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7)
                                    : _mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12));
       for (int j = 0; j < 16; ++j) {
-        std::byte* tile = tiles[j / 8] + 64 * (j % 8);
+        std::byte* tile = group == 128 ? tiles[0] + 64 * j : tiles[j / 8] + 64 * (j % 8);
         const __m512i low = _mm512_and_si512(v[j], nibble);
         const __m512i high = _mm512_and_si512(_mm512_srli_epi16(v[j], 4), nibble);
         _mm512_storeu_si512(tile, _mm512_shuffle_epi8(numbers, low));
-        _mm512_storeu_si512(tile + 512, _mm512_shuffle_epi8(numbers, high));
+        _mm512_storeu_si512(tile + (group == 128 ? kTileBytes : 512), _mm512_shuffle_epi8(numbers, high));
       }
     }
   }
@@ -149,7 +151,7 @@ void load_scales(const PackedRows& rows, const Block& block, std::int64_t group,
 }
 
 /// The tiles A of columns [c, c + 128).
-template <Element element>
+template <Element element, int group>
 void load_tokens(const PreparedToken* x, int tokens, std::int64_t c, std::byte (*tiles)[kTileBytes]) {
   for (int t = 0; t < tokens; ++t) {
     if constexpr (element == Element::Bf16) {
@@ -160,8 +162,15 @@ void load_tokens(const PreparedToken* x, int tokens, std::int64_t c, std::byte (
       }
     } else {
       const std::byte* planes = x[t].planes + 2 * c;
+      if constexpr (element == Element::Int8 || group == 128) {
+        for (int plane = 0; plane < 2; ++plane) {
+          _mm512_storeu_si512(tiles[2 * plane] + 64 * t, load(planes + 64 * plane));
+          _mm512_storeu_si512(tiles[2 * plane + 1] + 64 * t, load(planes + 64 * plane + 128));
+        }
+        continue;
+      }
       for (int quarter = 0; quarter < 4; ++quarter) {
-        const int place = element == Element::Int8 ? quarter : (quarter & 1) << 1 | quarter >> 1;  // as quantize_token
+        const int place = (quarter & 1) << 1 | quarter >> 1;  // as quantize_token
         const std::byte* from = planes + place / 2 * 128 + place % 2 * 32;
         std::byte* to = tiles[quarter / 2] + 64 * t + quarter % 2 * 32;
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
@@ -240,6 +249,8 @@ struct Step {
   float* out;
   std::int64_t stride;
   Scratch& s;
+  const std::byte (*weights)[4][kTileBytes];  ///< of this step
+  const std::byte (*tokens_x)[kTileBytes];
 
   /// Parts of 128 columns that have scales of their own.
   static constexpr int kParts = element == Element::Bf16 || group == 128 ? 1 : 128 / group;
@@ -249,11 +260,11 @@ struct Step {
     const int block = unit / kParts;
     const int part = unit % kParts;
     if constexpr (element == Element::Bf16) {
-      multiply_bf16<odd>(s.weights[block][0], s.x[0], s.sums[odd]);
+      multiply_bf16<odd>(weights[block][0], tokens_x[0], s.sums[odd]);
     } else if constexpr (group == 32) {
-      multiply<odd>(s.weights[block][part / 2] + part % 2 * 512, s.x[part / 2] + part % 2 * 32, 1, s.sums[odd]);
+      multiply<odd>(weights[block][part / 2] + part % 2 * 512, tokens_x[part / 2] + part % 2 * 32, 1, s.sums[odd]);
     } else {
-      multiply<odd>(s.weights[block][part], s.x[part], 2 / kParts, s.sums[odd]);
+      multiply<odd>(weights[block][part], tokens_x[part], 2 / kParts, s.sums[odd]);
     }
   }
 
@@ -302,8 +313,10 @@ void prefetch(const std::byte* from, std::int64_t bytes) {
 template <Element element, int group>
 void dot_blocks(const PackedRows& rows, const PreparedToken* x, int tokens, float* out, std::int64_t stride) {
   alignas(64) Scratch s;
-  for (auto& tile : s.x) {
-    for (int i = 0; i < kTileBytes; i += 64) _mm512_storeu_si512(tile + i, _mm512_setzero_si512());
+  for (auto& tiles : s.x) {
+    for (auto& tile : tiles) {
+      for (int i = 0; i < kTileBytes; i += 64) _mm512_storeu_si512(tile + i, _mm512_setzero_si512());
+    }
   }
   Block blocks[kMostBlocks];
   const int block_count = (rows.count + kBlock - 1) / kBlock;
@@ -320,24 +333,37 @@ void dot_blocks(const PackedRows& rows, const PreparedToken* x, int tokens, floa
   const int tile_tokens = (tokens + token_tiles - 1) / token_tiles;
   configure(tile_tokens, group == 32 ? 32 : 64);
   const std::byte* next = rows.data + static_cast<std::size_t>(rows.count) * rows.row_bytes;
+  const auto tokens_of = [&](int t) { return tokens - t < tile_tokens ? tokens - t : tile_tokens; };
+  const auto prepare_weights = [&](std::int64_t c, int buffer) {
+    for (int b = 0; b < block_count; ++b) {
+      load_weights<element, group>(rows, blocks[b], c, rows.padded_columns - c, s.weights[buffer][b]);
+    }
+    prefetch(next, rows.count * kStepBytes<element>);
+    next += rows.count * kStepBytes<element>;
+  };
   std::int64_t first_group = 0;
-  for (std::int64_t c = 0; c < rows.padded_columns; c += kStep) {
+  int of_weights = 0, of_x = 0;  // buffers of what tiles multiply now
+  prepare_weights(0, 0);
+  load_tokens<element, group>(x, tokens_of(0), 0, s.x[0]);
+  for (std::int64_t c = 0; c < rows.padded_columns; c += kStep, of_weights ^= 1) {
     if constexpr (element != Element::Bf16) {
       if (c == 0 || c / rows.group_size >= first_group + 16) {
         first_group = c / rows.group_size;
         for (int b = 0; b < block_count; ++b) load_scales<element>(rows, blocks[b], first_group, s.scales[b]);
       }
     }
-    for (int b = 0; b < block_count; ++b) {
-      load_weights<element>(rows, blocks[b], c, rows.padded_columns - c, s.weights[b]);
-    }
-    prefetch(next, rows.count * kStepBytes<element>);
-    next += rows.count * kStepBytes<element>;
-    for (int t = 0; t < tokens; t += tile_tokens) {
-      const int count = tokens - t < tile_tokens ? tokens - t : tile_tokens;
-      load_tokens<element>(x + t, count, c, s.x);
+    for (int t = 0; t < tokens; t += tile_tokens, of_x ^= 1) {
+      const bool more_tokens = t + tile_tokens < tokens;
+      const int next_t = more_tokens ? t + tile_tokens : 0;
+      const std::int64_t next_c = more_tokens ? c : c + kStep;
+      if (next_c < rows.padded_columns) {
+        if (!more_tokens) prepare_weights(next_c, of_weights ^ 1);
+        load_tokens<element, group>(x + next_t, tokens_of(next_t), next_c, s.x[of_x ^ 1]);
+      }
       written();
-      Step<element, group>{rows, blocks, block_count, x + t, count, c, first_group, out + t * stride, stride, s}.run();
+      Step<element, group>{rows,        blocks,           block_count, x + t, tokens_of(t),          c,
+                           first_group, out + t * stride, stride,      s,     s.weights[of_weights], s.x[of_x]}
+          .run();
     }
   }
   _tile_release();
