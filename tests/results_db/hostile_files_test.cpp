@@ -121,11 +121,19 @@ TEST_F(HostileFile, DatabaseOfAnotherProgram) {
 }
 
 TEST_F(HostileFile, OurMarkWithoutOurTables) {
-  RawSqlite(path).exec("PRAGMA application_id = 1263681875; PRAGMA user_version = 2; CREATE TABLE x (y)");
+  const std::string version = std::to_string(Database::current_schema_version());
+  RawSqlite(path).exec("PRAGMA application_id = 1263681875; PRAGMA user_version = " + version + "; CREATE TABLE x (y)");
   auto database = Database::open(path, {OpenMode::Create, 50});
   ASSERT_TRUE(database);
   EXPECT_FALSE(database->runs());
   EXPECT_FALSE(database->enqueue(example_run()));
+}
+
+TEST_F(HostileFile, OurMarkOfAnEarlierVersionWithoutOurTables) {
+  RawSqlite(path).exec("PRAGMA application_id = 1263681875; PRAGMA user_version = 2; CREATE TABLE x (y)");
+  EXPECT_NE(open_error().cause.find("results"), std::string::npos);
+  RawSqlite raw(path);
+  EXPECT_EQ(raw.get("PRAGMA user_version"), "2");
 }
 
 TEST_F(HostileFile, SchemaFromTheFutureOpensReadOnly) {
