@@ -149,7 +149,9 @@ void down_rows(const Kernels& k, const ExpertsArgs& args, const ExpertsWorkspace
 void down(const Kernels& k, const ExpertsArgs& args, const ExpertsWorkspace& work, const Groups& g,
           const PreparedTokens& activated) {
   const std::int64_t hidden = args.layout.hidden();
-  const std::int64_t rows = unit_rows(k, args, g, args.layout.down);
+  std::int64_t rows = unit_rows(k, args, g, args.layout.down);
+  // One token: each range goes through all its experts, so fewer ranges are fewer starts on other pages.
+  if (g.pairs <= args.top_k && rows < kTileRows) rows = kDownRows;
   const std::int64_t most = (rows == kTileRows ? kTileRows : kDownRows) / rows;  // units at once
   parallel_ranges(
       tiles(hidden, rows), g.pairs * args.layout.width() * hidden, [&](std::int64_t begin, std::int64_t end) {
