@@ -21,13 +21,17 @@ using Fixed = unsigned long long;
 
 constexpr unsigned kBlocks = 16;  ///< 8 is what every GPU offers; more must be allowed (sample_cluster)
 constexpr int kThreads = 1024;
+
+// Older GPUs have no clusters: for them the kernel is empty, and sample_cluster() does not choose it.
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+
 constexpr int kWarps = kThreads / kWarp;
 constexpr int kBins = 512;
 constexpr int kDigitBits = 9;
-constexpr float kBinsPerUnit = 16.0f;
 constexpr int kListed = 1024;
-constexpr float kOne = 17592186044416.0f;  // 2^44
 static_assert(kRankBits % kDigitBits == 0 && 1 << kDigitBits == kBins);
+constexpr float kBinsPerUnit = 16.0f;
+constexpr float kOne = 17592186044416.0f;  // 2^44
 
 struct Shared {
   Fixed exchange[2][kBlocks];
@@ -272,6 +276,8 @@ struct Sampler {
     return running > target && running - weight <= target ? id : -1;
   }
 };
+
+#endif
 
 template <int kEach>
 __global__ void __launch_bounds__(kThreads, 1)
