@@ -133,24 +133,28 @@ TEST_P(GoldenPath, AgreesWithTransformers) {
   EXPECT_LE(forced_error, tolerance);
   expect_same_choice(golden, forced->logits, forced_error);
 
-  // Softmax probabilities move by at most p(1-p) <= 1/4 of the router logits' error, which BF16 inputs and weights bound
-  // by about 2^-8 of their size (here of order 4): each by 2^-8, and two that move against each other by twice that.
-  constexpr float kMargin = 1.0f / 128;
+  // Softmax probabilities move by at most p(1-p) <= 1/4 of the router logits' error. BF16 inputs and weights, and what the
+  // blocks before have rounded, bound that by about 2^-7 of their size (here of order 4): each probability by 2^-7, and
+  // two that move against each other by twice that. Most differ by a tenth of it (the figures say the widest).
+  constexpr float kMargin = 1.0f / 64;
   const auto margins = golden.vector<float>("router_margin");
   const std::size_t top_k = picks.ids.size() / margins.size();
   std::size_t excluded = 0, wrong = 0;
+  float widest = 0;
   for (std::size_t i = 0; i < margins.size(); ++i) {
     std::vector<std::int32_t> ours(forced->picks.ids.begin() + i * top_k, forced->picks.ids.begin() + (i + 1) * top_k);
     std::vector<std::int32_t> theirs(picks.ids.begin() + i * top_k, picks.ids.begin() + (i + 1) * top_k);
     std::sort(ours.begin(), ours.end());
     std::sort(theirs.begin(), theirs.end());
-    if (ours != theirs) ++(margins[i] < kMargin ? excluded : wrong);
+    if (ours == theirs) continue;
+    ++(margins[i] < kMargin ? excluded : wrong);
+    widest = std::max(widest, margins[i]);
   }
   EXPECT_EQ(wrong, 0u) << "router picks differ beyond what BF16 explains";
   EXPECT_LE(static_cast<double>(excluded), 0.02 * static_cast<double>(margins.size()));
   RecordProperty("rms_error", std::to_string(free_error));
-  std::printf("[ figures  ] rms error %.5f, with the golden's picks %.5f, transformers' BF16 %.5f; %zu of %zu picks near ties\n",
-              free_error, forced_error, golden.scalar("rms_bf16"), excluded, margins.size());
+  std::printf("[ figures  ] rms error %.5f, with the golden's picks %.5f, transformers' BF16 %.5f; %zu of %zu picks near ties, the widest %.5f\n",
+              free_error, forced_error, golden.scalar("rms_bf16"), excluded, margins.size(), static_cast<double>(widest));
 }
 
 INSTANTIATE_TEST_SUITE_P(
