@@ -177,7 +177,6 @@ void Decode::enqueue(const PickHooks& hooks, std::size_t token_index) {
   qwen3_moe::head(*home.device, home.compute, c, home.residual.sub(0, hidden), home.resident.final_norm(),
                   home.resident.lm_head(), home.workspace.normed, home.logits);
   home.device->sample(home.compute, {home.logits, home.sampling, home.history, home.token});
-  copy(*home.device, home.compute, staging_.token, home.token, "token to the host");
 }
 
 void Decode::enqueue_prompt(std::int64_t tokens, const PickHooks& hooks) {

@@ -18,7 +18,6 @@ struct DecodeStaging {
   View<float> weights;        ///< [tokens, top_k]
   View<float> sum;            ///< [tokens, hidden]
   View<std::byte> workspace;  ///< of the CPU's experts operation
-  View<std::int32_t> token;   ///< [1]: the sampled token
 };
 
 /// What computes the CPU's experts.
@@ -39,8 +38,8 @@ class Decode {
   Decode(const PackedModel& model, std::span<DeviceState> devices, const DecodeStaging& staging, const HostCompute& cpu,
          const std::vector<int>& cached_on);
 
-  /// Enqueues one step: takes device 0's `token`, advances every device's `position` by one, leaves logits, the sampled
-  /// token and its copy in staging. `hooks` are for a step that is not recorded; `token_index` is its place in them.
+  /// Enqueues one step: takes device 0's `token`, advances every device's `position` by one, leaves logits and the
+  /// sampled token on device 0. `hooks` are for a step that is not recorded; `token_index` is its place in them.
   void enqueue(const PickHooks& hooks, std::size_t token_index);
   /// Enqueues the first `tokens` of device 0's `prompt`, at most kMostCpuPrompt; their chunk spans are on every device.
   /// Afterwards their residual is on device 0, as after Prefill::enqueue.

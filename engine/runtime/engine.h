@@ -45,7 +45,7 @@ struct Generation {
   double prefill_s = 0;               ///< prompt tokens to the first sampled token, on the device (= TTFT without text work)
   std::vector<double> token_s;        ///< of each later token: tokens.size() - 1 entries
   StopReason stop = StopReason::Length;
-  std::int64_t cache_hits = 0, cache_misses = 0;  ///< picks of experts in decode
+  std::int64_t cache_hits = 0, cache_misses = 0;  ///< picks of experts in all steps that decode computed
 };
 
 /// Bytes of one place, predicted and used.

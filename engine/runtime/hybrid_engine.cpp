@@ -98,7 +98,7 @@ Expected<void> HybridEngine::allocate_staging() {
   KRASIS_CHECK(allocate(staging_.decode.sum, together * c.hidden));
   const std::size_t workspace = experts_workspace_bytes(together, c.top_k, model_->cpu_expert_layout);
   KRASIS_CHECK(allocate(staging_.decode.workspace, static_cast<std::int64_t>(workspace)));
-  KRASIS_CHECK(allocate(staging_.decode.token, 1));
+  KRASIS_CHECK(allocate(staging_.tokens, 2));
   return {};
 }
 
@@ -263,11 +263,17 @@ void HybridEngine::enqueue_head(std::size_t row) {
                   s.resident.lm_head(), s.workspace.normed, s.logits);
 }
 
-Expected<std::int32_t> HybridEngine::read_token() {
-  KRASIS_CHECK(home().device->synchronize(record_home(), "token is known"));
-  const std::array reads{Access::of(staging_.decode.token)};
+Event HybridEngine::send_token(std::size_t index) {
+  copy(*home().device, home().compute, staging_.tokens.sub(index % 2, 1), home().token, "token to the host");
+  return record_home();
+}
+
+Expected<std::int32_t> HybridEngine::read_token(std::size_t index, const Event& sent) {
+  KRASIS_CHECK(home().device->synchronize(sent, "token is known"));
+  const View<std::int32_t> token = staging_.tokens.sub(index % 2, 1);
+  const std::array reads{Access::of(token)};
   home().device->host_access("token", reads, {});
-  return staging_.decode.token.data[0];
+  return token.data[0];
 }
 
 Expected<void> HybridEngine::read_logits(std::string_view why, std::vector<float>& out) {
@@ -296,30 +302,36 @@ Expected<Generation> HybridEngine::generate(std::span<const std::int32_t> prompt
   enqueue_head(prompt.size() - 1);
   DeviceState& s = home();
   s.device->sample(s.compute, {s.logits, s.sampling, s.history, s.token});
-  copy(*s.device, s.compute, staging_.decode.token, s.token, "token to the host");
-  KRASIS_TRY(std::int32_t token, read_token());
-  auto before = Clock::now();
-  result.prefill_s = seconds_between(begin, before);
-
+  std::array<Event, 2> sent{send_token(0)};
+  auto before = begin;
+  int enqueued = 0;
   for (int index = 0;; ++index) {
+    // The next step is enqueued before this token is read, so that the devices do not wait for the host.
+    if (enqueued == index && index + 1 < options.max_new_tokens) {
+      s.device->replay(*step_);
+      ++enqueued;
+      sent[static_cast<std::size_t>(enqueued) % 2] = send_token(static_cast<std::size_t>(enqueued));
+    }
+    const auto place = static_cast<std::size_t>(index);
+    KRASIS_TRY(const std::int32_t token, read_token(place, sent[place % 2]));
+    const auto now = Clock::now();
+    if (index == 0) {
+      result.prefill_s = seconds_between(before, now);
+    } else {
+      result.token_s.push_back(seconds_between(before, now));
+    }
+    before = now;
     result.tokens.push_back(token);
     if (on_token) on_token(token, index);
-    if (!options.ignore_end_of_text && std::find(eos.begin(), eos.end(), token) != eos.end()) {
-      result.stop = StopReason::EndOfText;
-      break;
-    }
     if (index + 1 == options.max_new_tokens) break;
-    if (options.stop.stop_requested()) {
-      result.stop = StopReason::Cancelled;
-      break;
-    }
-    s.device->replay(*step_);
-    KRASIS_TRY(token, read_token());
-    const auto now = Clock::now();
-    result.token_s.push_back(seconds_between(before, now));
-    before = now;
+    const bool ended = !options.ignore_end_of_text && std::find(eos.begin(), eos.end(), token) != eos.end();
+    if (!ended && !options.stop.stop_requested()) continue;
+    result.stop = ended ? StopReason::EndOfText : StopReason::Cancelled;
+    // One step is ahead; nobody wants its token.
+    KRASIS_CHECK(s.device->synchronize(sent[static_cast<std::size_t>(enqueued) % 2], "the last step is done"));
+    break;
   }
-  result.cache_hits = decode_->hits + decode_->certain_hits() * static_cast<std::int64_t>(result.token_s.size());
+  result.cache_hits = decode_->hits + decode_->certain_hits() * enqueued;
   result.cache_misses = decode_->misses;
   return result;
 }
@@ -372,7 +384,7 @@ Expected<Evaluation> HybridEngine::evaluate(std::span<const std::int32_t> tokens
     if (is_wanted(position)) {
       KRASIS_CHECK(read_logits("logits are read", result.logits));
     } else {
-      KRASIS_CHECK(read_token());
+      KRASIS_CHECK(read_token(position, send_token(position)));
     }
   }
   return result;

@@ -46,6 +46,7 @@ class HybridEngine final : public Engine {
     View<std::int32_t> forced;         ///< [1]
     View<SamplingState> sampling;      ///< [1]
     View<float> logits;                ///< [vocabulary]
+    View<std::int32_t> tokens;         ///< [2]: token i of a sequence in place i % 2
     DecodeStaging decode;
   };
 
@@ -68,7 +69,9 @@ class HybridEngine final : public Engine {
   /// Enqueues the head and the choice of the next token from residual row `row`.
   void enqueue_head(std::size_t row);
   Expected<void> read_logits(std::string_view why, std::vector<float>& out);
-  Expected<std::int32_t> read_token();
+  /// Copies device 0's token into the place of token `index`; the event is behind the copy.
+  Event send_token(std::size_t index);
+  Expected<std::int32_t> read_token(std::size_t index, const Event& sent);
   DeviceState& home() { return states_.front(); }
   Event record_home() { return home().device->record(home().compute); }
 
