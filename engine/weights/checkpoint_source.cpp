@@ -133,6 +133,13 @@ Expected<std::optional<std::span<const bf16>>> CheckpointSource::bf16_rows(std::
   return not_a_number(part, first + (bad - rows.begin()), static_cast<float>(*bad));
 }
 
+void CheckpointSource::release_rows(std::size_t part, std::int64_t row_begin, std::int64_t row_count) const {
+  const SafetensorsTensor& tensor = *entries_[part]->tensor;
+  const std::size_t row_bytes = tensor.bytes.size() / static_cast<std::size_t>((*parts_)[part].rows);
+  release_pages(tensor.bytes.subspan(static_cast<std::size_t>(row_begin) * row_bytes,
+                                     static_cast<std::size_t>(row_count) * row_bytes));
+}
+
 /// `element` counts from the tensor's begin.
 tl::unexpected<Error> CheckpointSource::not_a_number(std::size_t part, std::int64_t element, float value) const {
   const std::int64_t columns = (*parts_)[part].columns;

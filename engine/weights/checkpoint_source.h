@@ -19,6 +19,7 @@ class CheckpointSource : public WeightSource {
   Expected<void> read_rows(std::size_t part, std::int64_t row_begin, std::int64_t row_count, float* out) const override;
   Expected<std::optional<std::span<const bf16>>> bf16_rows(std::size_t part, std::int64_t row_begin,
                                                            std::int64_t row_count) const override;
+  void release_rows(std::size_t part, std::int64_t row_begin, std::int64_t row_count) const override;
 
   /// Tensors of the checkpoint that the model does not use, sorted.
   const std::vector<std::string>& extra_tensors() const { return extra_; }

@@ -37,6 +37,7 @@ Expected<std::string> weights_fingerprint(const Checkpoint& checkpoint, std::str
   tbb::parallel_for(std::size_t{0}, chunks.size(), [&](std::size_t i) {
     if (monitor.halted()) return;
     hashes[i] = content_hash(chunks[i]);
+    release_pages(chunks[i]);
     monitor.add(chunks[i].size());
   });
   KRASIS_CHECK(monitor.outcome());

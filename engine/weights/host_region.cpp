@@ -43,6 +43,13 @@ void collapse(const PageSystem& system, std::byte* data, std::size_t bytes) {
   }
 }
 
+tl::unexpected<Error> refused(const HostRegion& region) {
+  return fail(ErrorCode::OutOfMemory,
+              "The " + region.name() + " need " + std::to_string(region.bytes() >> 20) +
+                  " MiB of host memory, which the system does not give.",
+              "Choose fewer bits, a smaller model, or free memory.");
+}
+
 }  // namespace
 
 HostRegion::HostRegion(HostRegion&& other) noexcept {
@@ -57,6 +64,7 @@ HostRegion& HostRegion::operator=(HostRegion&& other) noexcept {
   std::swap(mapped_bytes_, other.mapped_bytes_);
   std::swap(explicit_, other.explicit_);
   std::swap(numa_nodes_, other.numa_nodes_);
+  std::swap(system_, other.system_);
   return *this;
 }
 
@@ -69,19 +77,25 @@ Expected<HostRegion> HostRegion::allocate(std::string name, std::size_t bytes) {
 }
 
 Expected<HostRegion> HostRegion::allocate(std::string name, std::size_t bytes, const PageSystem& system) {
+  KRASIS_TRY(HostRegion region, reserve(std::move(name), bytes, system));
+  KRASIS_CHECK(region.touch(0, bytes));
+  region.collect();
+  return region;
+}
+
+Expected<HostRegion> HostRegion::reserve(std::string name, std::size_t bytes) {
+  return reserve(std::move(name), bytes, PageSystem::real());
+}
+
+Expected<HostRegion> HostRegion::reserve(std::string name, std::size_t bytes, const PageSystem& system) {
   HostRegion region;
   region.name_ = std::move(name);
   region.bytes_ = bytes;
+  region.system_ = &system;
   if (bytes == 0) return region;
-  const auto refused = [&] {
-    return fail(ErrorCode::OutOfMemory,
-                "The " + region.name_ + " need " + std::to_string(bytes >> 20) +
-                    " MiB of host memory, which the system does not give.",
-                "Choose fewer bits, a smaller model, or free memory.");
-  };
   const std::size_t wanted = round_up(bytes, bytes < kHugePage ? kSmallPage : kHugePage);
   const std::size_t mapped = wanted + kHugePage + 2 * kSmallPage;
-  if (wanted < bytes || mapped < wanted) return refused();
+  if (wanted < bytes || mapped < wanted) return refused(region);
   if (wanted >= kHugePage) {
     if (std::byte* data = map_explicit(system, wanted, region.numa_nodes_)) {
       region.data_ = region.mapping_ = data;
@@ -93,7 +107,7 @@ Expected<HostRegion> HostRegion::allocate(std::string name, std::size_t bytes, c
   // Map more, then give back what lies before and behind the aligned part and one page on either side. Nothing may use
   // those two: the kernel merges areas that are alike, and smaps would count the neighbours' pages as this region's.
   std::byte* begin = system.map(mapped, 0);
-  if (!begin) return refused();
+  if (!begin) return refused(region);
   region.data_ = begin + kSmallPage + bytes_up_to(begin + kSmallPage, kHugePage);
   region.mapping_ = region.data_ - kSmallPage;
   region.mapped_bytes_ = wanted + 2 * kSmallPage;
@@ -105,12 +119,22 @@ Expected<HostRegion> HostRegion::allocate(std::string name, std::size_t bytes, c
 
   system.advise(region.data_, wanted, MADV_HUGEPAGE);  // a wish: without huge pages it is only slower
   if (wanted >= kHugePage) region.numa_nodes_ = system.interleave(region.data_, wanted);
-  const int error = populate(system, region.data_, wanted);
-  if (error != 0 && error != EINVAL) return refused();  // EINVAL: pages come when they are written
-  // Not with several nodes: the copies would all lie on one.
-  if (error == 0 && region.numa_nodes_ == 1 && region.pages().small >= kHugePage)
-    collapse(system, region.data_, wanted);
   return region;
+}
+
+Expected<void> HostRegion::touch(std::size_t offset, std::size_t count) const {
+  if (explicit_ || count == 0) return {};
+  const std::size_t page = bytes_ < kHugePage ? kSmallPage : kHugePage;
+  const std::size_t begin = offset / page * page;
+  const int error = populate(*system_, data_ + begin, round_up(offset + count, page) - begin);
+  if (error != 0 && error != EINVAL) return refused(*this);  // EINVAL: pages come when they are written
+  return {};
+}
+
+void HostRegion::collect() const {
+  // Not with several nodes: the copies would all lie on one.
+  if (bytes_ < kHugePage || explicit_ || numa_nodes_ != 1 || pages().small < kHugePage) return;
+  collapse(*system_, data_, round_up(bytes_, kHugePage));
 }
 
 HostPages HostRegion::pages() const {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <memory>
@@ -70,11 +71,19 @@ Expected<void> check_memory(const ModelConfig& config, const Precision& precisio
               "Choose fewer bits, the same bits for GPU and CPU, or a smaller model.");
 }
 
-Expected<void> allocate_regions(PackedModel& model) {
+Expected<void> reserve_regions(PackedModel& model) {
   const PackedBytes bytes = packed_bytes(model.config, model.precision);
-  KRASIS_TRY(model.dense, HostRegion::allocate("dense weights", bytes.dense));
-  KRASIS_TRY(model.gpu_experts, HostRegion::allocate("experts (GPU)", bytes.gpu_experts));
-  KRASIS_TRY(model.cpu_experts, HostRegion::allocate("experts (CPU)", bytes.cpu_experts));
+  KRASIS_TRY(model.dense, HostRegion::reserve("dense weights", bytes.dense));
+  KRASIS_TRY(model.gpu_experts, HostRegion::reserve("experts (GPU)", bytes.gpu_experts));
+  KRASIS_TRY(model.cpu_experts, HostRegion::reserve("experts (CPU)", bytes.cpu_experts));
+  return {};
+}
+
+Expected<void> touch_regions(const PackedModel& model) {
+  for (const HostRegion* region : {&model.dense, &model.gpu_experts, &model.cpu_experts}) {
+    KRASIS_CHECK(region->touch(0, region->bytes()));
+    region->collect();
+  }
   return {};
 }
 
@@ -124,15 +133,20 @@ Expected<bool> try_cache(PackedModel& model, const std::filesystem::path& cache_
   if (cache_directory.empty()) return false;
   const auto read = read_packed_cache(cache_directory, model, monitor);
   if (read) {
+    model.cache_reading = *read;
+    char speed[64];
+    std::snprintf(speed, sizeof speed, " in %.1f s (%.1f GB/s).", read->wall_s,
+                  static_cast<double>(read->bytes) / std::max(read->wall_s, 1e-9) * 1e-9);
     model.notes.push_back("The weights were read from the packed copy " +
-                          packed_cache_path(cache_directory, model.fingerprint, model.precision).string() + ".");
+                          packed_cache_path(cache_directory, model.fingerprint, model.precision).string() + ": " +
+                          gib(read->bytes) + speed);
     return true;
   }
-  if (read.error().code == ErrorCode::Cancelled) return tl::unexpected(read.error());
   if (read.error().code == ErrorCode::NotFound) return false;
+  if (read.error().code != ErrorCode::Corrupt) return tl::unexpected(read.error());
   model.notes.push_back(read.error().cause + " It is made again from the checkpoint.");
   free_regions(model);  // they hold part of the damaged copy
-  KRASIS_CHECK(allocate_regions(model));
+  KRASIS_CHECK(reserve_regions(model));
   return false;
 }
 
@@ -164,6 +178,20 @@ Expected<void> pack_and_keep(const std::vector<PackedPart>& parts, const WeightS
   return {};
 }
 
+/// Gives the model its weights, from the packed copy if there is one.
+Expected<void> fill_regions(const std::vector<PackedPart>& parts, const WeightSource& source, PackedModel& model,
+                            const std::filesystem::path& cache_directory, LoadMonitor& monitor) {
+  KRASIS_CHECK(reserve_regions(model));
+  KRASIS_TRY(const bool cached, try_cache(model, cache_directory, monitor));
+  if (!cached) {
+    KRASIS_CHECK(touch_regions(model));
+    KRASIS_CHECK(pack_and_keep(parts, source, model, cache_directory, monitor));
+  }
+  bind_packed_model(model, parts);
+  add_pages_note(model);
+  return {};
+}
+
 Expected<PackedModel> load_checkpoint(const std::filesystem::path& directory, const Precision& precision,
                                       const LoadOptions& options) {
   LoadMonitor monitor(options.progress, options.stop);
@@ -179,13 +207,7 @@ Expected<PackedModel> load_checkpoint(const std::filesystem::path& directory, co
   add_note(model, "Tensors of the checkpoint that this model does not use:", source.extra_tensors());
   KRASIS_CHECK(monitor.outcome());
   KRASIS_TRY(model.fingerprint, find_fingerprint(checkpoint, directory, options.cache_directory, monitor, model.notes));
-  KRASIS_CHECK(allocate_regions(model));
-  KRASIS_TRY(const bool cached, try_cache(model, options.cache_directory, monitor));
-  if (!cached) {
-    KRASIS_CHECK(pack_and_keep(parts, source, model, options.cache_directory, monitor));
-  }
-  bind_packed_model(model, parts);
-  add_pages_note(model);
+  KRASIS_CHECK(fill_regions(parts, source, model, options.cache_directory, monitor));
   return model;
 }
 
@@ -204,10 +226,8 @@ Expected<PackedModel> load_synthetic(const std::string& name, const Precision& p
   KRASIS_TRY(const std::string text, config_text(name.substr(kSyntheticPrefix.size())));
   model.fingerprint = source.fingerprint(text);
   KRASIS_CHECK(monitor.outcome());
-  KRASIS_CHECK(allocate_regions(model));
-  KRASIS_CHECK(pack_parts(parts, source, model, monitor));
-  bind_packed_model(model, parts);
-  add_pages_note(model);
+  const auto cache_directory = options.cache_synthetic ? options.cache_directory : std::filesystem::path();
+  KRASIS_CHECK(fill_regions(parts, source, model, cache_directory, monitor));
   return model;
 }
 

@@ -25,4 +25,8 @@ class MappedFile {
   std::span<const std::byte> bytes_;
 };
 
+/// Takes the pages of a mapped file out of this process's resident memory, after use; they stay in the system's file
+/// cache, and reading them again only costs a fault. `bytes` lie in a MappedFile.
+void release_pages(std::span<const std::byte> bytes);
+
 }  // namespace krasis

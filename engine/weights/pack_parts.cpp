@@ -122,6 +122,7 @@ Expected<void> pack_parts(const std::vector<PackedPart>& parts, const WeightSour
               monitor.fail_with(packed.error());
               return;
             }
+            source.release_rows(block->part, block->row_begin, block->row_count);
             for_each_range(part, *block, [&](const PackedCacheWriter::Range& range) {
               if (cache != nullptr) cache->done(range);
             });

@@ -19,11 +19,14 @@ namespace krasis {
 std::filesystem::path packed_cache_path(const std::filesystem::path& directory, const std::string& fingerprint,
                                         const Precision& precision);
 
-/// Fills the regions of `model`, which are allocated, from the file of `model.fingerprint` and `model.precision`.
-/// Every byte is checked against the hashes. Errors: NotFound if there is none; Corrupt, saying what is wrong, and the
-/// regions then hold anything; Cancelled.
-Expected<void> read_packed_cache(const std::filesystem::path& directory, const PackedModel& model,
-                                 LoadMonitor& monitor);
+/// Fills the regions of `model`, which are reserved or allocated, from the file of `model.fingerprint` and
+/// `model.precision`. Every byte is checked against the hashes. The thread that reads a piece also gives it its memory,
+/// and takes it out of the file cache afterwards: a copy that fills most of the memory is neither driven out of a warm
+/// cache before it is read, nor does it lie there a second time.
+/// Errors: NotFound if there is none, and the regions are as before; Corrupt, saying what is wrong, and OutOfMemory, and
+/// the regions then hold anything; Cancelled.
+Expected<CacheReading> read_packed_cache(const std::filesystem::path& directory, const PackedModel& model,
+                                         LoadMonitor& monitor);
 
 /// A packed file in the making, PATH.partial, which is written piece by piece while the weights are packed. It has the
 /// final file's layout without the first 56 bytes; each piece is written when all of it is packed, then its hash. A

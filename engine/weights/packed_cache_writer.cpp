@@ -192,6 +192,7 @@ void PackedCacheWriter::store(std::size_t i) {
     fail_with(errno);
     return;
   }
+  drop_file_cache(descriptor_.get(), piece.offset, piece.bytes.size());  // sends it to the disk
   states_[i] = State::Stored;
   ++stored_;
 }
@@ -215,6 +216,7 @@ Expected<void> PackedCacheWriter::finish() {
   if (!failed_ && rename(partial_.c_str(), path_.c_str()) != 0) fail_with(errno);
   if (failed_) return tl::unexpected(*error_);
   finished_ = true;
+  drop_file_cache(descriptor_.get(), 0, 0);
   return {};
 }
 

@@ -1,5 +1,6 @@
 #include "engine/weights/packed_file.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -49,6 +50,10 @@ bool write_exactly(int descriptor, std::span<const std::byte> bytes, std::size_t
   return true;
 }
 
+void drop_file_cache(int descriptor, std::size_t offset, std::size_t bytes) {
+  posix_fadvise(descriptor, static_cast<off_t>(offset), static_cast<off_t>(bytes), POSIX_FADV_DONTNEED);
+}
+
 std::string precision_text(const Precision& p) {
   std::string text;
   for (const Element element : {p.gpu_experts, p.cpu_experts, p.attention, p.dense_mlp, p.lm_head}) {
@@ -63,13 +68,14 @@ PackedFile::PackedFile(const PackedModel& model)
       region_bytes_{model.dense.bytes(), model.gpu_experts.bytes(), model.cpu_experts.bytes()} {
   const std::size_t total = region_bytes_[0] + region_bytes_[1] + region_bytes_[2];
   piece_bytes_ = std::clamp(std::bit_ceil(total / kPiecesWanted), kLeastPieceBytes, kMostPieceBytes);
+  const HostRegion* const regions[] = {&model.dense, &model.gpu_experts, &model.cpu_experts};
   std::size_t offset = 0;  // behind the front
   for (std::size_t r = 0; r < region_bytes_.size(); ++r) {
     first_piece_[r] = pieces_.size();
-    std::byte* data = region_data(model, static_cast<Region>(r));
+    const HostRegion* region = regions[r];
     const std::size_t bytes = region_bytes_[r];
     for (std::size_t begin = 0; begin < bytes; begin += piece_bytes_) {
-      pieces_.push_back({{data + begin, std::min(piece_bytes_, bytes - begin)}, offset + begin});
+      pieces_.push_back({{region->data() + begin, std::min(piece_bytes_, bytes - begin)}, offset + begin, region});
     }
     const std::size_t padded = round_up(bytes, kPageBytes);
     if (padded > bytes) paddings_.emplace_back(offset + bytes, padded - bytes);

@@ -29,6 +29,10 @@ class Descriptor {
 bool read_exactly(int descriptor, std::span<std::byte> bytes, std::size_t offset);
 bool write_exactly(int descriptor, std::span<const std::byte> bytes, std::size_t offset);
 
+/// Takes [offset, offset + bytes) of a file, 0 bytes = all behind, out of the system's file cache, so that it does not
+/// compete with the weights for memory. What is not on the disk yet stays, on its way there. Best effort.
+void drop_file_cache(int descriptor, std::size_t offset, std::size_t bytes);
+
 /// Where the parts of a packed file (packed_cache.h) lie, for one model and precision:
 ///
 ///   16 bytes magic, 8 bytes length of the header, 32 bytes its hash (hexadecimal), the header (JSON: fingerprint,
@@ -45,11 +49,12 @@ class PackedFile {
   static constexpr std::size_t kPageBytes = 4096;
 
   struct Piece {
-    std::span<std::byte> bytes;  ///< in the model's region
-    std::size_t offset = 0;      ///< in the file
+    std::span<std::byte> bytes;          ///< in the model's region
+    std::size_t offset = 0;              ///< in the file
+    const HostRegion* region = nullptr;  ///< of the model
   };
 
-  /// The regions of `model` are allocated and outlive this.
+  /// The regions of `model` are allocated or reserved and outlive this.
   explicit PackedFile(const PackedModel& model);
 
   const std::vector<Piece>& pieces() const { return pieces_; }

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -36,15 +37,23 @@ struct PageSystem;
 
 /// One anonymous, 2 MiB-aligned piece of host memory, zeroed. Its pages are explicit huge ones where the pool has enough
 /// for the whole region, else transparent ones, else small; with several NUMA nodes they are interleaved over these.
-/// All pages are there when allocate() returns, touched by all cores (Linux 5.14 and later), so that using them never
-/// fails.
+/// Regions smaller than a huge page are of small pages.
 class HostRegion {
  public:
   HostRegion() = default;
-  /// Fails with OutOfMemory. Regions smaller than a huge page are of small pages.
+  /// With all pages, touched by all cores (Linux 5.14 and later), so that using them never fails: reserve(), touch() of
+  /// everything, collect(). Fails with OutOfMemory.
   static Expected<HostRegion> allocate(std::string name, std::size_t bytes);
   /// The same with other system calls (host_pages.h).
   static Expected<HostRegion> allocate(std::string name, std::size_t bytes, const PageSystem& system);
+  /// Address space alone (explicit huge pages are taken at once), for a loader that gives back what it has read from
+  /// while it fills the region. Fails with OutOfMemory. `system` must outlive the calls of touch() and collect().
+  static Expected<HostRegion> reserve(std::string name, std::size_t bytes);
+  static Expected<HostRegion> reserve(std::string name, std::size_t bytes, const PageSystem& system);
+  /// Gives [offset, offset + count) its pages, so that using them does not fail. Any thread. Fails with OutOfMemory.
+  Expected<void> touch(std::size_t offset, std::size_t count) const;
+  /// When everything is touched: makes huge pages of small ones where the system could not give huge ones at once.
+  void collect() const;
   HostRegion(HostRegion&&) noexcept;
   HostRegion& operator=(HostRegion&&) noexcept;
   ~HostRegion();
@@ -64,6 +73,7 @@ class HostRegion {
   std::size_t mapped_bytes_ = 0;
   bool explicit_ = false;
   int numa_nodes_ = 1;
+  const PageSystem* system_ = nullptr;
 };
 
 /// Everything but the routed experts of one layer, in host memory or on the device that owns the layer.
@@ -82,6 +92,16 @@ struct PackedLayer : LayerWeights {
   View<const std::byte> cpu_experts;  ///< the same memory as gpu_experts when both have one precision
 };
 
+/// How the packed copy on disk was read. Times of the parts are sums over the threads.
+struct CacheReading {
+  std::size_t bytes = 0;
+  double wall_s = 0;
+  double touch_s = 0;   ///< memory gets its pages
+  double read_s = 0;    ///< from the file
+  double verify_s = 0;  ///< checksums
+  double drop_s = 0;    ///< out of the file cache
+};
+
 /// All weights of a model in host memory, quantized and packed: one copy, two of the experts only when the GPU's and the
 /// CPU's precision differ. Immutable after loading.
 struct PackedModel {
@@ -97,6 +117,7 @@ struct PackedModel {
   HostRegion dense;        ///< "dense weights": everything but the experts
   HostRegion gpu_experts;  ///< "experts (GPU)"
   HostRegion cpu_experts;  ///< "experts (CPU)"; no bytes when the precisions are equal
+  std::optional<CacheReading> cache_reading;  ///< if they come from the packed copy
   std::vector<std::string> notes;  ///< what the loader wants the user to know (e.g. unknown keys, cache used)
 };
 
@@ -114,6 +135,7 @@ struct LoadProgress {
 struct LoadOptions {
   std::filesystem::path cache_directory;  ///< of packed copies and fingerprints; empty = none; made if absent
   std::int64_t synthetic_seed = 1;
+  bool cache_synthetic = false;  ///< keep a packed copy of synthetic weights, too: to measure how it is loaded
   double synthetic_skew = 0.0;  ///< Zipf exponent of the experts' use, 0 (uniform) to 4; see synthetic_source.h
   std::function<void(const LoadProgress&)> progress;  ///< called on the loader's threads, one at a time
   std::stop_token stop;

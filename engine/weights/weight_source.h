@@ -26,6 +26,9 @@ class WeightSource {
                                                                    std::int64_t /*row_count*/) const {
     return std::nullopt;
   }
+
+  /// Nobody needs these rows soon.
+  virtual void release_rows(std::size_t /*part*/, std::int64_t /*row_begin*/, std::int64_t /*row_count*/) const {}
 };
 
 }  // namespace krasis
