@@ -7,6 +7,7 @@
 
 #include "engine/bench/prompt.h"
 #include "engine/runtime/setup.h"
+#include "engine/system/resident_memory.h"
 
 namespace krasis {
 namespace {
@@ -47,6 +48,7 @@ Expected<Session> load_session(const RunConfiguration& configuration, const Reso
                                std::shared_ptr<const PackedModel> packed) {
   Session session;
   session.configuration = configuration;
+  reset_peak_resident();
   KRASIS_TRY(session.text, read_text(resources.held_out_text()));
   EngineOptions options;
   options.embedded_model = resources.embedded_model();
@@ -91,13 +93,17 @@ protocol::ModelFacts Session::model_facts() const {
 std::string Session::plan_json() const {
   const Plan& plan = engine->plan();
   nlohmann::json places = nlohmann::json::array();
+  std::size_t host_bytes = 0;  // the host device pretends its devices' memory
   for (const PlaceReport& row : engine->memory_report()) {
     places.push_back({{"device", row.device},
                       {"place", row.place},
                       {"planned_bytes", row.planned_bytes},
                       {"high_water_bytes", row.high_water_bytes}});
+    if (row.device < 0 || configuration.device == "host") host_bytes += row.planned_bytes;
   }
   return nlohmann::json{{"places", places},
+                        {"host_planned_bytes", host_bytes},
+                        {"host_peak_bytes", peak_resident_bytes().value_or(0)},
                         {"prefill_copy_bytes", plan.prefill_copy_bytes},
                         {"decode_bytes_per_token", plan.decode_bytes_per_token},
                         {"predicted_prefill_s", plan.predicted_prefill_s},

@@ -31,7 +31,8 @@ struct Session {
   std::string text;  ///< the held-out text, for prompts and the heatmap
 
   protocol::ModelFacts model_facts() const;
-  /// What is resident on the devices, planned and reached, as the JSON that protocol::Finished carries.
+  /// What is resident on the devices, planned and reached, as the JSON that protocol::Finished carries. With the host
+  /// memory that the plan knows and the most that this process had since the session began to load (0: not known).
   std::string plan_json() const;
 };
 

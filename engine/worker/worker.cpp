@@ -227,7 +227,8 @@ class Worker {
     output_.send(WorkerEvent{loaded(id, prompt.fingerprint, prompt.notes)});
     if (ceilings_.threads != session_->engine->team().size() || measured_device_ != c.device) {
       stage_.set("limits");
-      ceilings_ = measure_ceilings(session_->engine->team(), c.device);
+      const HostRegion& experts = session_->engine->model().gpu_experts;
+      ceilings_ = measure_ceilings(session_->engine->team(), c.device, {experts.data(), experts.bytes()});
       measured_device_ = c.device;
       machine_.ceilings_json = to_json(ceilings_);
     }
