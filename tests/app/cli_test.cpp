@@ -154,7 +154,10 @@ TEST(Bench, SweepEndToEnd) {
     ASSERT_TRUE(run.environment);
     EXPECT_FALSE(run.environment->cpu.empty());
     EXPECT_GT(nlohmann::json::parse(run.environment->ceilings_json).size(), 0U);
-    EXPECT_FALSE(nlohmann::json::parse(run.plan_json).at("places").empty());
+    const auto plan = nlohmann::json::parse(run.plan_json);
+    EXPECT_FALSE(plan.at("places").empty());
+    EXPECT_GT(plan.at("host_planned_bytes").get<std::size_t>(), 0u);
+    EXPECT_GE(plan.at("host_peak_bytes").get<std::size_t>(), plan.at("host_planned_bytes").get<std::size_t>());
     EXPECT_EQ(nlohmann::json::parse(run.configuration_json).at("lgs"), i + 1);
     EXPECT_FALSE(run.model.synthetic);
     EXPECT_FALSE(run.parameters.prompt_fingerprint.empty());

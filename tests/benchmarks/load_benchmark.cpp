@@ -30,7 +30,9 @@ using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
-double gb(std::size_t bytes) { return static_cast<double>(bytes) * 1e-9; }
+double gb(std::size_t bytes) {
+  return static_cast<double>(bytes) * 1e-9;
+}
 
 Expected<PackedModel> load(const std::string& model, const std::filesystem::path& directory) {
   LoadOptions options;
@@ -165,4 +167,6 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace krasis
 
-int main(int argc, char** argv) { return krasis::run(argc, argv); }
+int main(int argc, char** argv) {
+  return krasis::run(argc, argv);
+}

@@ -23,6 +23,9 @@ done
 step 60 stdbuf -oL "$build/tests/engine/runtime/cuda_engine_test" --gtest_brief=1
 step 60 "$build/tests/benchmarks/krasis_cuda_operations_benchmark"
 step 60 "$build/tests/benchmarks/krasis_cuda_decode_benchmark"
+packed=$(mktemp -d "$PWD/packed-XXXXXX")  # 17 GB of disk
+step 120 "$build/tests/benchmarks/krasis_load_benchmark" "$packed" "$(dirname "$0")/../../resources/models/shapes/qwen3-30b-a3b" cuda
+rm -rf "$packed"
 for sweep in prefill-a prefill-b prefill-c lengths-a decode-a decode-c host-a host-b host-c; do
   step 300 "$build/app/krasis" bench "$sweeps/$sweep.toml" --database "$database"
 done

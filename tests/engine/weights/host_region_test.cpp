@@ -126,6 +126,39 @@ TEST(HostRegion, HasAllItsPagesFromTheStart) {
             static_cast<std::ptrdiff_t>(resident.size()));
 }
 
+/// Loading a packed copy needs memory for what is read, not for all that will be.
+TEST(HostRegion, AReservedOneGetsItsPagesWhereItIsTouched) {
+  const PageSystem system = without_pool();
+  const auto region = HostRegion::reserve("weights", kBytes, system);
+  ASSERT_TRUE(region);
+  const auto resident_pages = [&] {
+    std::vector<unsigned char> resident(kRounded / kSmallPage);
+    EXPECT_EQ(mincore(region->data(), kRounded, resident.data()), 0);
+    return static_cast<std::size_t>(
+        std::count_if(resident.begin(), resident.end(), [](unsigned char r) { return (r & 1) != 0; }));
+  };
+  EXPECT_EQ(resident_pages(), 0u);
+  ASSERT_TRUE(region->touch(5 * kHugePage, kHugePage));
+  ASSERT_TRUE(region->touch(70 * kHugePage, 1000));  // its end
+  EXPECT_EQ(resident_pages(), 2 * kHugePage / kSmallPage);
+  ASSERT_TRUE(region->touch(0, kBytes));
+  EXPECT_EQ(resident_pages(), kRounded / kSmallPage);
+  region->collect();
+  expect_usable(*region);
+}
+
+TEST(HostRegion, APageThatCannotBeHadIsAnErrorOfItsTouch) {
+  PageSystem system = without_pool();
+  system.advise = [](std::byte* data, std::size_t bytes, int advice) {
+    return advice == MADV_POPULATE_WRITE ? ENOMEM : PageSystem::real().advise(data, bytes, advice);
+  };
+  const auto region = HostRegion::reserve("weights", kBytes, system);
+  ASSERT_TRUE(region);
+  const auto touched = region->touch(0, kHugePage);
+  ASSERT_FALSE(touched);
+  EXPECT_EQ(touched.error().code, ErrorCode::OutOfMemory);
+}
+
 TEST(HostRegion, OnAnOldKernelPagesComeWhenTheyAreWritten) {
   PageSystem system = with_pool();
   system.advise = [](std::byte*, std::size_t, int) { return EINVAL; };
