@@ -17,6 +17,8 @@
 #include "engine/config/sweep.h"
 #include "engine/worker/worker_process.h"
 #include "results_db/from_worker.h"
+#include "results_db/telemetry.h"
+#include "results_db/validation.h"
 
 namespace krasis::cli {
 namespace {
@@ -29,15 +31,19 @@ constexpr auto kSilence = std::chrono::seconds(60);
 std::atomic<int> interrupts{0};
 
 struct BenchOptions {
-  std::string sweep_file, database = "krasis.db", format = "md";
+  std::string sweep_file, database = "krasis.db", format = "md", trace_directory;
+  bool telemetry = false;
   std::vector<std::string> worker;
 };
 
 /// Runs the configurations of a sweep one after another and stores each repetition as it arrives.
 class Bench {
  public:
-  Bench(results::Database database, Sweep sweep, std::vector<std::string> command)
-      : database_(std::move(database)), sweep_(std::move(sweep)), command_(std::move(command)) {}
+  Bench(results::Database database, Sweep sweep, std::vector<std::string> command, std::string trace_directory)
+      : database_(std::move(database)),
+        sweep_(std::move(sweep)),
+        command_(std::move(command)),
+        trace_directory_(std::move(trace_directory)) {}
 
   /// Stops at the first error of the database; a run that fails is recorded, and the sweep goes on.
   Expected<void> run(const std::vector<RunConfiguration>& runs) {
@@ -56,6 +62,7 @@ class Bench {
  private:
   Expected<void> run_one(const RunConfiguration& configuration, const std::string& id) {
     run_.reset();
+    uuid_ = results::new_uuid();
     configuration_ = configuration;
     results::RunOutcome outcome;
     auto failed_with = [&](results::RunStatus status, const Error& error, const std::string& stage) {
@@ -66,7 +73,7 @@ class Bench {
     };
     if (auto started = ensure_worker(); !started) {
       failed_with(results::RunStatus::Crashed, started.error(), "start");
-    } else if (auto sent = worker_->send(protocol::Benchmark{id, configuration}); !sent) {
+    } else if (auto sent = worker_->send(protocol::Benchmark{id, configuration, trace_file()}); !sent) {
       failed_with(results::RunStatus::Crashed, sent.error(), "start");
       worker_.reset();
     } else {
@@ -82,6 +89,12 @@ class Bench {
     const char* over = ::isatty(STDERR_FILENO) ? "\r\033[K" : "";
     std::cerr << fmt::format("{}{}: {}\n", over, label_, passed ? describe(outcome) : std::string(results::name_of(outcome.status)) + " " + describe(outcome));
     return {};
+  }
+
+  /// Named by the run's id, in a folder of the machine that runs the worker; empty if none is wanted.
+  std::string trace_file() const {
+    if (trace_directory_.empty()) return {};
+    return (std::filesystem::path(trace_directory_) / (uuid_.substr(0, 8) + ".trace.json")).string();
   }
 
   static std::string describe(const results::RunOutcome& outcome) {
@@ -172,6 +185,7 @@ class Bench {
       outcome.verdict = results::verdict_of(finished->verdict);
       if (run_) {
         KRASIS_CHECK(database_.set_plan(*run_, finished->plan_json));
+        KRASIS_CHECK(database_.set_telemetry(*run_, finished->telemetry_json));
         if (!finished->verdict.explanation.empty()) KRASIS_CHECK(log("info", "verdict", finished->verdict.explanation));
       }
       return true;
@@ -181,6 +195,7 @@ class Bench {
 
   Expected<void> begin_run(const protocol::Loaded& loaded) {
     results::NewRun run;
+    run.uuid = uuid_;
     run.sweep = sweep_.title;
     run.model = results::model_of(loaded.model);
     if (run.model.fingerprint.empty()) {  // the worker died before it knew
@@ -211,8 +226,10 @@ class Bench {
   results::Database database_;
   Sweep sweep_;
   std::vector<std::string> command_;
+  std::string trace_directory_;
   std::unique_ptr<WorkerProcess> worker_;
   RunConfiguration configuration_;
+  std::string uuid_;  ///< of the run
   std::optional<results::RunId> run_;
   std::vector<results::RunId> ids_;
   std::string label_;
@@ -225,6 +242,22 @@ Expected<std::string> read_file(const std::string& path) {
   std::stringstream text;
   text << file.rdbuf();
   return text.str();
+}
+
+/// What the hardware did in each run, a block for each.
+std::string telemetry_text(const std::vector<results::RunSummary>& runs) {
+  std::string text;
+  for (const results::RunSummary& summary : runs) {
+    text += fmt::format("\nrun {}\n", summary.run.short_id());
+    std::string group;
+    const auto lines = results::describe_telemetry(summary.run.telemetry_json);
+    if (lines.empty()) text += "  nothing was seen\n";
+    for (const results::TelemetryLine& line : lines) {
+      if (line.group != group) text += fmt::format("  {}\n", group = line.group);
+      text += fmt::format("    {:<24} {}\n", line.name, line.value);
+    }
+  }
+  return text;
 }
 
 Expected<int> bench(const BenchOptions& options) {
@@ -243,13 +276,17 @@ Expected<int> bench(const BenchOptions& options) {
   std::signal(SIGINT, [](int) {
     if (++interrupts > 1) ::_exit(kInterrupted);
   });
-  Bench bench(std::move(database), std::move(sweep), std::move(command));
+  Bench bench(std::move(database), std::move(sweep), std::move(command), options.trace_directory);
   KRASIS_CHECK(bench.run(runs));
   results::RunFilter filter;
   filter.ids = bench.ids();
   if (!filter.ids.empty()) {
     KRASIS_TRY(const std::string table, table_of(bench.database(), filter, options.format));
     std::cout << table << std::flush;
+    if (options.telemetry) {
+      KRASIS_TRY(const std::vector<results::RunSummary> summaries, bench.database().summaries(filter));
+      (options.format == "md" ? std::cout : std::cerr) << telemetry_text(summaries) << std::flush;
+    }
   }
   std::cerr << "Stored in " << options.database << "\n";
   return interrupts > 0 ? kInterrupted : bench.all_passed() ? kDone : kRunFailed;
@@ -263,6 +300,8 @@ void add_bench(CLI::App& app, Run& run) {
   command->add_option("sweep", options->sweep_file, "The sweep's TOML file")->required();
   command->add_option("--database", options->database, "The results database; made if there is none")->capture_default_str();
   command->add_option("-o,--output", options->format, "md, csv or json")->check(CLI::IsMember({"md", "csv", "json"}))->capture_default_str();
+  command->add_flag("--telemetry", options->telemetry, "Below the table, for each run: copies, computation and their overlap in a traced prefill, decode's parts, the GPUs' state");
+  command->add_option("--trace", options->trace_directory, "Write a trace of each run into this folder of the worker's machine: RUN.trace.json, in Chrome's format, for Perfetto");
   command->add_option("--worker", options->worker, "The worker's command, in quotes if it has options of its own: --worker \"ssh -p 2222 host krasis worker\" [this program]");
   command->callback([&run, options] {
     run = [options] {

@@ -94,6 +94,8 @@ class Database {
   Expected<void> set_environment(RunId run, const EnvironmentRecord& environment);
   /// Replaces the plan (a JSON object): predicted first, with the actual high-water marks later.
   Expected<void> set_plan(RunId run, std::string_view plan_json);
+  /// Replaces what the hardware did (a JSON object, telemetry.h) of a run that is running.
+  Expected<void> set_telemetry(RunId run, std::string_view telemetry_json);
   /// Replaces the model by what the worker loaded: only it has read the weights and knows their fingerprint.
   Expected<void> set_model(RunId run, const ModelRecord& model);
   /// Corrects a parameter that only the worker knows (threads, the prompt's fingerprint).

@@ -82,6 +82,7 @@ Json to_json(const RunRecord& run) {
             {"parameters", to_json(run.parameters)},
             {"configuration", object_of(run.configuration_json)},
             {"plan", object_of(run.plan_json)},
+            {"telemetry", object_of(run.telemetry_json)},
             {"status", name_of(run.status)}};
   json["verdict"] = Json{{"verdict", name_of(run.verdict.verdict)},
                          {"figure", run.verdict.figure},
@@ -182,6 +183,7 @@ std::shared_ptr<const EnvironmentRecord> environment_of(const Json& json) {
 RunParameters parameters_of(const Json& json) {
   RunParameters parameters;
   for (const ParameterColumn& column : parameter_columns()) {
+    if (column.name == std::string_view("gpus") && !json.contains("gpus")) continue;  // older exports have none
     std::visit([&](auto field) { take(json, column.name, parameters.*field); }, column.member);
   }
   return parameters;
@@ -215,6 +217,7 @@ RunRecord run_of(const Json& json) {
   run.parameters = parameters_of(member(json, "parameters"));
   run.configuration_json = take_object(json, "configuration");
   run.plan_json = take_object(json, "plan");
+  if (json.contains("telemetry")) run.telemetry_json = take_object(json, "telemetry");  // older exports have none
   std::string name;
   take(json, "status", name);
   const auto status = run_status_of(name);

@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "results_db/number_text.h"
+#include "results_db/telemetry.h"
 
 namespace krasis::results {
 
@@ -114,6 +115,7 @@ std::vector<Column> varying_columns(Runs runs) {
                                        {"prompt_fingerprint", false},
                                        {"threads", true},
                                        {"device", false},
+                                       {"gpus", false},
                                        {"operations", false},
                                        {"warmups", true},
                                        {"repetitions", true},
@@ -196,6 +198,7 @@ std::string config_line(Runs runs) {
   add("repetitions", [](const std::string& v) { return plural(v, "repetition"); });
   add("seed", [](const std::string& v) { return "seed " + v; });
   add("device", [](const std::string& v) { return "device " + v; });
+  add("gpus", [&](const std::string& v) { return unless("all", v, "GPU " + v); });
   const bool usual = parameter(runs.front(), "device") != "host" && parameter(runs.front(), "operations") == "simd";
   if (!usual) add("operations", [](const std::string& v) { return v + " operations"; });
   if (const std::string machine = machine_of(runs.front()); !machine.empty() && constant(runs, machine_of)) {
@@ -225,7 +228,9 @@ std::vector<Column> columns_of(std::span<const Column> varying, const MarkdownOp
   columns.push_back({"Decode (tok/s)", true,
                      [spread](const RunSummary& s) { return figure(s.decode_tokens_per_second, 2, spread); }});
   columns.push_back({"ms/tok", true, [spread](const RunSummary& s) { return figure(s.ms_per_token, 1, spread); }});
-  columns.push_back({"Status", false, [](const RunSummary& s) { return status_of(s.run); }});
+  columns.push_back({"Status", false, [](const RunSummary& s) {
+                       return status_of(s.run) + (throttling(s.run.telemetry_json).empty() ? "" : ", throttled*");
+                     }});
   columns.push_back({"Log", false, [directory = options.log_directory](const RunSummary& s) {
                        if (!directory) return "run " + s.run.short_id();
                        return "[log](" + *directory + "/" + s.run.uuid + ".log)";
@@ -312,6 +317,9 @@ std::string notes(Runs runs, std::span<const Column> varying) {
   };
   for (const RunSummary& summary : runs) {
     const RunRecord& run = summary.run;
+    if (const std::string why = throttling(run.telemetry_json); !why.empty()) {
+      add(label(summary, varying) + " throttled*", "the GPU was slower than its settings allow: " + escape_markdown(why) + ".");
+    }
     if (run.status == RunStatus::Done && run.verdict.verdict == Verdict::Fail) {
       add(label(summary, varying) + " FAIL*", verdict_note(run.verdict));
     } else if (run.status == RunStatus::Failed || run.status == RunStatus::Crashed ||

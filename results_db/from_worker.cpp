@@ -8,6 +8,7 @@ RunParameters parameters_of(const RunConfiguration& c) {
   return {.device = c.device,
           .operations = c.operations,
           .device_count = c.device_count,
+          .gpus = c.gpus,
           .lgs = c.lgs,
           .hcs = std::string(name_of(c.hcs)),
           .hcs_share = c.hcs_share,

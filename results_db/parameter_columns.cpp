@@ -6,9 +6,10 @@ namespace krasis::results {
 
 std::span<const ParameterColumn> parameter_columns() {
   using P = RunParameters;
-  static const std::array<ParameterColumn, 23> kColumns{{{"device", &P::device},
+  static const std::array<ParameterColumn, 24> kColumns{{{"device", &P::device},
                                                          {"operations", &P::operations},
                                                          {"device_count", &P::device_count},
+                                                         {"gpus", &P::gpus},
                                                          {"lgs", &P::lgs},
                                                          {"hcs", &P::hcs},
                                                          {"hcs_share", &P::hcs_share},

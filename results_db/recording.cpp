@@ -71,6 +71,18 @@ Expected<void> Database::set_plan(RunId run, std::string_view plan_json) {
   });
 }
 
+Expected<void> Database::set_telemetry(RunId run, std::string_view telemetry_json) {
+  KRASIS_CHECK(validate_json_object(telemetry_json, "telemetry_json"));
+  return connection_->write([&]() -> Expected<void> {
+    KRASIS_CHECK(require_running(*connection_->sqlite, run));
+    SQLite::Statement update(*connection_->sqlite, "UPDATE runs SET telemetry = ? WHERE id = ?");
+    update.bind(1, std::string(telemetry_json));
+    update.bind(2, run);
+    update.exec();
+    return {};
+  });
+}
+
 Expected<void> Database::set_model(RunId run, const ModelRecord& model) {
   KRASIS_CHECK(results::validate(model));
   return connection_->write([&]() -> Expected<void> {
@@ -154,6 +166,7 @@ Expected<void> validate(const Database::WholeRun& whole) {
   if (run.environment) KRASIS_CHECK(results::validate(*run.environment));
   KRASIS_CHECK(validate_json_object(run.configuration_json, "configuration_json"));
   KRASIS_CHECK(validate_json_object(run.plan_json, "plan_json"));
+  KRASIS_CHECK(validate_json_object(run.telemetry_json, "telemetry_json"));
   for (const Repetition& repetition : whole.repetitions) {
     KRASIS_CHECK(results::validate(repetition));
     if (!repetition.measured_at.empty()) KRASIS_CHECK(validate_time(repetition.measured_at, "measured_at"));
@@ -174,14 +187,15 @@ void insert_whole_run(SQLite::Database& sqlite, const Database::WholeRun& whole)
   if (!run.tags.empty()) insert_annotation(sqlite, id, "tags", json_array(run.tags));
   if (run.status == RunStatus::Queued) return;
   SQLite::Statement start(sqlite,
-                          "UPDATE runs SET status = 'running', started_at = ?, environment_id = ? WHERE id = ?");
+                          "UPDATE runs SET status = 'running', started_at = ?, environment_id = ?, telemetry = ? WHERE id = ?");
   start.bind(1, run.started_at);
   if (run.environment) {
     start.bind(2, environment_row(sqlite, *run.environment));
   } else {
     start.bind(2);
   }
-  start.bind(3, id);
+  start.bind(3, run.telemetry_json);
+  start.bind(4, id);
   start.exec();
   for (const Repetition& repetition : whole.repetitions) insert_repetition(sqlite, id, repetition);
   RunOutcome outcome{run.status, run.verdict, run.failure};

@@ -47,6 +47,7 @@ std::vector<ParameterValue> describe(const RunParameters& p) {
   return {{"device", "Device", p.device},
           {"operations", "Operations", p.operations},
           {"device_count", "GPUs", number(p.device_count)},
+          {"gpus", "Which GPUs", p.gpus},
           {"gpu_bits", "GPU bits", bits_name(p.gpu_bits)},
           {"cpu_bits", "CPU bits", bits_name(p.cpu_bits)},
           {"lgs", "LGS", number(p.lgs)},

@@ -45,6 +45,7 @@ struct RunParameters {
   std::string device = "host";      ///< kind of device: "host" (pretended devices) or "cuda"
   std::string operations = "simd";  ///< of the host device: "simd", "avx2", "avx512", "amx" or "scalar"
   std::int64_t device_count = 1;
+  std::string gpus = "all";          ///< which of them: "0,2", "all"
   std::int64_t lgs = 1;              ///< layer group size
   std::string hcs = "off";           ///< hot-cache strategy: "off", "on", "multi"
   double hcs_share = 0.0;            ///< of all experts that are cached, 0..1; without meaning when hcs is off
@@ -144,7 +145,8 @@ struct RunRecord {
   std::shared_ptr<const EnvironmentRecord> environment;  ///< null until a worker has reported it; shared between runs
   RunParameters parameters;
   std::string configuration_json = "{}";
-  std::string plan_json = "{}";  ///< predicted bytes per place and the actual high-water marks
+  std::string plan_json = "{}";       ///< predicted bytes per place and the actual high-water marks
+  std::string telemetry_json = "{}";  ///< what the hardware did (telemetry.h); "{}": nothing was seen
   RunStatus status = RunStatus::Queued;
   std::int64_t position = 0;  ///< in the queue, smaller first; only for queued runs
   VerdictRecord verdict;

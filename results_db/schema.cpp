@@ -154,7 +154,13 @@ constexpr const char* kPrefillPath = R"sql(
 ALTER TABLE runs ADD COLUMN prefill_path TEXT NOT NULL DEFAULT 'stream';
 )sql";
 
-constexpr std::array<const char*, 3> kMigrations{kTables, kEvidence, kPrefillPath};
+/// Until then all GPUs were used, and nothing was seen of what they did.
+constexpr const char* kTelemetry = R"sql(
+ALTER TABLE runs ADD COLUMN gpus TEXT NOT NULL DEFAULT 'all';
+ALTER TABLE runs ADD COLUMN telemetry TEXT NOT NULL DEFAULT '{}';
+)sql";
+
+constexpr std::array<const char*, 4> kMigrations{kTables, kEvidence, kPrefillPath, kTelemetry};
 
 }  // namespace
 

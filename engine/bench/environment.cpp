@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 #include <xxhash.h>
 
+#include "engine/system/nvml.h"
 #include "engine/system/system_check.h"
 #include "kernels/host/operations/operations.h"
 
@@ -59,6 +60,7 @@ protocol::MachineFacts machine_facts() {
   utsname system{};
   if (uname(&system) == 0) facts.kernel = fmt::format("{} {}", system.sysname, system.release);
   facts.build = binary_fingerprint();
+  facts.driver = Nvml().driver_version();
   const nlohmann::json known{
       {"hardware_threads", std::thread::hardware_concurrency()},
       {"physical_cores", physical_cores()},

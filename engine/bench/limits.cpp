@@ -47,11 +47,11 @@ double memory_read_gb_per_s(ThreadTeam& team, std::span<const std::byte> memory)
 
 }  // namespace
 
-Ceilings measure_ceilings(ThreadTeam& team, const std::string& device, std::span<const std::byte> memory) {
+Ceilings measure_ceilings(ThreadTeam& team, const RunConfiguration& configuration, std::span<const std::byte> memory) {
   Ceilings ceilings;
   ceilings.threads = team.size();
   ceilings.read_gb_per_s = memory_read_gb_per_s(team, memory);
-  if (const auto accelerator = measure_accelerator(device); accelerator && accelerator->h2d_gb_per_s > 0) {
+  if (const auto accelerator = measure_accelerator(configuration); accelerator && accelerator->h2d_gb_per_s > 0) {
     ceilings.copy_gb_per_s = accelerator->h2d_gb_per_s;
     ceilings.device_read_gb_per_s = accelerator->device_read_gb_per_s;
     ceilings.dense_tflop_per_s = accelerator->dense_tflop_per_s;

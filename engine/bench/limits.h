@@ -4,6 +4,7 @@
 #include <span>
 #include <string>
 
+#include "engine/config/run_configuration.h"
 #include "kernels/host/operations/thread_team.h"
 
 namespace krasis {
@@ -18,9 +19,9 @@ struct Ceilings {
 };
 
 /// Takes about a second: the best of several passes over arrays larger than the caches (1 GiB, less where little memory
-/// is free). `team` should be the one that the engine computes with, `device` as the parameter has it. `memory` is read
-/// instead of an array of its own if it is as large: weights that fill the machine leave no room for one.
-Ceilings measure_ceilings(ThreadTeam& team, const std::string& device = "host", std::span<const std::byte> memory = {});
+/// is free). `team` should be the one that the engine computes with; of the configuration, device and GPUs matter.
+/// `memory` is read instead of an array of its own if it is as large: weights that fill the machine leave no room for one.
+Ceilings measure_ceilings(ThreadTeam& team, const RunConfiguration& configuration = {}, std::span<const std::byte> memory = {});
 
 std::string to_json(const Ceilings& ceilings);
 

@@ -1,8 +1,12 @@
 #include "engine/bench/runner.h"
 
+#include <algorithm>
 #include <numeric>
+#include <optional>
 
 #include <nlohmann/json.hpp>
+
+#include "engine/bench/telemetry.h"
 
 namespace krasis {
 namespace {
@@ -37,11 +41,29 @@ protocol::Sample sample_of(const Generation& generation, const BenchmarkPrompt& 
   return sample;
 }
 
+/// Of the traced repetition, with a few tokens of decode.
+nlohmann::json trace_prefill(Engine& engine, const BenchmarkPrompt& prompt, GenerationOptions options, const Ceilings& ceilings,
+                             const std::filesystem::path& trace_file) {
+  constexpr int kTracedTokens = 8;
+  options.max_new_tokens = std::min(options.max_new_tokens, kTracedTokens);
+  const auto traced = engine.trace(prompt.tokens, options);
+  if (!traced) return {{"not_traced_because", traced.error().message()}};
+  nlohmann::json telemetry{{"prefill", prefill_telemetry(*traced, ceilings)}};
+  if (trace_file.empty()) return telemetry;
+  if (const auto written = write_trace(*traced, trace_file)) {
+    telemetry["trace_file"] = std::filesystem::absolute(trace_file).string();
+  } else {
+    telemetry["no_trace_file_because"] = written.error().message();
+  }
+  return telemetry;
+}
+
 }  // namespace
 
 Expected<protocol::Finished> run_benchmark(Engine& engine, const Tokenizer* tokenizer, const BenchmarkPrompt& prompt,
                                            const RunConfiguration& configuration, const Ceilings& ceilings, Judge& judge,
-                                           const std::string& id, const BenchmarkEvents& events, std::stop_token stop) {
+                                           const std::string& id, const BenchmarkEvents& events, std::stop_token stop,
+                                           const std::filesystem::path& trace_file) {
   engine.set_sampling(configuration);
   protocol::Finished finished;
   finished.id = id;
@@ -51,9 +73,17 @@ Expected<protocol::Finished> run_benchmark(Engine& engine, const Tokenizer* toke
   };
   const GenerationOptions options{.max_new_tokens = configuration.decode_tokens + 1, .ignore_end_of_text = true, .stop = stop};
   std::vector<std::vector<std::int32_t>> outputs;
+  nlohmann::json telemetry = nlohmann::json::object();
+  std::vector<Generation> timed;
+  std::optional<GpuMonitor> monitor;
   for (int run = 0; run < configuration.warmups + configuration.repetitions && !finished.cancelled; ++run) {
     const bool warm_up = run < configuration.warmups;
     const int index = warm_up ? run : run - configuration.warmups;
+    if (run == configuration.warmups) {
+      stage("trace", 0, 1);
+      telemetry = trace_prefill(engine, prompt, options, ceilings, trace_file);
+      if (const auto gpus = engine.pci_bus_ids(); !gpus.empty()) monitor.emplace(gpus);
+    }
     stage(warm_up ? "warm-up" : "repetition", index, warm_up ? configuration.warmups : configuration.repetitions);
     KRASIS_TRY(Generation generation, engine.generate(prompt.tokens, options, {}));
     if (generation.stop == StopReason::Cancelled) {
@@ -69,7 +99,10 @@ Expected<protocol::Finished> run_benchmark(Engine& engine, const Tokenizer* toke
     finished.prefill_s = sample.prefill_s;
     finished.ttft_s = sample.ttft_s;
     finished.decode_s = sample.decode_s;
-    if (!warm_up) outputs.push_back(std::move(generation.tokens));
+    if (!warm_up) {
+      outputs.push_back(std::move(generation.tokens));
+      timed.push_back(std::move(generation));
+    }
     finished.cancelled = stop.stop_requested();
   }
   if (finished.cancelled) {
@@ -77,6 +110,13 @@ Expected<protocol::Finished> run_benchmark(Engine& engine, const Tokenizer* toke
     return finished;
   }
   finished.stop_reason = "length";
+  telemetry["decode"] = decode_telemetry(timed, engine.plan().cached_experts > 0);
+  if (monitor && monitor->unknown_because().empty()) {
+    telemetry["gpus"] = gpu_telemetry(monitor->stop());
+  } else if (monitor) {
+    telemetry["gpus_unknown_because"] = monitor->unknown_because();
+  }
+  finished.telemetry_json = telemetry.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   stage("verdict", 0, 1);
   KRASIS_TRY(finished.verdict, judge.judge(engine, prompt.tokens, outputs));
   return finished;

@@ -16,6 +16,9 @@ constexpr unsigned kMemory = Affects::kMemory, kPrefill = Affects::kPrefill, kDe
 // Integers pass through JSON and forms as doubles somewhere; beyond 2^53 they would change there.
 constexpr double kLargestInteger = 9007199254740991.0;
 
+Applicability with_gpus(const R& r) {
+  return {r.device == "cuda", "The device is not cuda, so no GPU is used."};
+}
 Applicability with_hot_cache(const R& r) {
   return {r.hcs != HotCache::Off, "The hot cache is off, so no experts are cached."};
 }
@@ -82,6 +85,19 @@ std::vector<Parameter> make_table() {
        "",
        "How many devices share the layers; the host device pretends to be several, and more devices than GPUs share them.",
        kMemory | kPrefill | kDecode},
+      {"gpus",
+       "GPUs",
+       G::Placement,
+       T::Text,
+       &R::gpus,
+       0,
+       0,
+       {},
+       "",
+       "Which GPUs, as numbers in CUDA's order: \"0,2\"; or \"all\". Devices are given out to them in this order.",
+       kPrefill | kDecode,
+       true,
+       with_gpus},
       {"lgs",
        "LGS",
        G::Placement,

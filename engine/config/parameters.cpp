@@ -164,6 +164,23 @@ Error unknown_parameter(std::string_view name) {
       nearest.empty() ? "krasis bench --help lists all of them." : fmt::format("Did you mean \"{}\"?", nearest)};
 }
 
+Expected<std::vector<int>> gpu_indices(std::string_view text) {
+  std::vector<int> indices;
+  if (trim(text) == "all") return indices;
+  for (bool more = true; more;) {
+    const std::size_t comma = text.find(',');
+    int index = -1;
+    if (!parse_number(trim(text.substr(0, comma)), index) || index < 0 || std::ranges::find(indices, index) != indices.end()) {
+      return fail(ErrorCode::InvalidArgument, fmt::format("\"{}\" names no GPUs.", shortened(text)),
+                  "Write different numbers from 0 on with commas between them, as in 0,2, or \"all\".");
+    }
+    indices.push_back(index);
+    more = comma != std::string_view::npos;
+    if (more) text.remove_prefix(comma + 1);
+  }
+  return indices;
+}
+
 std::vector<Problem> validate(const RunConfiguration& configuration) {
   std::vector<Problem> problems;
   for (const Parameter& parameter : parameters()) {
@@ -187,6 +204,7 @@ std::vector<Problem> validate(const RunConfiguration& configuration) {
                     r.decode_tokens, r.max_context),
         fmt::format("Raise max_context to {}, or shorten the prompt.", tokens));
   }
+  if (const auto gpus = gpu_indices(r.gpus); !gpus) problems.push_back({"gpus", gpus.error()});
   if (r.model == "synthetic:") {
     add("model", "\"synthetic:\" names no config.json.", "Write synthetic:PATH/config.json.");
   }

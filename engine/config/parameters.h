@@ -93,6 +93,10 @@ Error unknown_parameter(std::string_view name);
 std::string_view name_of(ParameterGroup group);  ///< "Placement"
 std::string_view name_of(HotCache hcs);          ///< "off", "on", "multi"
 
+/// The GPUs that RunConfiguration::gpus names; none for "all". InvalidArgument for anything else but different numbers
+/// from 0 with commas between them.
+Expected<std::vector<int>> gpu_indices(std::string_view text);
+
 /// Something that a configuration cannot be, at the parameter under which a form shows it.
 struct Problem {
   std::string_view parameter;  ///< its name

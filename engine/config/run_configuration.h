@@ -17,6 +17,7 @@ struct RunConfiguration {
 
   // Placement
   int device_count = 1;
+  std::string gpus = "all";  ///< cuda only: "0,2" = these GPUs in this order; "all" in CUDA's order
   int lgs = 2;  ///< layers with experts resident together while prefilling
   HotCache hcs = HotCache::Off;
   double hcs_share = 0.5;               ///< of all experts that are cached when hcs is on or multi, 0..1

@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "engine/runtime/compute_threads.h"
@@ -20,8 +22,36 @@ class HostedEngine final : public Engine {
 
   Expected<Generation> generate(std::span<const std::int32_t> prompt, const GenerationOptions& options,
                                 const std::function<void(std::int32_t, int)>& on_token) override {
-    return checked(engine_->generate(prompt, options, on_token));
+    // Copies count when they are enqueued, which decode does one step ahead: behind the first token, one step has been.
+    PlatformActivity first, last;
+    int more = 0;  // steps between them
+    auto generation = engine_->generate(prompt, options, [&](std::int32_t token, int index) {
+      if (index == 0) first = platform_->activity();
+      if (index > 0 && index + 1 < options.max_new_tokens) more = index;
+      if (more == index) last = platform_->activity();
+      if (on_token) on_token(token, index);
+    });
+    if (generation) {
+      if (more > 0) generation->step_copied_bytes = static_cast<double>(last.copied_bytes - first.copied_bytes) / more;
+      generation->decode_host_s = static_cast<double>(platform_->activity().host_task_ns - first.host_task_ns) * 1e-9;
+    }
+    return checked(std::move(generation));
   }
+  Expected<TracedGeneration> trace(std::span<const std::int32_t> prompt, const GenerationOptions& options) override {
+    KRASIS_CHECK(platform_->set_tracing(true));
+    TracedGeneration traced;
+    traced.begin_ns = trace_clock_ns();
+    auto generation = generate(prompt, options, {});
+    traced.prefill_end_ns = traced.end_ns = trace_clock_ns();
+    traced.entries = platform_->trace();
+    const auto token = std::ranges::find(traced.entries, kTokenCopy, &TraceEntry::name);
+    if (token != traced.entries.end()) traced.prefill_end_ns = token->end_ns;
+    KRASIS_CHECK(platform_->set_tracing(false));
+    if (!generation) return tl::unexpected(generation.error());
+    traced.generation = std::move(*generation);
+    return traced;
+  }
+  std::vector<std::string> pci_bus_ids() const override { return platform_->pci_bus_ids(); }
   Expected<Evaluation> evaluate(std::span<const std::int32_t> tokens, const EvaluationOptions& options) override {
     return checked(engine_->evaluate(tokens, options));
   }
@@ -90,6 +120,10 @@ Precision precision_of(const RunConfiguration& configuration) {
   const auto element = [](int bits) { return bits == 4 ? Element::Int4 : bits == 8 ? Element::Int8 : Element::Bf16; };
   return {element(configuration.gpu_bits),       element(configuration.cpu_bits),     element(configuration.attention_bits),
           element(configuration.dense_mlp_bits), element(configuration.lm_head_bits), configuration.group_size};
+}
+
+Expected<TracedGeneration> Engine::trace(std::span<const std::int32_t>, const GenerationOptions&) {
+  return fail(ErrorCode::Unsupported, "This engine cannot be traced.", "Load it with Engine::load.");
 }
 
 std::string_view name_of(PrefillPath path) {

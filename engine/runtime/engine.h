@@ -17,6 +17,7 @@
 #include "engine/weights/packed_model.h"
 #include "kernels/device.h"
 #include "kernels/host/operations/thread_team.h"
+#include "kernels/host/trace.h"
 
 namespace krasis {
 
@@ -46,6 +47,18 @@ struct Generation {
   std::vector<double> token_s;        ///< of each later token: tokens.size() - 1 entries
   StopReason stop = StopReason::Length;
   std::int64_t cache_hits = 0, cache_misses = 0;  ///< picks of experts in all steps that decode computed
+  /// In a step of decode, among host and devices; the mean of all steps but the first; 0 if there were less than two.
+  double step_copied_bytes = 0;
+  double decode_host_s = 0;  ///< in host tasks (the CPU's experts), after the first token
+};
+
+/// A generation whose operations were timed; each of them some microseconds slower than usual.
+struct TracedGeneration {
+  Generation generation;
+  /// In order of their start. GPUs replay a decode step as one graph, which is not looked into: of decode there are the
+  /// host's tasks alone. The host device shows everything.
+  std::vector<TraceEntry> entries;
+  std::int64_t begin_ns = 0, prefill_end_ns = 0, end_ns = 0;  ///< of trace_clock_ns()
 };
 
 /// Bytes of one place, predicted and used.
@@ -98,6 +111,8 @@ class Engine {
   /// The KV cache's prefix that equals the previous call's tokens is NOT reused: every benchmark repetition is whole.
   virtual Expected<Generation> generate(std::span<const std::int32_t> prompt, const GenerationOptions& options,
                                         const std::function<void(std::int32_t, int)>& on_token) = 0;
+  /// The same, traced. Unsupported if the engine has no platform of its own to switch.
+  virtual Expected<TracedGeneration> trace(std::span<const std::int32_t> prompt, const GenerationOptions& options);
   virtual Expected<Evaluation> evaluate(std::span<const std::int32_t> tokens, const EvaluationOptions& options) = 0;
 
   virtual const PackedModel& model() const = 0;
@@ -112,6 +127,8 @@ class Engine {
   virtual PrefillPath prefill_path(std::size_t tokens) const = 0;
   /// Which experts are computed on a device in decode: [layers with experts * experts] device index or -1.
   virtual const std::vector<int>& cached_experts() const = 0;
+  /// Of the GPUs that it uses; empty for the host device.
+  virtual std::vector<std::string> pci_bus_ids() const { return {}; }
   /// The threads that compute on the CPU; free between calls, e.g. to measure what memory they can read.
   virtual ThreadTeam& team() const = 0;
 };

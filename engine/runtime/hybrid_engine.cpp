@@ -264,7 +264,7 @@ void HybridEngine::enqueue_head(std::size_t row) {
 }
 
 Event HybridEngine::send_token(std::size_t index) {
-  copy(*home().device, home().compute, staging_.tokens.sub(index % 2, 1), home().token, "token to the host");
+  copy(*home().device, home().compute, staging_.tokens.sub(index % 2, 1), home().token, kTokenCopy);
   return record_home();
 }
 

@@ -10,6 +10,9 @@
 
 namespace krasis {
 
+/// The copy of each token to the host; of all that a prompt needs, the last.
+inline constexpr std::string_view kTokenCopy = "token to the host";
+
 /// The engine on given devices: prefill pipeline, decode pipeline, expert cache, sequence state. Devices outlive it.
 class HybridEngine final : public Engine {
  public:

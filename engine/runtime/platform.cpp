@@ -1,9 +1,11 @@
 #include "engine/runtime/platform.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include <fmt/format.h>
 
+#include "engine/config/parameters.h"
 #include "engine/runtime/setup.h"
 #include "kernels/host/host_platform.h"
 #ifdef KRASIS_HAVE_CUDA
@@ -35,7 +37,12 @@ class OnHost final : public Platform {
                 fmt::format("{} unordered accesses were found; the first: {}", violations.size(), violations.front().message()),
                 "This is a defect of the program: please report it.");
   }
+  Expected<void> set_tracing(bool tracing) override {
+    platform_->set_tracing(tracing);
+    return {};
+  }
   std::vector<TraceEntry> trace() const override { return platform_->trace(); }
+  PlatformActivity activity() const override { return platform_->activity(); }
 
  private:
   std::unique_ptr<HostPlatform> platform_;
@@ -59,7 +66,8 @@ Expected<std::unique_ptr<Platform>> open_host(const RunConfiguration& configurat
 
 class OnCuda final : public Platform {
  public:
-  explicit OnCuda(std::unique_ptr<CudaPlatform> platform) : platform_(std::move(platform)) {}
+  OnCuda(std::unique_ptr<CudaPlatform> platform, std::vector<std::string> pci_bus_ids)
+      : platform_(std::move(platform)), pci_bus_ids_(std::move(pci_bus_ids)) {}
 
   std::vector<Device*> devices() override {
     std::vector<Device*> devices;
@@ -67,11 +75,30 @@ class OnCuda final : public Platform {
     return devices;
   }
   Expected<void> check() const override { return {}; }
+  Expected<void> set_tracing(bool tracing) override { return platform_->set_tracing(tracing); }
   std::vector<TraceEntry> trace() const override { return platform_->trace(); }
+  PlatformActivity activity() const override { return platform_->activity(); }
+  std::vector<std::string> pci_bus_ids() const override { return pci_bus_ids_; }
 
  private:
   std::unique_ptr<CudaPlatform> platform_;
+  std::vector<std::string> pci_bus_ids_;
 };
+
+/// The GPUs that a configuration chose, in its order; without a choice all of them.
+Expected<std::vector<int>> chosen_gpus(const RunConfiguration& configuration, std::size_t count) {
+  KRASIS_TRY(std::vector<int> chosen, gpu_indices(configuration.gpus));
+  for (const int gpu : chosen) {
+    if (static_cast<std::size_t>(gpu) < count) continue;
+    return fail(ErrorCode::NotFound, fmt::format("There is no GPU {}: this machine has {}.", gpu, count),
+                fmt::format("Choose among 0 to {} in gpus.", count - 1));
+  }
+  if (chosen.empty()) {
+    chosen.resize(count);
+    std::iota(chosen.begin(), chosen.end(), 0);
+  }
+  return chosen;
+}
 
 Expected<std::unique_ptr<Platform>> open_cuda(const RunConfiguration& configuration, const EngineOptions& options) {
   KRASIS_TRY(const std::vector<CudaDeviceInfo> gpus, cuda_devices());
@@ -80,13 +107,17 @@ Expected<std::unique_ptr<Platform>> open_cuda(const RunConfiguration& configurat
   }
   CudaPlatformOptions cuda;
   cuda.devices.clear();
-  for (int i = 0; i < configuration.device_count; ++i) {  // more devices than GPUs share them
-    cuda.devices.push_back({.cuda_index = i % static_cast<int>(gpus.size()), .budget_bytes = budget_of(configuration)});
+  KRASIS_TRY(const std::vector<int> chosen, chosen_gpus(configuration, gpus.size()));
+  std::vector<std::string> pci_bus_ids;
+  for (std::size_t i = 0; i < static_cast<std::size_t>(configuration.device_count); ++i) {  // more devices than GPUs share them
+    const int gpu = chosen[i % chosen.size()];
+    cuda.devices.push_back({.cuda_index = gpu, .budget_bytes = budget_of(configuration)});
+    if (i < chosen.size()) pci_bus_ids.push_back(gpus[static_cast<std::size_t>(gpu)].pci_bus_id);
   }
   cuda.trace = options.trace;
   cuda.poison = options.poison;
   KRASIS_TRY(auto platform, CudaPlatform::create(cuda));
-  return std::make_unique<OnCuda>(std::move(platform));
+  return std::make_unique<OnCuda>(std::move(platform), std::move(pci_bus_ids));
 }
 
 #else
@@ -127,17 +158,18 @@ std::vector<AcceleratorInfo> accelerators(std::string* why_no_gpu) {
   return found;
 }
 
-Expected<AcceleratorCeilings> measure_accelerator(const std::string& kind) {
+Expected<AcceleratorCeilings> measure_accelerator(const RunConfiguration& configuration) {
   AcceleratorCeilings ceilings;
 #ifdef KRASIS_HAVE_CUDA
-  if (kind == "cuda") {
-    KRASIS_TRY(const CudaCeilings gpu, measure_ceilings(0, {.dense_bf16_tflops = dense_bf16_tflops}));
+  if (configuration.device == "cuda") {
+    KRASIS_TRY(const std::vector<int> chosen, gpu_indices(configuration.gpus));
+    KRASIS_TRY(const CudaCeilings gpu, measure_ceilings(chosen.empty() ? 0 : chosen.front(), {.dense_bf16_tflops = dense_bf16_tflops}));
     for (const CopyCeiling& copy : gpu.copies) ceilings.h2d_gb_per_s = std::max(ceilings.h2d_gb_per_s, copy.h2d_gb_per_s);
     ceilings.device_read_gb_per_s = gpu.device_read_gb_per_s;
     ceilings.dense_tflop_per_s = gpu.dense_bf16_tflops.value_or(0);
   }
 #endif
-  (void)kind;
+  (void)configuration;
   return ceilings;
 }
 

@@ -26,8 +26,13 @@ class Platform {
   virtual std::vector<Device*> devices() = 0;
   /// Conflict if an access was found that nothing orders (host device with check_order): then no output is a result.
   virtual Expected<void> check() const = 0;
-  /// The operations that have run, in order of their start; empty without EngineOptions::trace.
+  /// Starts a new trace, or ends tracing and forgets it; between steps, when nothing runs.
+  virtual Expected<void> set_tracing(bool tracing) = 0;
+  /// The operations that have run while tracing, in order of their start.
   virtual std::vector<TraceEntry> trace() const = 0;
+  virtual PlatformActivity activity() const = 0;
+  /// Of the GPUs, each once; empty for the host device.
+  virtual std::vector<std::string> pci_bus_ids() const { return {}; }
 };
 
 /// An accelerator that a run could use.
@@ -49,7 +54,7 @@ struct AcceleratorCeilings {
   double dense_tflop_per_s = 0;     ///< a large dense BF16 product
 };
 
-/// Measures GPU 0, which should be idle: a second or two. All 0 for the host device.
-Expected<AcceleratorCeilings> measure_accelerator(const std::string& kind);
+/// Measures the first GPU of the configuration, which should be idle: a second or two. All 0 for the host device.
+Expected<AcceleratorCeilings> measure_accelerator(const RunConfiguration& configuration);
 
 }  // namespace krasis

@@ -37,6 +37,12 @@ class FieldWriter {
     Json value = Json::parse(text, nullptr, false);
     object_[key] = value.is_object() ? std::move(value) : Json::object();
   }
+  void optional_text(const char* key, const std::string& value) {
+    if (!value.empty()) object_[key] = value;
+  }
+  void optional_json(const char* key, const std::string& text) {
+    if (text != "{}") json(key, text);
+  }
   void configuration(const char* key, const RunConfiguration& value) { object_[key] = to_json_value(value); }
   template <class T>
   void object(const char* key, T& value) {
@@ -125,6 +131,12 @@ class FieldReader {
     if (field == nullptr) return;
     if (!field->is_object()) return complain(key, "must be an object");
     text = field->dump();
+  }
+  void optional_text(const char* key, std::string& value) {
+    if (object_.contains(key)) text(key, value);
+  }
+  void optional_json(const char* key, std::string& text) {
+    if (object_.contains(key)) json(key, text);
   }
   void configuration(const char* key, RunConfiguration& value) {
     const Json* field = find(key);

@@ -36,6 +36,7 @@ struct Load {
 struct Benchmark {
   std::string id;
   RunConfiguration configuration;
+  std::string trace_file = {};  ///< where the worker writes a trace in Chrome's format; empty: nowhere
   bool operator==(const Benchmark&) const = default;
 };
 struct Message {
@@ -90,6 +91,7 @@ struct Ready {
   std::string program_version;
   std::vector<DeviceFacts> devices;
   MachineFacts machine;
+  std::string why_no_gpu = {};  ///< a sentence; empty if there is one
   bool operator==(const Ready&) const = default;
 };
 /// The machine once more, its ceilings measured.
@@ -120,7 +122,7 @@ struct Loaded {
   std::vector<std::string> notes;  ///< what the loader or the runner wants the user to know
   bool operator==(const Loaded&) const = default;
 };
-/// What a benchmark does now: "warm-up", "repetition" or "verdict".
+/// What a benchmark does now: "warm-up", "trace", "repetition" or "verdict".
 struct Stage {
   std::string id;
   std::string stage;
@@ -166,7 +168,8 @@ struct Finished {
   double prefill_s = 0, ttft_s = 0, decode_s = 0;
   std::string stop_reason;  ///< "length", "end of text", "cancelled"
   VerdictFacts verdict;
-  std::string plan_json = "{}";  ///< with the high-water marks that were reached
+  std::string plan_json = "{}";       ///< with the high-water marks that were reached
+  std::string telemetry_json = "{}";  ///< of a benchmark: bench/telemetry.h
   bool operator==(const Finished&) const = default;
 };
 struct Log {

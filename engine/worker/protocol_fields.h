@@ -32,6 +32,7 @@ template <class V>
 void visit(V& v, Benchmark& m) {
   v.name("id", m.id);
   v.configuration("configuration", m.configuration);
+  v.optional_text("trace_file", m.trace_file);
 }
 template <class V>
 void visit(V& v, Message& m) {
@@ -86,6 +87,7 @@ template <class V>
 void visit(V& v, Ready& m) {
   v.name("program_version", m.program_version);
   v.objects("devices", m.devices);
+  v.optional_text("why_no_gpu", m.why_no_gpu);
   v.object("machine", m.machine);
 }
 template <class V>
@@ -147,6 +149,7 @@ void visit(V& v, Finished& m) {
   v.name("stop_reason", m.stop_reason);
   v.object("verdict", m.verdict);
   v.json("plan", m.plan_json);
+  v.optional_json("telemetry", m.telemetry_json);
 }
 template <class V>
 void visit(V& v, Log& m) {

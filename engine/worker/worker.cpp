@@ -165,7 +165,7 @@ class Worker {
     Ready ready;
     ready.program_version = KRASIS_VERSION;
     machine_.gpu.clear();
-    for (const AcceleratorInfo& found : accelerators()) {
+    for (const AcceleratorInfo& found : accelerators(&ready.why_no_gpu)) {
       const bool host = found.kind == "host";
       const auto index = static_cast<std::int64_t>(ready.devices.size());
       ready.devices.push_back({found.kind, host ? machine_.cpu : found.name, host ? 0 : index - 1, static_cast<std::int64_t>(found.total_bytes)});
@@ -225,11 +225,11 @@ class Worker {
       prompt = random_prompt(session_->engine->model().config.vocabulary, c.prompt_tokens, static_cast<std::uint64_t>(c.seed));
     }
     output_.send(WorkerEvent{loaded(id, prompt.fingerprint, prompt.notes)});
-    if (ceilings_.threads != session_->engine->team().size() || measured_device_ != c.device) {
+    if (ceilings_.threads != session_->engine->team().size() || measured_device_ != c.device + c.gpus) {
       stage_.set("limits");
       const HostRegion& experts = session_->engine->model().gpu_experts;
-      ceilings_ = measure_ceilings(session_->engine->team(), c.device, {experts.data(), experts.bytes()});
-      measured_device_ = c.device;
+      ceilings_ = measure_ceilings(session_->engine->team(), c, {experts.data(), experts.bytes()});
+      measured_device_ = c.device + c.gpus;
       machine_.ceilings_json = to_json(ceilings_);
     }
     output_.send(WorkerEvent{Environment{machine_}});
@@ -240,7 +240,8 @@ class Worker {
                                  [&](const Sample& sample) { output_.send(WorkerEvent{sample}); }};
     const Tokenizer* tokenizer = session_->tokenizer ? &*session_->tokenizer : nullptr;
     KRASIS_TRY(Finished finished,
-               run_benchmark(*session_->engine, tokenizer, prompt, c, ceilings_, judge_, id, events, stop));
+               run_benchmark(*session_->engine, tokenizer, prompt, c, ceilings_, judge_, id, events, stop,
+                             benchmark.trace_file));
     finished.plan_json = session_->plan_json();
     output_.send(WorkerEvent{finished});
     return {};

@@ -30,15 +30,13 @@ Stream CudaPlatform::Impl::create_stream(int device, std::string_view name, Lane
     // Without page-locked memory the lane still runs; the error surfaces at the next synchronize.
     static cuda::SignalLine nobody_reads;
     if (!progress) failures_.note(progress.error());
-    cuda::HostLane::Trace trace;
-    if (trace_) {
-      trace = [this, id, device, lane_name = std::string(name)](const Operation& task, std::int64_t start_ns,
-                                                                std::int64_t end_ns) {
-        trace_->add_host({task.name, id, lane_name, device, start_ns, end_ns, task.copied_bytes});
-      };
-    }
+    auto ended = [this, id, device, lane_name = std::string(name)](const Operation& task, std::int64_t start_ns,
+                                                                   std::int64_t end_ns) {
+      if (task.copied_bytes == 0) host_task_ns_ += end_ns - start_ns;
+      if (tracing_) trace_.add_host({task.name, id, lane_name, device, start_ns, end_ns, task.copied_bytes});
+    };
     state->host = std::make_unique<cuda::HostLane>(std::string(name), progress ? *progress : &nobody_reads, failures_,
-                                                   std::move(trace));
+                                                   std::move(ended));
   } else {
     int least = 0, greatest = 0;
     check(cudaDeviceGetStreamPriorityRange(&least, &greatest), "ask for the priorities of streams");
@@ -53,7 +51,7 @@ Stream CudaPlatform::Impl::create_stream(int device, std::string_view name, Lane
         state->counters = state->launch.counters = static_cast<unsigned*>(counters);
       }
     }
-    if (trace_) trace_->add_stream(id, state->name, device, gpu.cuda_index);
+    trace_.add_stream(id, state->name, device, gpu.cuda_index);
   }
   streams_.push_back(std::move(state));
   return {id};
@@ -179,6 +177,7 @@ void CudaPlatform::Impl::execute(const StreamCommand& command) {
     case StreamCommand::Kind::Launch:
       return execute_launch(command);
     case StreamCommand::Kind::Task:
+      copied_bytes_ += command.task->copied_bytes;
       return stream(command.stream).host->submit({.kind = HostCommand::Kind::Run, .task = command.task});
     case StreamCommand::Kind::Record:
       record_now(command.stream);
@@ -202,10 +201,12 @@ void CudaPlatform::Impl::prepare(StreamState& stream) {
 void CudaPlatform::Impl::execute_launch(const StreamCommand& command) {
   StreamState& state = stream(command.stream);
   prepare(state);
+  copied_bytes_ += command.copied_bytes;
   cuda::TimedSpan span;
-  if (trace_)
-    span = {command.name, command.stream, trace_->event(command.stream), trace_->event(command.stream),
+  if (tracing_) {
+    span = {command.name, command.stream, trace_.event(command.stream), trace_.event(command.stream),
             command.copied_bytes};
+  }
   if (span.start) check(cudaEventRecord(span.start.get(), state.launch.stream), "time an operation");
   command.launch(state.launch);
   if (const cudaError_t status = cudaGetLastError(); status != cudaSuccess) {
@@ -213,7 +214,7 @@ void CudaPlatform::Impl::execute_launch(const StreamCommand& command) {
   }
   if (!span.start || !span.end) return;
   check(cudaEventRecord(span.end.get(), state.launch.stream), "time an operation");
-  trace_->add(std::move(span));
+  trace_.add(std::move(span));
 }
 
 EventLease CudaPlatform::Impl::record_event(StreamState& stream) {

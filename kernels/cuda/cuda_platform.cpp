@@ -61,6 +61,12 @@ Device& CudaPlatform::device(int index) {
 std::vector<TraceEntry> CudaPlatform::trace() const {
   return impl_->trace();
 }
+Expected<void> CudaPlatform::set_tracing(bool tracing) {
+  return impl_->set_tracing(tracing);
+}
+PlatformActivity CudaPlatform::activity() const {
+  return impl_->activity();
+}
 Expected<void> CudaPlatform::write_chrome_trace(const std::filesystem::path& path) const {
   return krasis::write_chrome_trace(impl_->trace(), path);
 }
@@ -93,7 +99,6 @@ Expected<std::unique_ptr<CudaPlatform::Impl>> CudaPlatform::Impl::create(const C
 }
 
 Expected<void> CudaPlatform::Impl::open(const std::vector<std::size_t>& budgets) {
-  if (options_.trace) trace_ = std::make_unique<cuda::GpuTrace>();
   for (std::size_t i = 0; i < budgets.size(); ++i) {
     const int cuda_index = options_.devices[i].cuda_index;
     DeviceState device{.cuda_index = cuda_index};
@@ -107,7 +112,6 @@ Expected<void> CudaPlatform::Impl::open(const std::vector<std::size_t>& budgets)
     if (status != cudaSuccess) return tl::unexpected(cuda::cuda_error("prepare a device", status));
     if (operations_.open_dense_products) device.dense = operations_.open_dense_products(cuda_index);
     device.launch.dense = device.dense.get();
-    if (trace_) KRASIS_CHECK(trace_->add_gpu(cuda_index));
     if (events_.try_emplace(cuda_index, cuda_index, false).second) {
       // Direct copies between GPUs where the hardware has them; elsewhere CUDA goes through host memory by itself.
       for (const auto& [peer, pool] : events_) {
@@ -122,6 +126,7 @@ Expected<void> CudaPlatform::Impl::open(const std::vector<std::size_t>& budgets)
     }
     gpus_.push_back(std::move(device));
   }
+  if (options_.trace) KRASIS_CHECK(set_tracing(true));
   return {};
 }
 

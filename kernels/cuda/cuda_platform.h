@@ -68,9 +68,13 @@ class CudaPlatform {
   /// `index` in [0, device_count()).
   Device& device(int index = 0);
 
-  /// The operations that were done at the last synchronize(), in order of their start; empty without options.trace. Of
+  /// The operations that were enqueued while tracing and done at the last synchronize(), in order of their start. Of
   /// GPUs within some 10 us of the host's clock, among themselves within 1 us. trace_summary.h sums them up.
   std::vector<TraceEntry> trace() const;
+  /// Starts a new trace, or ends tracing and forgets it; between steps, when nothing runs. A replayed graph shows its
+  /// operations only if it was recorded while tracing.
+  Expected<void> set_tracing(bool tracing);
+  PlatformActivity activity() const;
   /// Writes trace() for chrome://tracing or Perfetto. Fails with Io.
   Expected<void> write_chrome_trace(const std::filesystem::path& path) const;
 

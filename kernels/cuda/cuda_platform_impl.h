@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <map>
 #include <memory>
@@ -57,8 +58,9 @@ struct RecordedStep {
   int origin = -1;           ///< the stream on which the graph is launched; -1 = it has no graph
   std::vector<int> streams;  ///< the CUDA streams in the graph
   std::shared_ptr<CUgraphExec_st> graph;
-  std::vector<TimedSpan> spans;                                          ///< of the graph, with tracing
-  EventLease done;                                                       ///< of the last replay's graph, with tracing
+  std::vector<TimedSpan> spans;   ///< of the graph, if it was recorded while tracing
+  EventLease done;                ///< of the last replay's graph, if it was replayed while tracing
+  std::size_t copied_bytes = 0;   ///< of its copies
   std::map<int, std::shared_ptr<const std::vector<HostCommand>>> lists;  ///< by host lane
   std::vector<StreamCommand> outside;                                    ///< waits for events from outside
   std::map<int, std::uint32_t> awaits;                                   ///< by signal
@@ -105,7 +107,9 @@ class CudaPlatform::Impl {
 
   /// A defect of the caller; surfaces at synchronize().
   void misuse(std::string cause);
-  std::vector<TraceEntry> trace() const { return trace_ ? trace_->entries() : std::vector<TraceEntry>{}; }
+  Expected<void> set_tracing(bool tracing);
+  std::vector<TraceEntry> trace() const { return trace_.entries(); }
+  PlatformActivity activity() const { return {copied_bytes_, host_task_ns_}; }
   const CudaOperations& operations() const { return operations_; }
   std::vector<std::unique_ptr<CudaDevice>>& devices() { return devices_; }
 
@@ -175,7 +179,10 @@ class CudaPlatform::Impl {
   std::map<int, cuda::EventPool> events_;  ///< by GPU
   cuda::Signals signals_;
   std::deque<cuda::SignalState> signal_states_;  ///< their addresses stay
-  std::unique_ptr<cuda::GpuTrace> trace_;
+  cuda::GpuTrace trace_;
+  std::atomic<bool> tracing_ = false;
+  std::atomic<std::uint64_t> copied_bytes_ = 0;
+  std::atomic<std::int64_t> host_task_ns_ = 0;
   std::vector<std::unique_ptr<cuda::StreamState>> streams_;
 
   bool recording_ = false;

@@ -192,8 +192,8 @@ class GraphBuilder {
   }
   /// With tracing: a node that records a timing event at each replay.
   EventLease time(int stream) {
-    if (!platform_.trace_) return nullptr;
-    EventLease event = platform_.trace_->event(stream);
+    if (!platform_.tracing_) return nullptr;
+    EventLease event = platform_.trace_.event(stream);
     if (event) {
       check(cudaEventRecordWithFlags(event.get(), cuda_stream(stream), cudaEventRecordExternal), "time an operation");
     }
@@ -230,8 +230,13 @@ Recording CudaPlatform::Impl::end_recording() {
   }
   recording_ = false;
   std::vector<StreamCommand> commands = std::exchange(current_, {});
+  std::size_t copied_bytes = 0;
+  for (const StreamCommand& command : commands) {
+    copied_bytes += command.task ? command.task->copied_bytes : command.copied_bytes;
+  }
   if (options_.graphs) {
     recordings_.push_back(GraphBuilder(*this, commands).build());
+    recordings_.back().copied_bytes = copied_bytes;
   } else {
     recordings_.push_back({});
     recordings_.back().commands = std::move(commands);
@@ -246,6 +251,7 @@ void CudaPlatform::Impl::replay(Recording recording) {
   RecordedStep& step = recordings_[static_cast<std::size_t>(recording.id)];
   if (step.failed) return misuse("A step is replayed that could not be recorded.");
   if (!options_.graphs) return replay_commands(step);
+  copied_bytes_ += step.copied_bytes;
   for (const StreamCommand& wait : step.outside) execute(wait);
   for (const auto& [id, count] : step.awaits) signal(id).enqueued_awaits += count;
   if (step.graph) launch_graph(step);
@@ -280,10 +286,10 @@ void CudaPlatform::Impl::launch_graph(RecordedStep& step) {
     }
     if (before) check(cudaStreamWaitEvent(origin.launch.stream, before.get(), 0), "begin a recorded step");
   }
-  if (trace_ && step.done) {
+  if (step.done) {
     // The same timing events are recorded again by this replay, so the last one's times are read first.
     check(cudaEventSynchronize(step.done.get()), "wait for a traced step");
-    trace_->collect(step.spans);
+    trace_.collect(step.spans);
   }
   prepare(origin);
   check(cudaGraphLaunch(step.graph.get(), origin.launch.stream), "run a recorded step");
@@ -298,15 +304,25 @@ void CudaPlatform::Impl::launch_graph(RecordedStep& step) {
     state.join_origin = step.origin;
     state.touched = false;
   }
-  if (trace_) step.done = done;
+  step.done = tracing_ && !step.spans.empty() ? done : EventLease{};
+}
+
+Expected<void> CudaPlatform::Impl::set_tracing(bool tracing) {
+  tracing_ = false;
+  trace_.clear();
+  for (RecordedStep& step : recordings_) step.done.reset();
+  if (!tracing) return {};
+  for (const DeviceState& device : gpus_) KRASIS_CHECK(trace_.add_gpu(device.cuda_index));
+  tracing_ = true;
+  return {};
 }
 
 void CudaPlatform::Impl::collect_trace() {
-  if (!trace_) return;
-  trace_->collect();
+  if (!tracing_) return;
+  trace_.collect();
   for (RecordedStep& step : recordings_) {
     if (!step.done || cuda::query(step.done.get()) != cudaSuccess) continue;
-    trace_->collect(step.spans);
+    trace_.collect(step.spans);
     step.done.reset();
   }
 }

@@ -6,14 +6,16 @@
 namespace krasis::cuda {
 
 GpuTrace::~GpuTrace() {
-  for (auto& [cuda_index, gpu] : gpus_) cudaStreamDestroy(gpu.stream);
+  for (auto& [cuda_index, gpu] : gpus_) {
+    if (gpu.stream) cudaStreamDestroy(gpu.stream);
+  }
 }
 
 Expected<void> GpuTrace::add_gpu(int cuda_index) {
-  if (gpus_.contains(cuda_index)) return {};
-  Gpu gpu{std::make_unique<EventPool>(cuda_index, true), nullptr, nullptr, 0};
+  Gpu& gpu = gpus_[cuda_index];
+  if (!gpu.pool) gpu.pool = std::make_unique<EventPool>(cuda_index, true);
   cudaError_t status = cudaSetDevice(cuda_index);
-  if (status == cudaSuccess) status = cudaStreamCreateWithFlags(&gpu.stream, cudaStreamNonBlocking);
+  if (status == cudaSuccess && !gpu.stream) status = cudaStreamCreateWithFlags(&gpu.stream, cudaStreamNonBlocking);
   if (status == cudaSuccess) gpu.reference = gpu.pool->get();
   if (status == cudaSuccess && !gpu.reference) status = cudaErrorUnknown;
   // The first record of a stream is slow; the second one counts.
@@ -23,11 +25,7 @@ Expected<void> GpuTrace::add_gpu(int cuda_index) {
     if (status == cudaSuccess) status = cudaEventSynchronize(gpu.reference.get());
     gpu.reference_ns = static_cast<double>(before + trace_clock_ns()) / 2;
   }
-  if (status != cudaSuccess) {
-    if (gpu.stream) cudaStreamDestroy(gpu.stream);
-    return tl::unexpected(cuda_error("time a first event", status));
-  }
-  gpus_.emplace(cuda_index, std::move(gpu));
+  if (status != cudaSuccess) return tl::unexpected(cuda_error("time a first event", status));
   return {};
 }
 
@@ -92,6 +90,12 @@ void GpuTrace::take(const TimedSpan& span) {
     entries_.push_back({span.name, span.stream, stream.name, stream.device, static_cast<std::int64_t>(start_ns),
                         static_cast<std::int64_t>(end_ns), span.copied_bytes});
   }
+}
+
+void GpuTrace::clear() {
+  pending_.clear();
+  const std::lock_guard lock(mutex_);
+  entries_.clear();
 }
 
 void GpuTrace::add_host(TraceEntry entry) {

@@ -30,7 +30,7 @@ class GpuTrace {
   GpuTrace& operator=(const GpuTrace&) = delete;
   ~GpuTrace();
 
-  /// Notes the time of a first event on the GPU, from which others are counted.
+  /// Notes the time of an event on the GPU, from which others are counted; at the start of each trace.
   Expected<void> add_gpu(int cuda_index);
   void add_stream(int stream, std::string name, int device, int cuda_index);
   /// A timing event of the stream's GPU; null if CUDA refuses.
@@ -42,6 +42,9 @@ class GpuTrace {
   void collect();
   /// Takes the times of spans that are known to be done: a graph's, before it runs again.
   void collect(const std::vector<TimedSpan>& spans);
+
+  /// Forgets spans and entries.
+  void clear();
 
   void add_host(TraceEntry entry);
   /// In order of their start.

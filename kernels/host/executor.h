@@ -48,7 +48,9 @@ class Executor {
   /// Fails with Internal if the event cannot become done because every stream that has work waits: the message lists
   /// what each one waits for.
   virtual Expected<void> synchronize(Event event) = 0;
-  /// The operations that have run, in order of their start. Empty unless tracing was asked for.
+  /// Whether operations that run from now on are remembered; forgets those that were.
+  virtual void set_tracing(bool tracing) = 0;
+  /// The operations that were remembered, in order of their start.
   virtual std::vector<TraceEntry> trace() const = 0;
 };
 

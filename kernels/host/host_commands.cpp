@@ -45,6 +45,13 @@ void HostPlatform::Impl::await(Stream stream, Signal signal, std::string_view wh
 }
 
 void HostPlatform::Impl::run(Stream stream, Operation operation) {
+  if (operation.toucher == Toucher::Host) {
+    operation.run = [this, task = std::move(operation.run)] {
+      const std::int64_t start = trace_clock_ns();
+      task();
+      host_task_ns_ += trace_clock_ns() - start;
+    };
+  }
   auto shared = std::make_shared<const Operation>(std::move(operation));
   const std::lock_guard lock(mutex_);
   add({.kind = Command::Kind::Run, .stream = stream.id, .operation = std::move(shared)});
@@ -61,6 +68,8 @@ void HostPlatform::Impl::add(Command command) {
 void HostPlatform::Impl::enqueue(Command command) {
   switch (command.kind) {
     case Command::Kind::Run:
+      copied_bytes_ += command.operation->copied_bytes;
+      break;
     case Command::Kind::Record:
       break;
     case Command::Kind::Wait: {

@@ -45,6 +45,12 @@ void HostPlatform::clear_violations() {
 std::vector<TraceEntry> HostPlatform::trace() const {
   return impl_->trace();
 }
+void HostPlatform::set_tracing(bool tracing) {
+  impl_->set_tracing(tracing);
+}
+PlatformActivity HostPlatform::activity() const {
+  return impl_->activity();
+}
 Expected<void> HostPlatform::write_chrome_trace(const std::filesystem::path& path) const {
   return krasis::write_chrome_trace(impl_->trace(), path);
 }

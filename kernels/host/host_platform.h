@@ -61,8 +61,11 @@ class HostPlatform {
   std::vector<Violation> violations() const;
   void clear_violations();
 
-  /// The operations that have run, in order of their start; empty without options.trace.
+  /// The operations that have run while tracing, in order of their start.
   std::vector<TraceEntry> trace() const;
+  /// Starts a new trace, or ends tracing and forgets it; between steps, when nothing runs.
+  void set_tracing(bool tracing);
+  PlatformActivity activity() const;
   /// Writes trace() for chrome://tracing or Perfetto. Fails with Io.
   Expected<void> write_chrome_trace(const std::filesystem::path& path) const;
 

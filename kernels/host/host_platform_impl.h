@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -49,6 +50,8 @@ class HostPlatform::Impl {
   std::vector<Violation> violations() const;
   void clear_violations();
   std::vector<TraceEntry> trace() const { return executor_->trace(); }
+  void set_tracing(bool tracing) { executor_->set_tracing(tracing); }
+  PlatformActivity activity() const { return {copied_bytes_, host_task_ns_}; }
   void drop_waits(std::string why);
   void keep_all_waits();
   std::vector<std::string> wait_reasons() const;
@@ -83,6 +86,8 @@ class HostPlatform::Impl {
   std::optional<Error> misuse_;            ///< of the interface; surfaces at synchronize()
   std::set<std::string> wait_reasons_, dropped_;
 
+  std::atomic<std::uint64_t> copied_bytes_ = 0;
+  std::atomic<std::int64_t> host_task_ns_ = 0;
   bool recording_ = false;
   std::vector<Command> current_;
   std::vector<std::vector<Command>> recordings_;

@@ -35,6 +35,10 @@ class SeededExecutor final : public Executor {
     return {};
   }
 
+  void set_tracing(bool tracing) override {
+    trace_ = tracing;
+    entries_.clear();
+  }
   std::vector<TraceEntry> trace() const override { return entries_; }
 
  private:

@@ -61,6 +61,11 @@ class ThreadExecutor final : public Executor {
     return {};
   }
 
+  void set_tracing(bool tracing) override {
+    const std::lock_guard lock(mutex_);
+    trace_ = tracing;
+    entries_.clear();
+  }
   std::vector<TraceEntry> trace() const override {
     const std::lock_guard lock(mutex_);
     auto sorted = entries_;
@@ -112,13 +117,14 @@ class ThreadExecutor final : public Executor {
       const Command command = std::move(lane.queue.front());
       lane.queue.pop_front();
       if (command.kind == Command::Kind::Run) {
+        const bool trace = trace_;
         lock.unlock();
-        const std::int64_t start = trace_ ? trace_clock_ns() : 0;
+        const std::int64_t start = trace ? trace_clock_ns() : 0;
         auto error = run_operation(*command.operation, lane.name);
-        const std::int64_t end = trace_ ? trace_clock_ns() : 0;
+        const std::int64_t end = trace ? trace_clock_ns() : 0;
         lock.lock();
         if (error && !error_) error_ = std::move(error);
-        if (trace_) {
+        if (trace) {
           entries_.push_back({command.operation->name, lane.stream, lane.name, lane.device, start, end,
                               command.operation->copied_bytes});
         }

@@ -20,6 +20,12 @@ struct TraceEntry {
   std::size_t copied_bytes = 0;  ///< of a copy, else 0
 };
 
+/// What a platform has done since it was made; always counted.
+struct PlatformActivity {
+  std::uint64_t copied_bytes = 0;  ///< by the copies that were enqueued or replayed
+  std::int64_t host_task_ns = 0;   ///< in host tasks that have ended
+};
+
 /// Nanoseconds of the clock that traces use.
 std::int64_t trace_clock_ns();
 

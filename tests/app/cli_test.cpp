@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <fstream>
 #include <sstream>
 #include <thread>
 
@@ -65,7 +66,7 @@ TEST(Usage, HelpNamesEverySubcommand) {
   EXPECT_THAT(help.out, HasSubstr("Exit codes"));
   const Output bench = program.run({"bench", "--help"});
   EXPECT_EQ(bench.exit_code, 0);
-  for (const char* option : {"sweep", "--database", "--output", "--worker"}) EXPECT_THAT(bench.out, HasSubstr(option));
+  for (const char* option : {"sweep", "--database", "--output", "--worker", "--telemetry", "--trace"}) EXPECT_THAT(bench.out, HasSubstr(option));
 }
 
 TEST(Usage, EveryParameterHasAFlagWhereAModelIsNamed) {
@@ -113,6 +114,17 @@ TEST(Usage, UnknownModelsAndFilesSayWhatToDo) {
   EXPECT_EQ(program.run({"inspect", "--lgs", "2"}).exit_code, 0);
 }
 
+TEST(Usage, CheckSaysWhichGpusCanBeUsed) {
+  Program program;
+  const Output output = program.run({"check", "--json"});
+  ASSERT_EQ(output.exit_code, 0) << output.err;
+  const auto findings = nlohmann::json::parse(output.out);
+  EXPECT_EQ(findings.at(0).at("id"), "gpu");
+  const std::string title = findings.at(0).at("title");
+  EXPECT_TRUE(title == "No GPU can be used" || title.starts_with("GPU 0: ")) << title;
+  EXPECT_NE(findings.at(0).at("detail"), "");
+}
+
 TEST(Usage, HostileSweepsAreRefusedBeforeAnythingIsMade) {
   Program program;
   for (const std::string& text :
@@ -128,6 +140,30 @@ TEST(Usage, HostileSweepsAreRefusedBeforeAnythingIsMade) {
 }
 
 // The real worker ----------------------------------------------------------------------------------------------------
+
+TEST(Bench, TellsWhatTheHardwareDidAndWritesTraces) {
+  Program program;
+  const std::string sweep = program.write("sweep.toml", sweep_text("lgs = [1, 2]", "prefill_path = \"stream\"\n"));
+  const std::string traces = program.file("traces/of today").string();
+  const Output output = program.run({"bench", sweep, "--database", "results.db", "--telemetry", "--trace", traces});
+  ASSERT_EQ(output.exit_code, 0) << output.err;
+  Database database = open(program.file("results.db"));
+  const auto runs = get(database.runs());
+  ASSERT_EQ(runs.size(), 2U);
+  for (const results::RunRecord& run : runs) {
+    const auto telemetry = nlohmann::json::parse(run.telemetry_json);
+    EXPECT_GT(telemetry.at("prefill").at("devices").at(0).at("copied_bytes").get<double>(), 0);
+    EXPECT_GT(telemetry.at("prefill").at("devices").at(0).at("share_of_link").get<double>(), 0);
+    EXPECT_GT(telemetry.at("decode").at("s_per_token").get<double>(), 0);
+    const std::string file = (std::filesystem::path(traces) / (run.short_id() + ".trace.json")).string();
+    EXPECT_EQ(telemetry.at("trace_file"), file);
+    EXPECT_GT(nlohmann::json::parse(std::ifstream(file)).at("traceEvents").size(), 20U);
+    EXPECT_THAT(output.out, HasSubstr("\nrun " + run.short_id() + "\n"));
+  }
+  for (const char* line : {"  Prefill\n", "    copies ", "    both at once ", "  Decode\n", "    CPU experts busy "}) {
+    EXPECT_THAT(output.out, HasSubstr(line));
+  }
+}
 
 TEST(Bench, SweepEndToEnd) {
   Program program;

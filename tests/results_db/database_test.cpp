@@ -354,6 +354,22 @@ TEST_F(DatabaseTest, AnotherConnectionSeesChanges) {
   EXPECT_EQ(reader.enqueue(example_run()).error().code, ErrorCode::Unsupported);
 }
 
+TEST_F(DatabaseTest, TelemetryBelongsToARunThatIsRunning) {
+  Database database = open();
+  NewRun run = example_run();
+  run.parameters.gpus = "1,0";
+  const RunId id = must(database.enqueue(run));
+  EXPECT_EQ(database.set_telemetry(id, "{}").error().code, ErrorCode::Conflict) << "it is queued";
+  must(database.claim(id));
+  EXPECT_EQ(database.set_telemetry(id, "[]").error().code, ErrorCode::InvalidArgument);
+  must(database.set_telemetry(id, R"({"prefill":{"seconds":0.5}})"));
+  must(database.finish(id, {}));
+  EXPECT_EQ(database.set_telemetry(id, "{}").error().code, ErrorCode::Conflict) << "it has ended";
+  const RunRecord stored = must(database.run(id));
+  EXPECT_EQ(stored.telemetry_json, R"({"prefill":{"seconds":0.5}})");
+  EXPECT_EQ(stored.parameters.gpus, "1,0");
+}
+
 TEST_F(DatabaseTest, MigratesFromVersion1) {
   {
     RawSqlite raw(path);
@@ -374,6 +390,10 @@ TEST_F(DatabaseTest, MigratesFromVersion1) {
   EXPECT_EQ(summaries[0].run.verdict, (VerdictRecord{Verdict::Pass, "KL divergence", 0.01, 0.1}));
   EXPECT_EQ(summaries[0].decode_tokens_per_second.samples, std::vector<double>{4});
   EXPECT_EQ(must(database.repetitions(1))[0].decode_token_s, (std::vector<double>{0.25, 0.25, 0.25, 0.25}));
+  EXPECT_EQ(summaries[0].run.telemetry_json, "{}");
+  EXPECT_EQ(summaries[0].run.parameters.gpus, "all");
+  must(database.set_telemetry(2, R"({"decode":{}})"));  // that run is still running
+  EXPECT_EQ(must(database.run(2)).telemetry_json, R"({"decode":{}})");
   EXPECT_EQ(must(database.mark_interrupted()), std::vector<RunId>{2});
   EXPECT_EQ(RawSqlite(path).exec("UPDATE runs SET lgs = 9"), SQLITE_CONSTRAINT);  // the new rules hold
   must(database.check_integrity());

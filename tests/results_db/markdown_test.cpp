@@ -158,6 +158,15 @@ TEST(Markdown, NotesAppearOnlyWhenNeeded) {
   EXPECT_THAT(export_markdown(std::vector{summarize(run, slow_start)}), HasSubstr("first repetition is an outlier"));
 }
 
+TEST(Markdown, AThrottledRunSaysSo) {
+  RunRecord record = example_record();
+  record.telemetry_json = R"({"gpus":[{"throttled":{}},{"throttled":{"power cap":0.4}}]})";
+  const std::string page = export_markdown(std::vector{summarize(record, steady())});
+  EXPECT_THAT(page, HasSubstr("| PASS, throttled* |"));
+  EXPECT_THAT(page, HasSubstr("throttled***: the GPU was slower than its settings allow: power cap in 40 % of the samples."));
+  EXPECT_THAT(export_markdown(std::vector{summarize(example_record(), steady())}), Not(HasSubstr("throttled")));
+}
+
 TEST(Markdown, EveryEndOfARun) {
   const std::pair<RunStatus, const char*> cases[] = {{RunStatus::Failed, "| FAILED* |"},
                                                      {RunStatus::OutOfMemory, "| OUT OF MEMORY* |"},

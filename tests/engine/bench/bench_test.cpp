@@ -127,8 +127,8 @@ TEST(Benchmark, MeasuresEveryRepetition) {
   const BenchmarkPrompt prompt = prompt_of(session);
   const Record record = benchmark(*session.engine, session, prompt, configuration);
 
-  EXPECT_EQ(record.order, (std::vector<std::string>{"warm-up 0/1", "sample warm-up 0", "repetition 0/2", "sample repetition 0",
-                                                    "repetition 1/2", "sample repetition 1", "verdict 0/1"}));
+  EXPECT_EQ(record.order, (std::vector<std::string>{"warm-up 0/1", "sample warm-up 0", "trace 0/1", "repetition 0/2",
+                                                    "sample repetition 0", "repetition 1/2", "sample repetition 1", "verdict 0/1"}));
   ASSERT_EQ(record.samples.size(), 3U);
   for (const protocol::Sample& sample : record.samples) {
     EXPECT_EQ(sample.id, "the-id");
@@ -158,6 +158,11 @@ TEST(Benchmark, MeasuresEveryRepetition) {
   ASSERT_TRUE(finished.verdict.value && finished.verdict.threshold);
   EXPECT_LT(*finished.verdict.value, *finished.verdict.threshold);
   EXPECT_THAT(finished.verdict.explanation, HasSubstr("7 tokens"));
+  const auto telemetry = nlohmann::json::parse(finished.telemetry_json);
+  EXPECT_GT(telemetry.at("prefill").at("devices").at(0).at("copied_bytes").get<double>(), 0);
+  EXPECT_GT(telemetry.at("decode").at("cpu_experts_s_per_token").get<double>(), 0);
+  EXPECT_FALSE(telemetry.contains("gpus")) << "the host device has none";
+  EXPECT_FALSE(telemetry.contains("trace_file")) << "none was asked for";
 
   const protocol::ModelFacts facts = session.model_facts();
   EXPECT_FALSE(facts.synthetic);

@@ -68,6 +68,20 @@ TEST(ParameterTable, EachRowHasItsOwnField) {
   }
 }
 
+TEST(Gpus, AreDifferentNumbersWithCommas) {
+  EXPECT_TRUE(gpu_indices("all")->empty());
+  EXPECT_THAT(*gpu_indices("3"), ElementsAre(3));
+  EXPECT_THAT(*gpu_indices(" 2, 0 "), ElementsAre(2, 0));
+  for (const char* wrong : {"0,0", "-1", "all,0", "0,", ",1", "a", "0;1", "1.5", "99999999999"}) {
+    EXPECT_FALSE(gpu_indices(wrong)) << wrong;
+    RunConfiguration r;
+    r.gpus = wrong;
+    const auto problems = validate(r);
+    ASSERT_EQ(problems.size(), 1u) << wrong;
+    EXPECT_EQ(problems[0].parameter, "gpus");
+  }
+}
+
 TEST(ParameterTable, DefaultsAreValid) {
   EXPECT_TRUE(validate(RunConfiguration{}).empty());
 }

@@ -1,9 +1,11 @@
 // What a caller of the engine relies on: results that do not depend on placement, reproducible sampling, clear errors.
 #include <cmath>
+#include <map>
 #include <numeric>
 #include <stop_token>
 
 #include "engine/model/reference.h"
+#include "kernels/host/trace_summary.h"
 #include "tests/engine/runtime/test_engine.h"
 
 namespace krasis {
@@ -205,6 +207,43 @@ TEST(Engine, RefusesWhatDoesNotFitTheContext) {
   EXPECT_EQ(message(250, 10), "250 tokens and 10 new ones do not fit into the context of 256. Raise max_context or shorten the text.");
   EXPECT_EQ(message(10, 0), "0 new tokens were asked for. Ask for 1 or more.");
   EXPECT_EQ(message(250, 6), "accepted");
+}
+
+// Tracing is switched on between two generations: the second one's prefill is seen whole, on every device.
+TEST(Engine, ATraceOfAPrefillHasEveryCopyAndAddsUp) {
+  RunConfiguration c = exact_configuration();
+  c.device_count = 2;
+  c.lgs = 1;
+  auto t = make_engine({.configuration = c});
+  const auto prompt = test::random_tokens(100, t.engine->model().config.vocabulary, 3);
+  const GenerationOptions options{.max_new_tokens = 1, .path = PrefillPath::Stream, .ignore_end_of_text = true};
+  const auto plain = t.engine->generate(prompt, options, {});
+  ASSERT_TRUE(plain) << plain.error().message();
+  EXPECT_TRUE(test::trace_of(t).empty());
+  test::set_tracing(t, true);
+  const auto traced = t.engine->generate(prompt, options, {});
+  ASSERT_TRUE(traced) << traced.error().message();
+  EXPECT_EQ(traced->tokens, plain->tokens);
+  const auto entries = test::trace_of(t);
+  test::set_tracing(t, false);
+
+  std::size_t loaded = 0;
+  std::map<int, std::int64_t> ends;
+  for (const TraceEntry& entry : entries) {
+    EXPECT_LE(entry.start_ns, entry.end_ns) << entry.name;
+    EXPECT_LE(ends[entry.stream], entry.start_ns + 1000) << entry.name << ": a stream does one thing after another";
+    ends[entry.stream] = entry.end_ns;
+    if (entry.name == "load experts") loaded += entry.copied_bytes;
+  }
+  EXPECT_EQ(loaded, traced->prefill_copied_bytes);
+  const TraceSummary summary = summarize(entries);
+  ASSERT_EQ(summary.devices.size(), 2u);
+  for (const DeviceSummary& device : summary.devices) {
+    EXPECT_GT(device.copied_bytes, 0u);
+    EXPECT_GT(device.compute_ns, 0);
+    EXPECT_LE(device.overlap_ns, std::min(device.copy_ns, device.compute_ns));
+    EXPECT_EQ(device.copy_ns + device.compute_ns - device.overlap_ns + device.idle_ns, summary.length_ns);
+  }
 }
 
 }  // namespace

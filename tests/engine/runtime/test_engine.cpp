@@ -112,6 +112,17 @@ TestEngine make_engine(const TestSetup& setup) {
   return result;
 }
 
+#ifdef KRASIS_TEST_CUDA
+void set_tracing(TestEngine& engine, bool tracing) {
+  const auto done = engine.gpu->set_tracing(tracing);
+  ASSERT_TRUE(done) << done.error().message();
+}
+std::vector<TraceEntry> trace_of(const TestEngine& engine) { return engine.gpu->trace(); }
+#else
+void set_tracing(TestEngine& engine, bool tracing) { engine.platform->set_tracing(tracing); }
+std::vector<TraceEntry> trace_of(const TestEngine& engine) { return engine.platform->trace(); }
+#endif
+
 std::vector<std::int32_t> random_tokens(std::size_t count, std::int64_t vocabulary, std::uint32_t seed) {
   std::mt19937 random(seed);
   std::vector<std::int32_t> tokens(count);

@@ -53,6 +53,10 @@ std::shared_ptr<const PackedModel> packed(const std::string& model, const RunCon
 /// Loads, or fails the test with the error's message.
 TestEngine make_engine(const TestSetup& setup);
 
+/// Starts a new trace, or ends tracing and forgets it.
+void set_tracing(TestEngine& engine, bool tracing);
+std::vector<TraceEntry> trace_of(const TestEngine& engine);
+
 /// `count` token ids below `vocabulary`, the same for equal seeds.
 std::vector<std::int32_t> random_tokens(std::size_t count, std::int64_t vocabulary, std::uint32_t seed);
 

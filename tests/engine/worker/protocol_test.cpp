@@ -105,6 +105,24 @@ TEST(Protocol, InvalidUtf8IsReplacedWhenWritten) {
   EXPECT_EQ(std::get<Token>(*decoded).text, "caf\xef\xbf\xbd");
 }
 
+// What came later than version 1's first programs may be missing, so that they still understand each other.
+TEST(Protocol, TelemetryAndTracesAreOptional) {
+  const Benchmark traced{"b1", configuration(), "/tmp/a b.json"};
+  EXPECT_EQ(decode_request(encode(Request{traced})).value(), Request{traced});
+  EXPECT_THAT(encode(Request{Benchmark{"b1", configuration()}}), testing::Not(HasSubstr("trace_file")));
+  Ready ready{"0.1.0", {}, {}, "No driver."};
+  EXPECT_EQ(decode_event(encode(Event{ready})).value(), Event{ready});
+  Finished finished{.id = "b1", .stop_reason = "length"};
+  EXPECT_THAT(encode(Event{finished}), testing::Not(HasSubstr("telemetry")));
+  finished.telemetry_json = R"({"prefill":{"seconds":0.5}})";
+  EXPECT_EQ(decode_event(encode(Event{finished})).value(), Event{finished});
+  json line = json::parse(encode(Event{finished}));
+  line["telemetry"] = "text";
+  const auto wrong = decode_event(line.dump());
+  ASSERT_FALSE(wrong);
+  EXPECT_THAT(wrong.error().cause, HasSubstr("\"telemetry\" must be an object"));
+}
+
 // Every field of every message is required: without it, decoding says which one is missing.
 TEST(Protocol, EveryFieldIsRequired) {
   const auto check = [](const std::string& line, auto decode) {
@@ -335,6 +353,13 @@ TEST(ProtocolSchema, DescribesEveryMessage) {
   };
   for (const Request& request : requests()) check("request", encode(request));
   for (const Event& event : events()) check("event", encode(event));
+  const auto check_optional = [&](const char* kind, const std::string& line) {
+    const json value = json::parse(line);
+    EXPECT_EQ(schema.complaint(schema.of(kind, value["type"]), value, value["type"]), "") << line;
+  };
+  check_optional("request", encode(Request{Benchmark{"b1", configuration(), "/tmp/trace.json"}}));
+  check_optional("event", encode(Event{Ready{"0.1.0", {}, {}, "No driver."}}));
+  check_optional("event", encode(Event{Finished{.id = "b1", .telemetry_json = R"({"decode":{}})"}}));
 }
 
 TEST(ProtocolErrors, CodesHaveNamesBothWays) {

@@ -349,5 +349,40 @@ TEST_P(CudaRecording, ATraceHasEveryOperationOfEveryReplayInItsOrder) {
   EXPECT_EQ(tasks, 1);
 }
 
+TEST_P(CudaRecording, TracingIsSwitchedOnAndOffWhileCopiesAndTasksAreAlwaysCounted) {
+  Event copied;
+  const Recording step = record_step(copied);
+  const Stream host = device_->create_stream("host", Lane::Host);
+  const auto run = [&] {
+    device_->replay(step);
+    device_->fill(compute_, {one_.view<float>(), 1.0f});
+    device_->host_task(host, "experts", {}, {}, [] { std::this_thread::sleep_for(std::chrono::milliseconds(2)); });
+    for (const Stream stream : {host, copy_, compute_}) ASSERT_TRUE(device_->synchronize(device_->record(stream), "all"));
+  };
+  run();
+  EXPECT_TRUE(platform_->trace().empty());
+  const PlatformActivity before = platform_->activity();
+  EXPECT_EQ(before.copied_bytes, 16u);
+  EXPECT_GE(before.host_task_ns, 2'000'000);
+
+  ASSERT_TRUE(platform_->set_tracing(true));
+  run();
+  std::vector<std::string> names;
+  for (const TraceEntry& entry : platform_->trace()) names.push_back(entry.name);
+  // A graph that was recorded without timing events is not looked into.
+  if (GetParam()) {
+    EXPECT_THAT(names, testing::UnorderedElementsAre("fill", "experts"));
+  } else {
+    EXPECT_THAT(names, testing::UnorderedElementsAre("add", "sum", "fill", "experts"));
+  }
+  EXPECT_EQ(platform_->activity().copied_bytes, 32u);
+
+  ASSERT_TRUE(platform_->set_tracing(false));
+  run();
+  EXPECT_TRUE(platform_->trace().empty());
+  ASSERT_TRUE(platform_->set_tracing(true));
+  EXPECT_TRUE(platform_->trace().empty()) << "a new trace begins with nothing";
+}
+
 }  // namespace
 }  // namespace krasis

@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "fixture.h"
 
@@ -51,6 +52,36 @@ TEST(Trace, EntriesOfOneStreamFollowEachOther) {
   EXPECT_EQ(trace[1].copied_bytes, 4000u);
   EXPECT_LE(trace[0].start_ns, trace[0].end_ns);
   EXPECT_LE(trace[0].end_ns, trace[1].start_ns);
+}
+
+TEST(Trace, IsSwitchedOnAndOffWhileCopiesAndTasksAreAlwaysCounted) {
+  for (const Schedule schedule : {Schedule::Threads, Schedule::Seeded}) {
+    auto platform = make_platform({.schedule = schedule});
+    Device& device = platform->device();
+    const Stream stream = device.create_stream("compute", Lane::Compute), host = device.create_stream("host", Lane::Host);
+    const Buffer buffer = make_buffer(device, 100);
+    std::vector<float> out(100);
+    device.begin_recording();
+    device.fill(stream, {buffer.view<float>(), 1.0f});
+    copy(device, stream, View<float>{out.data(), out.size()}, buffer.view<float>(), "out");
+    device.host_task(host, "experts", {}, {}, [] { std::this_thread::sleep_for(std::chrono::milliseconds(2)); });
+    const Recording step = device.end_recording();
+    const auto run = [&] {
+      device.replay(step);
+      for (const Stream each : {stream, host}) ASSERT_TRUE(device.synchronize(device.record(each), "step"));
+    };
+    run();
+    EXPECT_TRUE(platform->trace().empty());
+    EXPECT_EQ(platform->activity().copied_bytes, 400u);
+    EXPECT_GE(platform->activity().host_task_ns, 2'000'000);
+    platform->set_tracing(true);
+    run();
+    EXPECT_EQ(platform->trace().size(), 3u);
+    EXPECT_EQ(platform->activity().copied_bytes, 800u);
+    platform->set_tracing(false);
+    run();
+    EXPECT_TRUE(platform->trace().empty());
+  }
 }
 
 TEST(Trace, IsWrittenAsChromesFormat) {

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace krasis {
@@ -20,8 +21,18 @@ struct GpuState {
   std::optional<std::vector<std::string>> throttle_reasons;
 };
 
+/// A GPU as its driver lists it. No context is made, so asking costs none of its memory.
+struct GpuFacts {
+  std::string name;
+  std::string pci_bus_id;
+  std::uint64_t total_bytes = 0, free_bytes = 0;  ///< 0 = unknown
+};
+
 /// The names of the bits of nvmlDeviceGetCurrentClocksThrottleReasons; "gpu idle" is no throttling, but told, too.
 std::vector<std::string> throttle_reason_names(std::uint64_t bits);
+/// Whether a reason means that the GPU was slower than its settings allow: power, heat or its supply. Idle clocks and
+/// clocks that someone set are not.
+bool is_throttling(std::string_view reason);
 
 /// NVIDIA's management library, which comes with the driver and is loaded when the program runs. Reading changes
 /// nothing. Not thread-safe.
@@ -35,7 +46,11 @@ class Nvml {
 
   /// Empty if the library works, else a sentence.
   const std::string& unknown_because() const { return unknown_because_; }
-  /// @param pci_bus_id  as in CudaDeviceInfo
+  /// "550.54.15"; empty = unknown.
+  std::string driver_version() const;
+  /// All GPUs, also those that CUDA may not use (CUDA_VISIBLE_DEVICES), in the driver's order.
+  std::vector<GpuFacts> gpus() const;
+  /// @param pci_bus_id  as in CudaDeviceInfo or GpuFacts
   GpuState read(const std::string& pci_bus_id) const;
 
  private:

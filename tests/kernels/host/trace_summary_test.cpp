@@ -1,4 +1,4 @@
-#include "kernels/cuda/trace_summary.h"
+#include "kernels/host/trace_summary.h"
 
 #include <gtest/gtest.h>
 

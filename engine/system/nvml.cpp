@@ -1,19 +1,30 @@
-#include "kernels/cuda/nvml.h"
+#include "engine/system/nvml.h"
 
 #include <dlfcn.h>
 
+#include <algorithm>
+#include <array>
 #include <iterator>
 
 namespace krasis {
 namespace {
 
-// From nvml.h, which toolkits need not have: NVML_SUCCESS, nvmlTemperatureSensors_t, nvmlClockType_t.
+// From nvml.h, which toolkits need not have: NVML_SUCCESS, nvmlTemperatureSensors_t, nvmlClockType_t, nvmlPciInfo_t,
+// nvmlMemory_t.
 using Status = int;
 using Handle = struct nvmlDevice_st*;
 constexpr Status kSuccess = 0;
 constexpr int kTemperatureOfGpu = 0;
 constexpr int kClockSm = 1;
 constexpr int kClockMemory = 2;
+struct PciInfo {
+  char legacy_id[16];
+  unsigned domain, bus, device, device_id, subsystem_id;
+  char id[32];
+};
+struct Memory {
+  unsigned long long total, free, used;
+};
 
 }  // namespace
 
@@ -24,6 +35,12 @@ struct Nvml::Functions {
   const char* (*error_string)(Status) = nullptr;
   Status (*handle_by_pci_bus_id)(const char*, Handle*) = nullptr;
   // What an old driver may lack:
+  Status (*driver_version)(char*, unsigned) = nullptr;
+  Status (*count)(unsigned*) = nullptr;
+  Status (*handle_by_index)(unsigned, Handle*) = nullptr;
+  Status (*device_name)(Handle, char*, unsigned) = nullptr;
+  Status (*pci_info)(Handle, PciInfo*) = nullptr;
+  Status (*memory_info)(Handle, Memory*) = nullptr;
   Status (*power_usage)(Handle, unsigned*) = nullptr;  // mW
   Status (*clock_info)(Handle, int, unsigned*) = nullptr;
   Status (*pcie_generation)(Handle, unsigned*) = nullptr;
@@ -56,6 +73,12 @@ std::vector<std::string> throttle_reason_names(std::uint64_t bits) {
   return names;
 }
 
+bool is_throttling(std::string_view reason) {
+  static constexpr std::string_view kReasons[] = {"power cap", "hardware slowdown", "thermal limit",
+                                                  "hardware thermal slowdown", "power brake"};
+  return std::ranges::find(kReasons, reason) != std::end(kReasons);
+}
+
 Nvml::Nvml(const std::string& library) : functions_(std::make_unique<Functions>()) {
   Functions& f = *functions_;
   f.library = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
@@ -69,6 +92,12 @@ Nvml::Nvml(const std::string& library) : functions_(std::make_unique<Functions>(
     unknown_because_ = "NVIDIA's management library (" + library + ") is another one than this program knows.";
     return;
   }
+  f.find(f.driver_version, "nvmlSystemGetDriverVersion");
+  f.find(f.count, "nvmlDeviceGetCount_v2");
+  f.find(f.handle_by_index, "nvmlDeviceGetHandleByIndex_v2");
+  f.find(f.device_name, "nvmlDeviceGetName");
+  f.find(f.pci_info, "nvmlDeviceGetPciInfo_v3");
+  f.find(f.memory_info, "nvmlDeviceGetMemoryInfo");
   f.find(f.power_usage, "nvmlDeviceGetPowerUsage");
   f.find(f.clock_info, "nvmlDeviceGetClockInfo");
   f.find(f.pcie_generation, "nvmlDeviceGetCurrPcieLinkGeneration");
@@ -86,6 +115,36 @@ Nvml::Nvml(const std::string& library) : functions_(std::make_unique<Functions>(
 
 Nvml::~Nvml() {
   if (unknown_because_.empty()) functions_->shutdown();
+}
+
+std::string Nvml::driver_version() const {
+  std::array<char, 96> text{};
+  const Functions& f = *functions_;
+  const bool known = unknown_because_.empty() && f.driver_version && f.driver_version(text.data(), text.size() - 1) == kSuccess;
+  return known ? text.data() : "";
+}
+
+std::vector<GpuFacts> Nvml::gpus() const {
+  std::vector<GpuFacts> gpus;
+  const Functions& f = *functions_;
+  unsigned count = 0;
+  if (!unknown_because_.empty() || !f.count || !f.handle_by_index || f.count(&count) != kSuccess) return gpus;
+  for (unsigned index = 0; index < count; ++index) {
+    Handle gpu = nullptr;
+    if (f.handle_by_index(index, &gpu) != kSuccess) continue;
+    std::array<char, 128> name{};
+    PciInfo pci{};
+    Memory memory{};
+    GpuFacts facts;
+    if (f.device_name && f.device_name(gpu, name.data(), name.size() - 1) == kSuccess) facts.name = name.data();
+    if (f.pci_info && f.pci_info(gpu, &pci) == kSuccess) facts.pci_bus_id = pci.id;
+    if (f.memory_info && f.memory_info(gpu, &memory) == kSuccess) {
+      facts.total_bytes = memory.total;
+      facts.free_bytes = memory.free;
+    }
+    gpus.push_back(std::move(facts));
+  }
+  return gpus;
 }
 
 GpuState Nvml::read(const std::string& pci_bus_id) const {
