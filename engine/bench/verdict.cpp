@@ -135,7 +135,7 @@ Expected<protocol::VerdictFacts> Judge::judge(Engine& engine, std::span<const st
   }
   // The same engine, pipelines and weights on a shorter text; shorter still for a large model.
   std::size_t tokens = 32;
-  while (tokens > 8 && reference_seconds(engine, tokens + tokens / 4) > kLongestReferenceSeconds / 4) tokens /= 2;
+  while (tokens > 8 && reference_seconds(engine, tokens + tokens / 4) > kLongestReferenceSeconds / 2) tokens /= 2;
   const auto short_prompt = prompt.first(std::min(prompt.size(), tokens));
   const GenerationOptions options{.max_new_tokens = static_cast<int>(tokens / 4), .path = path, .ignore_end_of_text = true};
   KRASIS_TRY(const Generation generation, engine.generate(short_prompt, options, {}));

@@ -22,7 +22,7 @@ class Judge {
   /// of a nat, allowed some tenths. A wrong expert or a stale buffer costs nats.
   static constexpr double kWorstRegretNats = 0.2;
   /// A reference pass that would take longer is not made on the whole run.
-  static constexpr double kLongestReferenceSeconds = 60;
+  static constexpr double kLongestReferenceSeconds = 20;
 
   /// `repetitions`: the tokens that each repetition generated after `prompt`. Under greedy decoding all must be equal.
   Expected<protocol::VerdictFacts> judge(Engine& engine, std::span<const std::int32_t> prompt,
