@@ -110,7 +110,7 @@ Expected<void> CudaPlatform::Impl::open(const std::vector<std::size_t>& budgets)
     ask(device.launch.multiprocessors, cudaDevAttrMultiProcessorCount);
     ask(device.launch.compute_major, cudaDevAttrComputeCapabilityMajor);
     if (status != cudaSuccess) return tl::unexpected(cuda::cuda_error("prepare a device", status));
-    if (operations_.open_dense_products) device.dense = operations_.open_dense_products(cuda_index);
+    if (operations_.open_dense_products) device.dense = operations_.open_dense_products();
     device.launch.dense = device.dense.get();
     if (events_.try_emplace(cuda_index, cuda_index, false).second) {
       // Direct copies between GPUs where the hardware has them; elsewhere CUDA goes through host memory by itself.

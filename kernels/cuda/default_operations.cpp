@@ -1,5 +1,6 @@
 // Apart from the platform, so that one with other arithmetic links without the operations' library.
 #include "kernels/cuda/cuda_platform.h"
+#include "kernels/cuda/operations/dense_products.h"
 
 namespace krasis {
 
@@ -24,6 +25,7 @@ const CudaOperations& cuda_operations() {
       .mlp_block = cuda::mlp_block,
       .router_block = cuda::router_block,
       .head_block = cuda::head_block,
+      .open_dense_products = cuda::open_dense_products,
   };
   return table;
 }

@@ -29,8 +29,8 @@ struct CudaOperations {
   void (*mlp_block)(const cuda::Launch&, const MlpBlock&) = nullptr;
   void (*router_block)(const cuda::Launch&, const RouterBlock&) = nullptr;
   void (*head_block)(const cuda::Launch&, const HeadBlock&) = nullptr;
-  /// The library for large dense products on the current GPU; one for each logical device. Null = own kernels alone.
-  std::shared_ptr<cuda::DenseProducts> (*open_dense_products)(int cuda_index) = nullptr;
+  /// The library for large dense products; one for each logical device. Null = own kernels alone.
+  std::shared_ptr<cuda::DenseProducts> (*open_dense_products)() = nullptr;
 };
 
 /// The operations of kernels/cuda/operations.

@@ -1,11 +1,12 @@
 #include "kernels/cuda/operations/dense_products.h"
 
+#include <mutex>
+
 #if __has_include(<cublasLt.h>)
 #include <cublasLt.h>
 #include <dlfcn.h>
 
 #include <map>
-#include <mutex>
 #include <string>
 #include <tuple>
 
@@ -183,3 +184,27 @@ Expected<std::unique_ptr<DenseProducts>> DenseProducts::load(View<std::byte>) {
 }  // namespace krasis::cuda
 
 #endif
+
+namespace krasis::cuda {
+namespace {
+
+class LazyProducts : public DenseProducts {
+ public:
+  bool multiply(cudaStream_t stream, const MatmulArgs& args) override {
+    if (args.weight.layout.format.element != Element::Bf16) return false;
+    std::call_once(once_, [this] {
+      if (auto loaded = load({})) products_ = std::move(*loaded);
+    });
+    return products_ && products_->multiply(stream, args);
+  }
+
+ private:
+  std::once_flag once_;
+  std::unique_ptr<DenseProducts> products_;
+};
+
+}  // namespace
+
+std::shared_ptr<DenseProducts> open_dense_products() { return std::make_shared<LazyProducts>(); }
+
+}  // namespace krasis::cuda

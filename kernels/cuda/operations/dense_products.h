@@ -26,4 +26,8 @@ class DenseProducts {
   virtual bool multiply(cudaStream_t stream, const MatmulArgs& args) = 0;
 };
 
+/// For one logical device: loads cuBLASLt at the first product that it could take, and goes on without it where that
+/// fails. Takes no workspace, so that nothing comes on top of the device's budget.
+std::shared_ptr<DenseProducts> open_dense_products();
+
 }  // namespace krasis::cuda
