@@ -83,7 +83,9 @@ struct AttentionArgs {
   View<bf16> out;  ///< [tokens, heads, head_dim], overwritten
   int heads = 0;
   float scale = 1.0f;
-  View<std::byte> workspace;  ///< attention_workspace_bytes, or empty; with it a device may share out the keys of few tokens
+  /// Or empty. With attention_workspace_bytes a device may share out the keys of few tokens; with widened_cache_bytes it
+  /// may widen an FP8 cache for many tokens.
+  View<std::byte> workspace;
 };
 /// Parts into which a device divides the keys of a token at most.
 constexpr int kMostAttentionSplits = 128;
@@ -92,6 +94,11 @@ constexpr std::size_t attention_workspace_bytes(std::int64_t tokens, int heads, 
   return round_up(static_cast<std::size_t>(kMostAttentionSplits) * static_cast<std::size_t>(tokens) *
                       static_cast<std::size_t>(heads) * static_cast<std::size_t>(head_dim + 2) * 4,
                   64);
+}
+
+/// Keys and values of a layer as BF16. 10,000 rows of 4 heads of 128 need 20 MiB.
+constexpr std::size_t widened_cache_bytes(std::int64_t rows, int heads, int head_dim) {
+  return round_up(static_cast<std::size_t>(rows) * static_cast<std::size_t>(heads) * static_cast<std::size_t>(head_dim) * 4, 64);
 }
 
 /// softmax over all experts, the k largest (ties: the smaller index), in falling order; divided by their sum if

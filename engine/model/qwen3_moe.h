@@ -14,7 +14,7 @@ namespace krasis::qwen3_moe {
 struct Workspace {
   View<bf16> normed;             ///< [tokens, hidden]
   View<bf16> q, k, v, attended;  ///< [tokens, heads or kv_heads, head_dim]
-  View<std::byte> attention;     ///< attention_workspace_bytes of some tokens: those of a decode step
+  View<std::byte> attention;     ///< AttentionArgs::workspace: for a decode step, and for an FP8 cache of all positions
   View<float> router_logits;     ///< [tokens, experts]
   View<std::int32_t> ids;        ///< [tokens, top_k]
   View<float> weights;           ///< [tokens, top_k]

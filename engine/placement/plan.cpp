@@ -71,7 +71,9 @@ class Sizes {
     const std::int64_t q = std::int64_t{m_.heads} * m_.head_dim, kv = std::int64_t{m_.kv_heads} * m_.head_dim;
     std::size_t bytes = vector_bytes(t * h, 4);                                               // residual of the whole prompt
     bytes += vector_bytes(c * h, 2) + 2 * vector_bytes(c * q, 2) + 2 * vector_bytes(c * kv, 2);  // normed, q, attended, k, v
-    bytes += vector_bytes(std::int64_t{128} * m_.heads * (m_.head_dim + 2), 4);                // attention_workspace_bytes of a token
+    std::size_t attention = vector_bytes(std::int64_t{128} * m_.heads * (m_.head_dim + 2), 4);  // attention_workspace_bytes of a token
+    if (r_.kv_cache == "fp8") attention = std::max(attention, vector_bytes(t * kv, 4));        // widened_cache_bytes
+    bytes += attention;
     bytes += vector_bytes(c * m_.experts, 4) + 2 * vector_bytes(c * m_.top_k, 4);             // router logits, ids, weights
     if (m_.expert_layers() > 0) bytes += experts_workspace(c);
     if (m_.expert_layers() < m_.layers) bytes += 2 * vector_bytes(c * m_.dense_width, 4) + vector_bytes(c * m_.dense_width, 2);

@@ -25,15 +25,21 @@ class Allocator {
   std::vector<Buffer>& buffers_;
 };
 
-Expected<void> allocate_workspace(Allocator& allocate, qwen3_moe::Workspace& w, const PackedModel& model, std::int64_t chunk) {
+Expected<void> allocate_workspace(Allocator& allocate, qwen3_moe::Workspace& w, const PackedModel& model,
+                                  const RunConfiguration& configuration) {
   const ModelConfig& c = model.config;
+  const std::int64_t chunk = std::min(configuration.chunk_tokens, configuration.max_context);
   constexpr const char* kPlace = "activations";
   KRASIS_CHECK(allocate(kPlace, w.normed, chunk * c.hidden));
   KRASIS_CHECK(allocate(kPlace, w.q, chunk * c.heads * c.head_dim));
   KRASIS_CHECK(allocate(kPlace, w.k, chunk * c.kv_heads * c.head_dim));
   KRASIS_CHECK(allocate(kPlace, w.v, chunk * c.kv_heads * c.head_dim));
   KRASIS_CHECK(allocate(kPlace, w.attended, chunk * c.heads * c.head_dim));
-  KRASIS_CHECK(allocate(kPlace, w.attention, static_cast<std::int64_t>(attention_workspace_bytes(1, c.heads, c.head_dim))));
+  std::size_t attention = attention_workspace_bytes(1, c.heads, c.head_dim);
+  if (configuration.kv_cache == "fp8") {
+    attention = std::max(attention, widened_cache_bytes(configuration.max_context, c.kv_heads, c.head_dim));
+  }
+  KRASIS_CHECK(allocate(kPlace, w.attention, static_cast<std::int64_t>(attention)));
   KRASIS_CHECK(allocate(kPlace, w.router_logits, chunk * c.experts));
   KRASIS_CHECK(allocate(kPlace, w.ids, chunk * c.top_k));
   KRASIS_CHECK(allocate(kPlace, w.weights, chunk * c.top_k));
@@ -98,7 +104,7 @@ Expected<DeviceState> DeviceState::create(Device& device, int index, const Packe
   Allocator allocate(device, s.buffers);
   constexpr const char* kPlace = "activations";
   const std::int64_t context = configuration.max_context;
-  KRASIS_CHECK(allocate_workspace(allocate, s.workspace, model, std::min<std::int64_t>(configuration.chunk_tokens, context)));
+  KRASIS_CHECK(allocate_workspace(allocate, s.workspace, model, configuration));
   KRASIS_CHECK(allocate(kPlace, s.residual, context * c.hidden));
   KRASIS_CHECK(allocate(kPlace, s.prompt_positions, context));
   KRASIS_CHECK(allocate(kPlace, s.chunk_span, 2));

@@ -308,7 +308,8 @@ void attention(int heads, int kv_heads, int head_dim, KvElement element, int tok
   const auto spans = uploaded(std::vector<SequenceSpan>{{0, tokens, 0}});
   const auto q = random_bf16(static_cast<std::size_t>(tokens * heads) * head_dim, 1.0f);
   const Memory out(static_cast<std::size_t>(tokens * heads) * head_dim * 2);
-  const Memory workspace(tokens <= 16 ? attention_workspace_bytes(tokens, heads, head_dim) : 0);
+  const Memory workspace(tokens <= 16 ? attention_workspace_bytes(tokens, heads, head_dim)
+                                      : widened_cache_bytes(rows, kv_heads, head_dim));
   const double time = time_of(tokens > 64 ? 3 : 2 * layers, [&](int i) {
     cuda::attention(launch, {q->view<const bf16>(),
                              caches[static_cast<std::size_t>(i % layers)],
@@ -316,7 +317,7 @@ void attention(int heads, int kv_heads, int head_dim, KvElement element, int tok
                              out.view<bf16>(),
                              heads,
                              0.09f,
-                             tokens <= 16 ? workspace.view<std::byte>() : View<std::byte>{}});
+                             workspace.view<std::byte>()});
   });
   const std::string name = "attention " + std::to_string(heads) + "/" + std::to_string(kv_heads) + " x " +
                            std::to_string(head_dim) + (fp8 ? " FP8" : " BF16") + ", " + std::to_string(tokens) +

@@ -5,14 +5,12 @@
 
 /// Flash attention with grouped heads on Hopper (FlashAttention-3, Shah et al. 2024).
 ///
-/// A block goes through tiles of (token, head of the group) rows: all heads that read one cache head share its keys, so
-/// that FP8 is widened once for all of them. One warpgroup copies keys and values to a ring in shared memory, the
-/// others multiply: scores from shared memory, softmax in registers, weights from registers times values from shared
-/// memory.
+/// A block goes through tiles of (token, head of the group) rows: all heads that read one cache head share its keys.
+/// One warpgroup copies keys and values to a ring in shared memory, the others multiply: scores from shared memory,
+/// softmax in registers, weights from registers times values from shared memory.
 ///
-/// Rounding: scores are FP32 sums of exact products. Weights are rounded before they multiply values: to BF16 (2^-8 of
-/// each weight) where the cache is BF16; to FP16 (2^-11 of each, or 2^-25 of the largest possible one) where it is FP8,
-/// because every E4M3 number is exact in FP16. The sum of weights that divides is of unrounded ones.
+/// Rounding: scores are FP32 sums of exact products. Weights are rounded to BF16 (2^-8 of each) before they multiply
+/// values; the sum of weights that divides is of unrounded ones. A cache in FP8 is read as BF16 (widen.cuh).
 namespace krasis::cuda::flash {
 
 template <class S>
@@ -23,12 +21,7 @@ __global__ void __launch_bounds__(S::kThreads, 1) flash_kernel(const __grid_cons
   __syncthreads();
   if (threadIdx.x < kGroupThreads) {
     give_registers<S::kCopyRegisters>();
-    if constexpr (S::kFp8) {
-      CopyFp8<S> copy;
-      copy.run(job, shared);
-    } else {
-      CopyBf16<S>::run(job, shared);
-    }
+    Copy<S>::run(job, shared);
   } else {
     take_registers<S::kTakeRegisters>();
     Take<S> take(job, shared);

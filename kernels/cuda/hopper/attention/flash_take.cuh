@@ -10,14 +10,15 @@ template <class S>
 class Take {
  public:
   using Shared = typename S::Shared;
-  using Scores = Products<S::kFp8, S::kKeys>;
-  using Values = Products<S::kFp8, S::kD>;
+  using Scores = Products<S::kKeys>;
+  using Values = Products<S::kD>;
 
   __device__ Take(const Job& job, Shared& shared)
       : job_(job),
         shared_(shared),
         // Known to be the same in all lanes, so that operands' places need no registers of lanes.
-        group_(__shfl_sync(kAllLanes, static_cast<int>(threadIdx.x) / kGroupThreads - 1, 0)) {}
+        group_(__shfl_sync(kAllLanes, static_cast<int>(threadIdx.x) / kGroupThreads - 1, 0)),
+        factor_(job.scale * kLog2E) {}
 
   __device__ void run() {
     if constexpr (S::kInTurn) {
@@ -48,9 +49,6 @@ class Take {
 
     barrier_wait(&shared_.queries_filled, query_parity_);
     query_parity_ ^= 1;
-#pragma unroll
-    for (int r = 0; r < 2; ++r) factor_[r] = S::kFp8 ? shared_.row_factors[row_ + 8 * r] : job_.scale * kLog2E;
-
     int slot = wait_for_plane();
     begin_turn();
     multiply_keys(slot);
@@ -131,17 +129,6 @@ class Take {
   /// masked: some row does not see all keys.
   __device__ void weigh(int first, bool masked) {
     const int t = lane_id() % 4;
-    const typename S::Scales& scales = shared_.scales[S::kFp8 ? scale_slot_ : 0];
-    if constexpr (S::kFp8) {
-#pragma unroll
-      for (int j = 0; j < S::kKeys / 8; ++j) {
-        const float2 scale = *reinterpret_cast<const float2*>(scales.keys + j * 8 + t * 2);
-        scores_[4 * j] *= scale.x;
-        scores_[4 * j + 1] *= scale.y;
-        scores_[4 * j + 2] *= scale.x;
-        scores_[4 * j + 3] *= scale.y;
-      }
-    }
     if (masked) {
 #pragma unroll
       for (int i = 0; i < S::kKeys / 2; ++i) {
@@ -160,8 +147,8 @@ class Take {
       float most = fmaxf(largest[0], largest[1]);
       most = fmaxf(most, __shfl_xor_sync(kAllLanes, most, 1));
       most = fmaxf(most, __shfl_xor_sync(kAllLanes, most, 2));
-      const float base = -most * factor_[r];
-      shrink_[r] = exp2_flushed(fmaf(maximum_[r], factor_[r], base));
+      const float base = -most * factor_;
+      shrink_[r] = exp2_flushed(fmaf(maximum_[r], factor_, base));
       maximum_[r] = most;
       float sum[2] = {total_[r] * shrink_[r], 0.0f};
 #pragma unroll
@@ -169,25 +156,11 @@ class Take {
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
           float& score = scores_[4 * j + 2 * r + i];
-          score = exp2_flushed(fmaf(score, factor_[r], base));
+          score = exp2_flushed(fmaf(score, factor_, base));
           sum[i] += score;
         }
       }
       total_[r] = sum[0] + sum[1];
-    }
-    if constexpr (S::kFp8) {
-#pragma unroll
-      for (int j = 0; j < S::kKeys / 8; ++j) {
-        const float2 scale = *reinterpret_cast<const float2*>(scales.values + j * 8 + t * 2);
-        scores_[4 * j] *= scale.x;
-        scores_[4 * j + 1] *= scale.y;
-        scores_[4 * j + 2] *= scale.x;
-        scores_[4 * j + 3] *= scale.y;
-      }
-      shrink_[0] *= scales.shrink;
-      shrink_[1] *= scales.shrink;
-      unit_ = scales.unit;
-      scale_slot_ = (scale_slot_ + 1) % S::kScaleSlots;
     }
   }
   /// The sums so far at the new maximum; in most tiles it is the old one.
@@ -203,12 +176,7 @@ class Take {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const float first = scores_[8 * k + 2 * i], second = scores_[8 * k + 2 * i + 1];
-        if constexpr (S::kFp8) {
-          const __half2 pair = __floats2half2_rn(first, second);
-          weights_[k][i] = *reinterpret_cast<const std::uint32_t*>(&pair);
-        } else {
-          weights_[k][i] = to_pair(first, second);
-        }
+        weights_[k][i] = to_pair(first, second);
       }
     }
   }
@@ -221,7 +189,7 @@ class Take {
       float total = total_[r];
       total += __shfl_xor_sync(kAllLanes, total, 1);
       total += __shfl_xor_sync(kAllLanes, total, 2);
-      const float factor = (S::kFp8 ? unit_ : 1.0f) / total;
+      const float factor = 1.0f / total;
       const int row = row_ + 8 * r;
       const bool valid = row < tile.row_count;
       __nv_bfloat16* out = job_.out + (valid ? tile.line(job_, row) * S::kD : 0);
@@ -250,15 +218,14 @@ class Take {
   const Job& job_;
   Shared& shared_;
   int group_;
+  float factor_;
   int row_ = 0;
   int query_parity_ = 0;
-  int scale_slot_ = 0;
   Turn<S::kSlots> turn_;
   float sums_[S::kD / 2];
   float scores_[S::kKeys / 2];
   std::uint32_t weights_[S::kKeys / 16][4];
-  float maximum_[2], total_[2], shrink_[2], factor_[2];
-  float unit_ = 1.0f;
+  float maximum_[2], total_[2], shrink_[2];
   int position_[2];
 };
 

@@ -16,40 +16,23 @@ constexpr float kLog2E = 1.4426950408889634f;
 
 /// kD: head_dim. kGroups warpgroups multiply, each 64 rows; kKeys keys at a time; kSlots planes (the keys or the values
 /// of kKeys positions) in shared memory; registers of a thread that copies and of one that multiplies. kInTurn: the
-/// warpgroups issue products in turn, so that one's softmax meets the other's products. kRawStages: planes of FP8 that
-/// wait in shared memory to be widened; 0: in registers.
-template <KvElement kElement, int kD_, int kGroups_, int kKeys_, int kSlots_, int kCopyRegisters_, int kTakeRegisters_,
-          bool kInTurn_, int kRawStages_>
+/// warpgroups issue products in turn, so that one's softmax meets the other's products.
+template <int kD_, int kGroups_, int kKeys_, int kSlots_, int kCopyRegisters_, int kTakeRegisters_, bool kInTurn_>
 struct Shape {
-  static constexpr bool kFp8 = kElement == KvElement::Fp8;
   static constexpr int kD = kD_, kGroups = kGroups_, kKeys = kKeys_, kSlots = kSlots_;
   static constexpr int kCopyRegisters = kCopyRegisters_, kTakeRegisters = kTakeRegisters_;
   static constexpr bool kInTurn = kInTurn_;
-  static constexpr int kRawStages = kRawStages_;
   static constexpr int kThreads = (kGroups + 1) * kGroupThreads;
   static constexpr int kRows = kGroups * 64;
   static constexpr int kPlaneBytes = kKeys * kD * 2;
   static constexpr int kHalfBytes = kKeys * 128;       ///< 64 columns of a plane
   static constexpr int kQueryHalfBytes = kRows * 128;  ///< 64 columns of the queries
 
-  /// FP8 alone: the scales of kKeys keys and values, and what the values' scales are divided by.
-  struct Scales {
-    alignas(8) float keys[kKeys];
-    float values[kKeys];
-    float shrink;  ///< the unit of the tile before / this one's; 1 for the first
-    float unit;    ///< a power of two that is at least half of the largest scale so far
-  };
-  /// A K plane is written after the plane kSlots before it was released, which is not before the softmax of the tile 4
-  /// before it had ended (flash_copy.cuh: the order of planes).
-  static constexpr int kScaleSlots = 4;
   static_assert(kSlots >= 5 && kSlots <= 6);
 
   struct Shared {
     alignas(1024) std::uint8_t queries[kRows * kD * 2];
     alignas(1024) std::uint8_t planes[kSlots][kPlaneBytes];
-    alignas(16) std::uint8_t raw[kRawStages > 0 ? kRawStages : 1][kRawStages > 0 ? kPlaneBytes / 2 : 1];
-    Scales scales[kFp8 ? kScaleSlots : 1];
-    float row_factors[kFp8 ? kRows : 1];
     std::uint64_t filled[kSlots], emptied[kSlots];
     std::uint64_t queries_filled, queries_emptied;
     int never;  ///< no total is negative

@@ -104,33 +104,17 @@ __device__ inline std::uint64_t further(std::uint64_t at, int bytes) {
 }
 
 /// Products of 64 rows and kN columns; the sums of lane (g = lane / 4, t = lane % 4) of warp w: d[4j], d[4j+1] are row
-/// 16w + g, columns 8j + 2t, 8j + 2t + 1; d[4j+2], d[4j+3] are row 16w + g + 8. kHalf: FP16, else BF16.
-template <bool kHalf, int kN>
+/// 16w + g, columns 8j + 2t, 8j + 2t + 1; d[4j+2], d[4j+3] are row 16w + g + 8. BF16.
+template <int kN>
 struct Products;
 
 #define KRASIS_SUMS_8(i)                                                                                      \
   "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), \
       "+f"(d[i + 7])
 #define KRASIS_SUMS_32(i) KRASIS_SUMS_8(i), KRASIS_SUMS_8(i + 8), KRASIS_SUMS_8(i + 16), KRASIS_SUMS_8(i + 24)
-#define KRASIS_NAMES_24                                    \
-  "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15," \
-  "%16,%17,%18,%19,%20,%21,%22,%23"
 #define KRASIS_NAMES_32                                    \
   "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15," \
   "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
-#define KRASIS_NAMES_40                                              \
-  "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"           \
-  "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31," \
-  "%32,%33,%34,%35,%36,%37,%38,%39"
-#define KRASIS_NAMES_48                                              \
-  "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"           \
-  "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31," \
-  "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47"
-#define KRASIS_NAMES_56                                              \
-  "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"           \
-  "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31," \
-  "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47," \
-  "%48,%49,%50,%51,%52,%53,%54,%55"
 #define KRASIS_NAMES_64                                              \
   "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"           \
   "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31," \
@@ -148,52 +132,29 @@ struct Products;
 
 /// scores: d = a * b (+ d if `keep`), both from shared memory, summed along their rows: 16 columns of them.
 /// values: d += a * b, a from registers as for mma.m16n8k16, b 16 rows in shared memory.
-#define KRASIS_PRODUCTS(half, type, n, count, names, sums, r0, r1, r2, r3, r4)                                         \
-  template <>                                                                                                          \
-  struct Products<half, n> {                                                                                           \
-    __device__ static void scores(float (&d)[count], std::uint64_t a, std::uint64_t b, int keep) {                     \
-      asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " r2 ", 0;\nwgmma.mma_async.sync.aligned.m64n" #n "k16.f32." type \
-                   "." type " {" names "}, " r0 ", " r1 ", p, 1, 1, 0, 0;\n}\n"                                        \
-                   : sums                                                                                              \
-                   : "l"(a), "l"(b), "r"(keep));                                                                       \
-    }                                                                                                                  \
-    __device__ static void values(float (&d)[count], const std::uint32_t (&a)[4], std::uint64_t b) {                   \
-      asm volatile("{\n.reg .pred p;\nsetp.eq.b32 p, 0, 0;\nwgmma.mma_async.sync.aligned.m64n" #n "k16.f32." type      \
-                   "." type " {" names "}, {" r0 "," r1 "," r2 "," r3 "}, " r4 ", p, 1, 1, 1;\n}\n"                    \
-                   : sums                                                                                              \
-                   : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                                              \
-    }                                                                                                                  \
+#define KRASIS_PRODUCTS(n, count, names, sums, r0, r1, r2, r3, r4)                                     \
+  template <>                                                                                          \
+  struct Products<n> {                                                                                 \
+    __device__ static void scores(float (&d)[count], std::uint64_t a, std::uint64_t b, int keep) {     \
+      asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " r2 ", 0;\nwgmma.mma_async.sync.aligned.m64n" #n \
+                   "k16.f32.bf16"                                                                      \
+                   ".bf16 {" names "}, " r0 ", " r1 ", p, 1, 1, 0, 0;\n}\n"                            \
+                   : sums                                                                              \
+                   : "l"(a), "l"(b), "r"(keep));                                                       \
+    }                                                                                                  \
+    __device__ static void values(float (&d)[count], const std::uint32_t (&a)[4], std::uint64_t b) {   \
+      asm volatile("{\n.reg .pred p;\nsetp.eq.b32 p, 0, 0;\nwgmma.mma_async.sync.aligned.m64n" #n      \
+                   "k16.f32.bf16"                                                                      \
+                   ".bf16 {" names "}, {" r0 "," r1 "," r2 "," r3 "}, " r4 ", p, 1, 1, 1;\n}\n"        \
+                   : sums                                                                              \
+                   : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                              \
+    }                                                                                                  \
   };
 #define KRASIS_SUMS(...) __VA_ARGS__
-KRASIS_PRODUCTS(false, "bf16", 48, 24, KRASIS_NAMES_24,
-                KRASIS_SUMS(KRASIS_SUMS_8(0), KRASIS_SUMS_8(8), KRASIS_SUMS_8(16)), "%24", "%25", "%26", "%27", "%28")
-KRASIS_PRODUCTS(true, "f16", 48, 24, KRASIS_NAMES_24,
-                KRASIS_SUMS(KRASIS_SUMS_8(0), KRASIS_SUMS_8(8), KRASIS_SUMS_8(16)), "%24", "%25", "%26", "%27", "%28")
-KRASIS_PRODUCTS(false, "bf16", 64, 32, KRASIS_NAMES_32, KRASIS_SUMS(KRASIS_SUMS_32(0)), "%32", "%33", "%34", "%35",
-                "%36")
-KRASIS_PRODUCTS(true, "f16", 64, 32, KRASIS_NAMES_32, KRASIS_SUMS(KRASIS_SUMS_32(0)), "%32", "%33", "%34", "%35", "%36")
-KRASIS_PRODUCTS(false, "bf16", 80, 40, KRASIS_NAMES_40, KRASIS_SUMS(KRASIS_SUMS_32(0), KRASIS_SUMS_8(32)), "%40", "%41",
-                "%42", "%43", "%44")
-KRASIS_PRODUCTS(true, "f16", 80, 40, KRASIS_NAMES_40, KRASIS_SUMS(KRASIS_SUMS_32(0), KRASIS_SUMS_8(32)), "%40", "%41",
-                "%42", "%43", "%44")
-KRASIS_PRODUCTS(false, "bf16", 96, 48, KRASIS_NAMES_48,
-                KRASIS_SUMS(KRASIS_SUMS_32(0), KRASIS_SUMS_8(32), KRASIS_SUMS_8(40)), "%48", "%49", "%50", "%51", "%52")
-KRASIS_PRODUCTS(true, "f16", 96, 48, KRASIS_NAMES_48,
-                KRASIS_SUMS(KRASIS_SUMS_32(0), KRASIS_SUMS_8(32), KRASIS_SUMS_8(40)), "%48", "%49", "%50", "%51", "%52")
-KRASIS_PRODUCTS(false, "bf16", 112, 56, KRASIS_NAMES_56,
-                KRASIS_SUMS(KRASIS_SUMS_32(0), KRASIS_SUMS_8(32), KRASIS_SUMS_8(40), KRASIS_SUMS_8(48)), "%56", "%57",
-                "%58", "%59", "%60")
-KRASIS_PRODUCTS(true, "f16", 112, 56, KRASIS_NAMES_56,
-                KRASIS_SUMS(KRASIS_SUMS_32(0), KRASIS_SUMS_8(32), KRASIS_SUMS_8(40), KRASIS_SUMS_8(48)), "%56", "%57",
-                "%58", "%59", "%60")
-KRASIS_PRODUCTS(false, "bf16", 128, 64, KRASIS_NAMES_64, KRASIS_SUMS(KRASIS_SUMS_32(0), KRASIS_SUMS_32(32)), "%64",
-                "%65", "%66", "%67", "%68")
-KRASIS_PRODUCTS(true, "f16", 128, 64, KRASIS_NAMES_64, KRASIS_SUMS(KRASIS_SUMS_32(0), KRASIS_SUMS_32(32)), "%64", "%65",
-                "%66", "%67", "%68")
-KRASIS_PRODUCTS(false, "bf16", 256, 128, KRASIS_NAMES_128,
-                KRASIS_SUMS(KRASIS_SUMS_32(0), KRASIS_SUMS_32(32), KRASIS_SUMS_32(64), KRASIS_SUMS_32(96)), "%128",
-                "%129", "%130", "%131", "%132")
-KRASIS_PRODUCTS(true, "f16", 256, 128, KRASIS_NAMES_128,
+KRASIS_PRODUCTS(64, 32, KRASIS_NAMES_32, KRASIS_SUMS(KRASIS_SUMS_32(0)), "%32", "%33", "%34", "%35", "%36")
+KRASIS_PRODUCTS(128, 64, KRASIS_NAMES_64, KRASIS_SUMS(KRASIS_SUMS_32(0), KRASIS_SUMS_32(32)), "%64", "%65", "%66",
+                "%67", "%68")
+KRASIS_PRODUCTS(256, 128, KRASIS_NAMES_128,
                 KRASIS_SUMS(KRASIS_SUMS_32(0), KRASIS_SUMS_32(32), KRASIS_SUMS_32(64), KRASIS_SUMS_32(96)), "%128",
                 "%129", "%130", "%131", "%132")
 
@@ -201,11 +162,7 @@ KRASIS_PRODUCTS(true, "f16", 256, 128, KRASIS_NAMES_128,
 #undef KRASIS_SUMS
 #undef KRASIS_SUMS_8
 #undef KRASIS_SUMS_32
-#undef KRASIS_NAMES_24
 #undef KRASIS_NAMES_32
-#undef KRASIS_NAMES_40
-#undef KRASIS_NAMES_48
-#undef KRASIS_NAMES_56
 #undef KRASIS_NAMES_64
 #undef KRASIS_NAMES_128
 

@@ -141,13 +141,11 @@ KvAppendArgs moved(DeviceMemory& m, const KvAppendArgs& a) {
 }
 AttentionArgs moved(DeviceMemory& m, const AttentionArgs& a) {
   const auto tokens = static_cast<std::int64_t>(a.batch.tokens);
-  return {m.in(a.q),
-          m.in(a.cache, false),
-          m.in(a.batch),
-          m.in(a.out),
-          a.heads,
-          a.scale,
-          m.scratch(tokens <= 16 ? attention_workspace_bytes(tokens, a.heads, a.cache.head_dim) : 0)};
+  const std::size_t few = tokens <= 16 ? attention_workspace_bytes(tokens, a.heads, a.cache.head_dim) : 0;
+  const std::size_t widened =
+      a.cache.element == KvElement::Fp8 ? widened_cache_bytes(a.cache.rows, a.cache.heads, a.cache.head_dim) : 0;
+  return {
+      m.in(a.q), m.in(a.cache, false), m.in(a.batch), m.in(a.out), a.heads, a.scale, m.scratch(std::max(few, widened))};
 }
 RouterArgs moved(DeviceMemory& m, const RouterArgs& a) {
   return {m.in(a.logits), m.in(a.ids), m.in(a.weights), a.experts, a.top_k, a.renormalize};
