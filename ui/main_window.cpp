@@ -16,6 +16,7 @@
 #include "ui/controllers/chat_controller.h"
 #include "ui/controllers/configuration_controller.h"
 #include "ui/controllers/database_service.h"
+#include "ui/controllers/device_probe.h"
 #include "ui/controllers/queue_controller.h"
 #include "ui/controllers/sweep_controller.h"
 #include "ui/docks/configuration_dock.h"
@@ -61,6 +62,7 @@ MainWindow::MainWindow(Services services, QWidget* parent) : QMainWindow(parent)
   open_database(services_.database);
   show_page(Home);
   update_status();
+  probe_devices();
 }
 
 MainWindow::~MainWindow() = default;
@@ -68,6 +70,7 @@ MainWindow::~MainWindow() = default;
 void MainWindow::make_controllers() {
   database_ = new DatabaseService(this);
   configuration_ = new ConfigurationController(&services_, this);
+  probe_ = new DeviceProbe(this);
   const auto command = WorkerCommand::parse(services_.worker_command);
   run_worker_ = new WorkerController(command, this);
   chat_worker_ = new WorkerController(command, this);
@@ -147,6 +150,8 @@ void MainWindow::make_status_bar() {
 }
 
 void MainWindow::wire() {
+  connect(probe_, &DeviceProbe::found, configuration_, &ConfigurationController::set_devices);
+  connect(probe_, &DeviceProbe::found, home_page_, &HomePage::set_devices);
   connect(page_bar_, &QListWidget::currentRowChanged, pages_, &QStackedWidget::setCurrentIndex);
   connect(home_page_, &HomePage::chat_requested, this, [this] {
     show_page(Chat);
@@ -180,6 +185,10 @@ void MainWindow::wire() {
 }
 
 void MainWindow::show_page(Page page) { page_bar_->setCurrentRow(page); }
+
+void MainWindow::probe_devices() {
+  if (services_.probe_devices) probe_->start(WorkerCommand::parse(services_.worker_command));
+}
 
 void MainWindow::show_message(const QString& text) { statusBar()->showMessage(text, 8000); }
 
@@ -257,10 +266,12 @@ void MainWindow::save_state() {
   settings_->setValue(QStringLiteral("geometry"), saveGeometry());
   settings_->setValue(QStringLiteral("state"), saveState(kLayoutVersion));
   settings_->setValue(QStringLiteral("model_folders"), home_page_->model_folders());
+  settings_->setValue(QStringLiteral("write_traces"), queue_->writes_traces());
   if (database_->is_open()) settings_->setValue(QStringLiteral("database"), database_->path());
 }
 
 void MainWindow::restore_saved_state() {
+  queue_->set_writes_traces(settings_->value(QStringLiteral("write_traces")).toBool());
   home_page_->set_model_folders(settings_->value(QStringLiteral("model_folders")).toStringList());
   if (settings_->value(QStringLiteral("layout_version")).toInt() != kLayoutVersion) return;
   restoreGeometry(settings_->value(QStringLiteral("geometry")).toByteArray());

@@ -19,6 +19,7 @@ class ComparePage;
 class ConfigurationController;
 class ConfigurationDock;
 class DatabaseService;
+class DeviceProbe;
 class HomePage;
 class LogDock;
 class LogModel;
@@ -67,6 +68,7 @@ class MainWindow : public QMainWindow {
   void send_or_run();
   void choose_database();
   void choose_worker_command();
+  void probe_devices();
   void save_state();
   void restore_saved_state();
   void reset_layout();
@@ -76,6 +78,7 @@ class MainWindow : public QMainWindow {
   std::unique_ptr<QSettings> settings_;
   DatabaseService* database_ = nullptr;
   ConfigurationController* configuration_ = nullptr;
+  DeviceProbe* probe_ = nullptr;
   WorkerController* run_worker_ = nullptr;
   WorkerController* chat_worker_ = nullptr;
   QueueModel* queue_model_ = nullptr;

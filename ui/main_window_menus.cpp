@@ -113,6 +113,7 @@ void MainWindow::choose_worker_command() {
   settings_->setValue(QStringLiteral("worker_command"), services_.worker_command);
   run_worker_->set_command(WorkerCommand::parse(services_.worker_command));
   chat_worker_->set_command(WorkerCommand::parse(services_.worker_command));
+  probe_devices();
 }
 
 void MainWindow::show_keys() {

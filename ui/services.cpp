@@ -91,6 +91,8 @@ std::vector<FactsModel::Fact> facts_of(const std::vector<Finding>& findings) {
   return facts;
 }
 
+QString gpu_fact_name() { return tr("GPU"); }
+
 Services default_services(const QString& application_directory) {
   Services services;
   const QDir bin(application_directory);
@@ -101,11 +103,12 @@ Services default_services(const QString& application_directory) {
       {tr("Processor"), cpu.isEmpty() ? QSysInfo::currentCpuArchitecture() : cpu},
       {tr("Threads"), QString::number(QThread::idealThreadCount())},
       {tr("Memory"), tr("%1, %2 available").arg(format_bytes(kib_of("MemTotal")), format_bytes(kib_of("MemAvailable")))},
-      {tr("GPU"), has_gpu() ? tr("NVIDIA device present") : tr("none found; the host device works")},
+      {gpu_fact_name(), has_gpu() ? tr("NVIDIA device present") : tr("none found; the host device works")},
       {tr("System"), QSysInfo::prettyProductName() + QStringLiteral(", ") + QSysInfo::kernelType() + QLatin1Char(' ') +
                          QSysInfo::kernelVersion()},
   };
   for (auto& fact : facts_of(check_system())) services.machine.push_back(std::move(fact));
+  services.probe_devices = true;
   services.worker_command = QStringLiteral("\"%1\" worker").arg(bin.filePath(QStringLiteral("krasis")));
   services.resources = qEnvironmentVariable("KRASIS_RESOURCES");
   if (services.resources.isEmpty()) {

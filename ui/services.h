@@ -14,6 +14,7 @@ namespace krasis::ui {
 struct Services {
   Hardware hardware;                      ///< for the plan
   std::vector<FactsModel::Fact> machine;  ///< what Home shows of this machine
+  bool probe_devices = false;             ///< asks the worker at the start which devices there are
   QString worker_command;                 ///< command line of the worker, as a shell would split it
   bool worker_command_given = false;      ///< by the user, now: goes before the one in the settings
   QString resources;                      ///< folder with models/, presets/
@@ -21,6 +22,9 @@ struct Services {
   bool database_given = false;            ///< by the user, now: goes before the one in the settings
   QString settings_file;                  ///< INI file of the window's state; empty: the user's default
 };
+
+/// The name of the machine's fact about its GPU, which a worker knows better.
+QString gpu_fact_name();
 
 /// Findings as Home shows them, warnings first: what it is about; a glyph and the title, with the remedy in a second line;
 /// detail and remedy on hover.

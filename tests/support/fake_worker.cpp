@@ -73,7 +73,7 @@ class FakeWorker {
       id_ = load->id, configuration_ = load->configuration;
       follow("load");
     } else if (const auto* benchmark = std::get_if<p::Benchmark>(&request)) {
-      id_ = benchmark->id, configuration_ = benchmark->configuration;
+      id_ = benchmark->id, configuration_ = benchmark->configuration, trace_file_ = benchmark->trace_file;
       follow("benchmark");
     } else if (const auto* generate = std::get_if<p::Generate>(&request)) {
       id_ = generate->id, configuration_ = generate->configuration;
@@ -106,7 +106,14 @@ class FakeWorker {
     const std::string argument = action.size() > verb.size() ? action.substr(verb.size() + 1) : "";
     std::istringstream(argument) >> first >> second;
     if (verb == "ready") {
-      send(p::Ready{"0.0-fake", {{"host", "Fake CPU", 0, std::int64_t{1} << 34}}, machine("{}")});
+      send(p::Ready{"0.0-fake", {{"host", "Fake CPU", 0, std::int64_t{1} << 34}}, machine("{}"), "The fake has no driver."});
+    } else if (verb == "ready-gpus") {
+      p::Ready ready{"0.0-fake", {{"host", "Fake CPU", 0, std::int64_t{1} << 34}}, machine("{}")};
+      for (int gpu = 0; gpu < 2; ++gpu) ready.devices.push_back({"cuda", "Fake GPU", gpu, std::int64_t{24} << 30});
+      ready.machine.driver = "550.1";
+      send(ready);
+    } else if (verb == "throttled") {
+      throttled_ = true;
     } else if (verb == "environment") {
       send(p::Environment{machine(R"({"memory_read_gb_per_s":10})")});
     } else if (verb == "loading") {
@@ -212,9 +219,27 @@ class FakeWorker {
       finished.verdict.value = verdict == "pass" ? 0.01 : 9.5;
       finished.verdict.threshold = 0.15;
     }
+    if (tokens_ == 0) finished.telemetry_json = telemetry();
     stage_.clear();
     ended_ = true;
     send(finished);
+  }
+
+  /// What a run with one device could have seen, as bench/telemetry.h writes it.
+  std::string telemetry() const {
+    std::string json =
+        R"({"prefill":{"path":"stream","seconds":0.29,"devices":[{"device":0,"copied_bytes":5000000000,"copy_s":0.2,)"
+        R"("compute_s":0.24,"both_s":0.15,"overlap":0.75,"idle_s":0,"copy_gb_per_s":25,"share_of_link":0.5}],)"
+        R"("streams":[{"device":0,"name":"compute","busy_s":0.24,"idle_s":0.05,"copy_s":0,"copied_bytes":0}]},)"
+        R"("decode":{"copied_bytes_per_token":1200000,"s_per_token":0.02,"cpu_experts_s_per_token":0.015,)"
+        R"("device_wait_is_exact":true})";
+    if (throttled_) {
+      json += R"(,"gpus":[{"pci_bus_id":"0000:3b:00.0","samples":5,"power_w":{"min":100,"mean":400,"max":700},)"
+              R"("sm_clock_mhz":{"min":1200,"mean":1500,"max":1980},"temperature_c":{"min":41,"mean":55,"max":61},)"
+              R"("pcie_generation":{"min":5,"mean":5,"max":5},"pcie_generation_max":5,"throttled":{"power cap":0.4}}])";
+    }
+    if (!trace_file_.empty()) json += ",\"trace_file\":\"" + trace_file_ + "\"";
+    return json + "}";
   }
 
   void send(const p::Event& event) { write(p::encode(event) + "\n"); }
@@ -265,7 +290,8 @@ class FakeWorker {
   std::condition_variable changed_;
   std::deque<p::Request> requests_;
   std::atomic<bool> cancelled_ = false, heartbeats_ = true;
-  std::string id_, stage_;
+  std::string id_, stage_, trace_file_;
+  bool throttled_ = false;
   bool ended_ = false;  ///< Finished or Failed was sent for the request in hand
   std::int64_t tokens_ = 0;
   krasis::RunConfiguration configuration_;

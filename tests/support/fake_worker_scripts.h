@@ -6,7 +6,7 @@
 /// What the fake worker does, by name. A script has sections, "@start" and one for each kind of request; each line is
 /// one action:
 ///
-///   ready | loaded | environment | warmups | repetitions [COUNT] | verdict-stage
+///   ready | ready-gpus | throttled | loaded | environment | warmups | repetitions [COUNT] | verdict-stage
 ///   loading STAGE DONE        finish VERDICT          tokens TEXT (one token for each word)
 ///   error CODE STAGE TEXT     log LEVEL TEXT          stderr TEXT
 ///   raw TEXT (a whole line)   partial TEXT (no line feed)   huge BYTES (one line)
@@ -34,6 +34,16 @@ finish pass
 loaded
 tokens Once upon a time there was a small robot who liked **tea** very much.
 finish none
+)"},
+    {"gpus", R"(
+@start
+ready-gpus
+@benchmark
+throttled
+loaded
+environment
+repetitions
+finish pass
 )"},
     {"fail-verdict", R"(
 @benchmark

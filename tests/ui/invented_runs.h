@@ -50,7 +50,7 @@ void must(const Expected<T>& done) {
 /// Stores a finished run of the given configuration. Throws if the database refuses.
 inline results::RunId store(results::Database& database, const RunConfiguration& configuration,
                             const std::vector<double>& prefill, const std::vector<double>& decode,
-                            results::Verdict verdict = results::Verdict::Pass) {
+                            results::Verdict verdict = results::Verdict::Pass, const char* telemetry = "{}") {
   results::NewRun run;
   run.model = {"fp", "Invented", "qwen3_moe", "5 layers, hidden 256, 16 experts", false};
   run.sweep = "invented";
@@ -61,6 +61,7 @@ inline results::RunId store(results::Database& database, const RunConfiguration&
   for (std::size_t i = 0; i < prefill.size(); ++i) {
     must(database.append_repetition(id, repetition(static_cast<int>(i), prefill[i], decode[i])));
   }
+  must(database.set_telemetry(id, telemetry));
   results::RunOutcome outcome;
   outcome.verdict.verdict = verdict;
   must(database.finish(id, outcome));

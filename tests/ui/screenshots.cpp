@@ -3,7 +3,9 @@
 #include <QDir>
 #include <QLocale>
 #include <QPlainTextEdit>
+#include <QScrollArea>
 #include <QStyleFactory>
+#include <QTabWidget>
 #include <QTableView>
 #include <QTemporaryDir>
 #include <QThread>
@@ -17,6 +19,7 @@
 #include "ui/models/queue_model.h"
 #include "ui/models/sweep_models.h"
 #include "ui/pages/compare_page.h"
+#include "ui/pages/home_page.h"
 #include "ui/widgets/message_widget.h"
 
 namespace {
@@ -52,6 +55,26 @@ void settle() {
   }
 }
 
+const ui::FoundDevices gpus{true,
+                            {{"cuda", "NVIDIA GeForce RTX 4090", 0, std::int64_t{24} << 30},
+                             {"cuda", "NVIDIA GeForce RTX 4090", 1, std::int64_t{24} << 30}},
+                            "550.54.15",
+                            {}};
+
+/// As engine/bench/telemetry.h writes it.
+constexpr const char* kTelemetry = R"({"prefill":{"path":"stream","seconds":0.31,
+ "devices":[{"device":0,"copied_bytes":8100000000,"copy_s":0.3,"compute_s":0.26,"both_s":0.25,"overlap":0.96,"idle_s":0.001,
+             "copy_gb_per_s":27,"share_of_link":0.98}],
+ "streams":[{"device":0,"name":"compute","busy_s":0.26,"idle_s":0.05,"copy_s":0.0001,"copied_bytes":4096,"copy_gb_per_s":0.04},
+            {"device":0,"name":"loader","busy_s":0.3,"idle_s":0.01,"copy_s":0.3,"copied_bytes":8100000000,"copy_gb_per_s":27,
+             "share_of_link":0.98}]},
+ "decode":{"copied_bytes_per_token":1180000,"s_per_token":0.0169,"cpu_experts_s_per_token":0.0121,"device_wait_is_exact":true},
+ "gpus":[{"pci_bus_id":"0000:3b:00.0","samples":31,"power_w":{"min":92,"mean":341,"max":450},
+          "sm_clock_mhz":{"min":2100,"mean":2480,"max":2745},"memory_clock_mhz":{"min":10501,"mean":10501,"max":10501},
+          "temperature_c":{"min":48,"mean":61,"max":67},"pcie_generation":{"min":4,"mean":4,"max":4},"pcie_generation_max":4,
+          "pcie_width":{"min":16,"mean":16,"max":16},"pcie_width_max":16,"throttled":{"power cap":0.39}}],
+ "trace_file":"/home/user/.local/share/krasis/traces/1a2b3c4d.trace.json"})";
+
 void fill(results::Database& database) {
   for (const int gpu_bits : {4, 8}) {
     for (const auto hcs : {HotCache::Off, HotCache::On}) {
@@ -63,7 +86,7 @@ void fill(results::Database& database) {
         const double p = 800 + 90 * lgs - 30 * gpu_bits, d = hcs == HotCache::Off ? 57 + lgs : 43 + lgs - gpu_bits;
         const bool bad = gpu_bits == 8 && hcs == HotCache::On && lgs == 4;
         test::store(database, c, {p, p * 1.04, p * 0.97}, {d, d * 1.05, d * 0.98},
-                    bad ? results::Verdict::Fail : results::Verdict::Pass);
+                    bad ? results::Verdict::Fail : results::Verdict::Pass, gpu_bits == 4 && lgs == 2 ? kTelemetry : "{}");
       }
     }
   }
@@ -86,6 +109,7 @@ int main(int argc, char** argv) {
       services.resources = KRASIS_SOURCE_DIR "/resources";
       services.database = folder.filePath("results.db");
       services.settings_file = folder.filePath("settings.ini");
+      services.probe_devices = false;
       ui::MainWindow window(services);
       window.resize(size);
       window.show();
@@ -93,6 +117,7 @@ int main(int argc, char** argv) {
       window.database()->announce_change();
       window.sweep()->axes()->set_axis("lgs", "1,2,4,9");
       window.sweep()->axes()->set_axis("hcs", "off,on");
+      for (auto* page : window.findChildren<ui::HomePage*>()) page->set_devices(gpus);
       window.queue_model()->put({101, "embedded, INT4/INT4 LGS 1 HCS off", results::RunStatus::Done, 1, "\u2713 PASS"});
       window.queue_model()->put({102, "embedded, INT4/INT4 LGS 2 HCS off", results::RunStatus::Crashed, 0.4, "", -1,
                                  "The worker died of signal 11.\nStage: repetition\nSignal: 11"});
@@ -102,12 +127,34 @@ int main(int argc, char** argv) {
       settle();
       window.findChild<QTableView*>("resultsTable")->selectRow(1);
       window.findChild<ui::ComparePage*>()->compare({1, 2, 4, 7, 12});
+      const auto grab = [&](const QString& name) {
+        settle();
+        window.grab().save(out.filePath(QString("%1-%2-%3.png").arg(name, is_dark ? "dark" : "light").arg(size.width())));
+      };
       const char* names[] = {"home", "chat", "sweep", "results", "compare"};
       for (int page = 0; page < ui::MainWindow::PageCount; ++page) {
         window.show_page(static_cast<ui::MainWindow::Page>(page));
-        settle();
-        window.grab().save(out.filePath(QString("%1-%2-%3.png").arg(names[page], is_dark ? "dark" : "light").arg(size.width())));
+        grab(names[page]);
       }
+      window.show_page(ui::MainWindow::Results);
+      auto* details = window.findChild<QTabWidget*>("resultsDetails");
+      for (int tab = 0; tab < details->count(); ++tab) {
+        if (details->tabText(tab) == "Telemetry") details->setCurrentIndex(tab);
+      }
+      grab("telemetry");
+      // CUDA chosen where there is no GPU, then where there are two.
+      window.show_page(ui::MainWindow::Sweep);
+      RunConfiguration cuda;
+      cuda.device = "cuda";
+      window.configuration()->set_devices({true, {}, {}, "No NVIDIA driver was found, so no GPU can be used."});
+      window.configuration()->set_configuration(cuda);
+      window.findChild<QScrollArea*>("configurationScroll")->ensureWidgetVisible(window.findChild<QWidget*>("parameter_hcs"));
+      grab("no-gpu");
+      cuda.gpus = "1";
+      window.configuration()->set_devices(gpus);
+      window.configuration()->set_configuration(cuda);
+      window.findChild<QScrollArea*>("configurationScroll")->ensureWidgetVisible(window.findChild<QWidget*>("parameter_hcs"));
+      grab("gpus");
     }
   }
   return 0;

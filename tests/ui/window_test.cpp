@@ -11,12 +11,15 @@
 #include <QLabel>
 #include <QLineEdit>
 #include <QListWidget>
+#include <QMenu>
 #include <QPlainTextEdit>
 #include <QPushButton>
 #include <QSpinBox>
 #include <QTableView>
 #include <QTabBar>
 #include <QTest>
+#include <QTimer>
+#include <QToolButton>
 
 #include "tests/support/temporary_directory.h"
 #include "tests/ui/invented_runs.h"
@@ -25,6 +28,7 @@
 #include "ui/controllers/database_service.h"
 #include "ui/controllers/queue_controller.h"
 #include "ui/controllers/sweep_controller.h"
+#include "ui/format.h"
 #include "ui/main_window.h"
 #include "ui/models/sweep_models.h"
 #include "ui/widgets/message_widget.h"
@@ -38,8 +42,9 @@ using testing::HasSubstr;
 
 class Window : public testing::Test {
  protected:
-  void open(const QString& script = "ok") {
+  void open(const QString& script = "ok", bool probe = false) {
     Services services;
+    services.probe_devices = probe;
     services.hardware.devices = 16;
     services.hardware.host_memory_bytes = std::size_t{8} << 30;
     services.resources = KRASIS_SOURCE_DIR "/resources";
@@ -47,6 +52,7 @@ class Window : public testing::Test {
     services.database = folder("results.db");
     services.settings_file = folder("settings.ini");
     services.machine = facts_of({{"governor", Severity::Warning, "Governor: powersave", "On 4 CPUs.", "Run cpupower."}});
+    services.machine.push_back({gpu_fact_name(), "not known yet", {}});
     window = std::make_unique<MainWindow>(services);
     window->show();
     window->activateWindow();
@@ -140,6 +146,139 @@ TEST_F(Window, ASweepByClicksBecomesRowsChartsAndMarkdown) {
   auto* comparison = child<QTableView>("compareTable");
   EXPECT_TRUE(comparison->isVisible());
   EXPECT_EQ(comparison->model()->columnCount(), 4);
+}
+
+/// The rows of a table of names and values, as "name = value".
+std::vector<std::string> facts(const QTableView* table) {
+  std::vector<std::string> rows;
+  const auto* model = table->model();
+  for (int row = 0; row < model->rowCount(); ++row) {
+    rows.push_back((model->index(row, 0).data().toString() + " = " + model->index(row, 1).data().toString()).toStdString());
+  }
+  return rows;
+}
+
+TEST_F(Window, ARunWritesATraceWhenAskedAndShowsItsTelemetry) {
+  open();
+  auto* traces = child<QCheckBox>("writeTraces");
+  EXPECT_FALSE(traces->isChecked());
+  EXPECT_THAT(traces->toolTip().toStdString(), HasSubstr(folder("traces").toStdString()));
+  page(MainWindow::Sweep);
+  type_axis("LGS", "1");
+  click("enqueue");
+  ASSERT_TRUE(wait_for_queue(1));
+  QTest::mouseClick(traces, Qt::LeftButton, {}, QPoint(8, traces->height() / 2));
+  ASSERT_TRUE(traces->isChecked());
+  type_axis("LGS", "2");
+  click("enqueue");
+  ASSERT_TRUE(wait_for_queue(1));
+
+  page(MainWindow::Results);
+  QTest::qWait(200);
+  auto* table = child<QTableView>("resultsTable");
+  ASSERT_EQ(table->model()->rowCount(), 2);
+  auto* tabs = child<QTabBar>("qt_tabwidget_tabbar");
+  for (int i = 0; i < tabs->count(); ++i) {
+    if (tabs->tabText(i) == "Telemetry") QTest::mouseClick(tabs, Qt::LeftButton, {}, tabs->tabRect(i).center());
+  }
+  const auto* telemetry = child<QTableView>("telemetryTable");
+  EXPECT_TRUE(telemetry->isVisible());
+  const auto shown = [&](int row) {
+    QTest::mouseClick(table->viewport(), Qt::LeftButton, {}, table->visualRect(table->model()->index(row, 0)).center());
+    return facts(telemetry);
+  };
+  const auto first = shown(0);
+  EXPECT_THAT(first, testing::Contains("Prefill: copies = 5 GB in 200 ms, 25 GB/s, 50 % of the measured link"));
+  EXPECT_THAT(first, testing::Contains("Prefill: both at once = 150 ms, 75 % of the shorter one"));
+  EXPECT_THAT(first, testing::Contains("Decode: CPU experts busy = 15 ms, 75 % of a token"));
+  EXPECT_THAT(first, testing::Not(testing::Contains(HasSubstr("Trace: file"))));
+  const auto runs = rows();
+  const std::string file = folder("traces").toStdString() + "/" + runs[1].run.short_id() + ".trace.json";
+  EXPECT_THAT(shown(1), testing::Contains("Trace: file = " + file));
+
+  window->close();
+  open();
+  EXPECT_TRUE(child<QCheckBox>("writeTraces")->isChecked()) << "the next session goes on so";
+}
+
+TEST_F(Window, AThrottledRunSaysSoNextToItsFigure) {
+  open("gpus");
+  page(MainWindow::Sweep);
+  type_axis("LGS", "1");
+  click("enqueue");
+  ASSERT_TRUE(wait_for_queue(1));
+  page(MainWindow::Results);
+  QTest::qWait(200);
+  auto* table = child<QTableView>("resultsTable");
+  table->selectRow(0);
+  bool marked = false;
+  for (int c = 0; c < table->model()->columnCount(); ++c) {
+    if (table->model()->headerData(c, Qt::Horizontal).toString() != "Decode (tok/s)") continue;
+    const auto cell = table->model()->index(0, c);
+    marked = cell.data().toString().endsWith(QStringLiteral("\u26a0"));
+    EXPECT_THAT(cell.data(Qt::ToolTipRole).toString().toStdString(), HasSubstr("power cap in 40 % of the samples"));
+  }
+  EXPECT_TRUE(marked);
+  EXPECT_THAT(facts(child<QTableView>("telemetryTable")),
+              testing::Contains("GPU 0000:3b:00.0: power = 400 W (100 to 700)"));
+}
+
+/// Chooses the device CUDA as a user does, by the keyboard.
+void choose_cuda(QComboBox* device) {
+  device->setFocus();
+  QTest::keyClick(device, Qt::Key_C);
+  ASSERT_EQ(device->currentData().toString(), "cuda");
+}
+
+TEST_F(Window, WithoutAGpuTheFormRefusesCudaWithCauseAndRemedy) {
+  open("ok", true);
+  const auto* machine = child<QTableView>("machineTable");
+  ASSERT_TRUE(QTest::qWaitFor([&] { return window->configuration()->devices().known; }, 10000));
+  EXPECT_THAT(facts(machine), testing::Contains("GPU = none; the host device works"));
+  page(MainWindow::Sweep);
+  EXPECT_TRUE(child<QPushButton>("enqueue")->isEnabled());
+  choose_cuda(child<QComboBox>("parameter_device"));
+  auto* error = child<QLabel>("error_device");
+  EXPECT_TRUE(error->isVisible());
+  EXPECT_THAT(error->text().toStdString(), HasSubstr("The fake has no driver."));
+  EXPECT_THAT(error->text().toStdString(), HasSubstr("Choose the device Host"));
+  QTest::qWait(300);
+  EXPECT_FALSE(child<QPushButton>("enqueue")->isEnabled());
+  auto* device = child<QComboBox>("parameter_device");
+  QTest::keyClick(device, Qt::Key_Up);
+  EXPECT_FALSE(error->isVisible());
+  QTest::qWait(300);
+  EXPECT_TRUE(child<QPushButton>("enqueue")->isEnabled());
+}
+
+TEST_F(Window, WithSeveralGpusTheyAreShownAndCanBeChosen) {
+  open("gpus", true);
+  ASSERT_TRUE(QTest::qWaitFor([&] { return window->configuration()->devices().known; }, 10000));
+  const auto machine = facts(child<QTableView>("machineTable"));
+  const std::string gpu = "Fake GPU, " + format_bytes(qint64{24} << 30).toStdString() + ", driver 550.1";
+  EXPECT_THAT(machine, testing::IsSupersetOf({"GPU 0 = " + gpu, "GPU 1 = " + gpu}));
+  auto* edit = child<QLineEdit>("parameter_gpus");
+  EXPECT_FALSE(edit->isVisible()) << "the host device has no GPUs";
+  choose_cuda(child<QComboBox>("parameter_device"));
+  EXPECT_FALSE(child<QLabel>("error_device")->isVisible());
+  ASSERT_TRUE(edit->isVisible());
+  EXPECT_EQ(edit->text(), "all");
+  auto* choose = child<QToolButton>("chooseGpus");
+  QTimer::singleShot(100, choose, [choose] {
+    QMenu* menu = choose->menu();
+    ASSERT_EQ(menu->actions().size(), 2);
+    EXPECT_TRUE(menu->actions()[0]->isChecked());
+    QTest::mouseClick(menu, Qt::LeftButton, {}, menu->actionGeometry(menu->actions()[0]).center());
+    menu->close();
+  });
+  QTest::mouseClick(choose, Qt::LeftButton);
+  EXPECT_EQ(window->configuration()->configuration().gpus, "1") << "the first one was taken out";
+  EXPECT_EQ(edit->text(), "1");
+  edit->setFocus();
+  edit->selectAll();
+  QTest::keyClicks(edit, "0,5");
+  QTest::keyClick(edit, Qt::Key_Return);
+  EXPECT_THAT(child<QLabel>("error_gpus")->text().toStdString(), HasSubstr("There is no GPU 5"));
 }
 
 TEST_F(Window, ACrashIsARowAndTheQueueGoesOn) {

@@ -117,7 +117,29 @@ QString ConfigurationController::why_not_runnable() const {
   return plan_ ? QString() : format_error(plan_.error());
 }
 
+void ConfigurationController::set_devices(const FoundDevices& devices) {
+  devices_ = devices;
+  update();
+  emit changed();
+}
+
+std::vector<Problem> ConfigurationController::missing_devices(const RunConfiguration& configuration) const {
+  if (!devices_.known || configuration.device != "cuda") return {};
+  if (devices_.gpus.empty()) {
+    return {{"device", Error{ErrorCode::Unsupported, devices_.why_no_gpu.toStdString(),
+                             tr("Choose the device Host, or a worker on a machine with a GPU (File menu).").toStdString()}}};
+  }
+  const auto count = static_cast<int>(devices_.gpus.size());
+  for (const int gpu : gpu_indices(configuration.gpus).value_or(std::vector<int>{})) {
+    if (gpu < count) continue;
+    return {{"gpus", Error{ErrorCode::NotFound, tr("There is no GPU %1: the machine has %2.").arg(gpu).arg(count).toStdString(),
+                           tr("Choose among 0 to %1.").arg(count - 1).toStdString()}}};
+  }
+  return {};
+}
+
 Expected<Plan> ConfigurationController::plan_of(const RunConfiguration& configuration) {
+  if (const auto missing = missing_devices(configuration); !missing.empty()) return tl::unexpected(missing.front().error);
   if (configuration.model == loaded_model_ && model_) return make_plan(*model_, configuration, services_->hardware);
   KRASIS_TRY(const auto model, resolve_model(configuration.model, services_->resources));
   return make_plan(model, configuration, services_->hardware);
@@ -130,6 +152,7 @@ void ConfigurationController::update() {
     loaded_model_ = configuration_.model;
   }
   for (const auto& problem : validate(configuration_)) problems_[key_of(problem.parameter)] = format_error(problem.error);
+  for (const auto& problem : missing_devices(configuration_)) problems_[key_of(problem.parameter)] = format_error(problem.error);
   if (!model_) {
     problems_[QStringLiteral("model")] = format_error(model_.error());
     plan_ = tl::unexpected(model_.error());

@@ -9,6 +9,7 @@
 #include "engine/model/model_config.h"
 #include "engine/placement/plan.h"
 #include "results_db/records.h"
+#include "ui/controllers/device_probe.h"
 #include "ui/services.h"
 
 namespace krasis::ui {
@@ -44,14 +45,20 @@ class ConfigurationController : public QObject {
   const Expected<Plan>& plan() const { return plan_; }
   Expected<Plan> plan_of(const RunConfiguration& configuration);
   const Services& services() const { return *services_; }
+  /// What the worker found; what needs a GPU is refused where there is none.
+  void set_devices(const FoundDevices& devices);
+  const FoundDevices& devices() const { return devices_; }
 
  signals:
   void changed();
 
  private:
   void update();
+  /// What the configuration asks for and the worker's machine has not.
+  std::vector<Problem> missing_devices(const RunConfiguration& configuration) const;
 
   const Services* services_;
+  FoundDevices devices_;
   RunConfiguration configuration_;
   QHash<QString, QString> refused_;   ///< parameter -> why its text was refused
   QHash<QString, QString> problems_;  ///< parameter -> why the configuration cannot be

@@ -1,5 +1,7 @@
 #include "ui/controllers/queue_controller.h"
 
+#include <QDir>
+#include <QFileInfo>
 #include <algorithm>
 
 #include "engine/config/configuration_io.h"
@@ -24,6 +26,9 @@ QueueController::QueueController(DatabaseService* database, WorkerController* wo
   });
   connect(worker_, &WorkerController::plan_reported, this, [this](const QByteArray& json) {
     if (current_ != 0) report(database_->database().set_plan(current_, json.toStdString()));
+  });
+  connect(worker_, &WorkerController::telemetry_reported, this, [this](const QByteArray& json) {
+    if (current_ != 0) report(database_->database().set_telemetry(current_, json.toStdString()));
   });
   connect(worker_, &WorkerController::model_reported, this, [this](const results::ModelRecord& loaded) {
     if (current_ != 0) report(database_->database().set_model(current_, loaded));
@@ -103,7 +108,8 @@ void QueueController::start_next() {
     results::RunOutcome outcome{RunStatus::Failed, {}, {configuration.error().cause, configuration.error().remedy, "start", 0}};
     return on_finished(outcome);
   }
-  worker_->benchmark(*configuration);
+  const QString name = QString::fromStdString(run.short_id()) + QStringLiteral(".trace.json");
+  worker_->benchmark(*configuration, writes_traces_ ? QDir(trace_folder()).filePath(name) : QString());
 }
 
 void QueueController::on_progress(const QString& stage, double fraction, const QString& text) {
@@ -171,6 +177,15 @@ void QueueController::set_paused(bool paused) {
   paused_ = paused;
   emit changed();
   if (!paused_) start_next();
+}
+
+QString QueueController::trace_folder() const {
+  return database_->is_open() ? QFileInfo(database_->path()).dir().filePath(QStringLiteral("traces")) : QString();
+}
+
+void QueueController::set_writes_traces(bool on) {
+  writes_traces_ = on;
+  emit changed();
 }
 
 void QueueController::cancel(qlonglong run) {

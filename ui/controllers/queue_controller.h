@@ -23,6 +23,10 @@ class QueueController : public QObject {
   /// Stores the runs in the queue and starts when it is not paused.
   Expected<void> enqueue(const std::vector<results::NewRun>& runs);
   bool is_paused() const { return paused_; }
+  /// Runs that start while this is on write a trace: RUN.trace.json in trace_folder().
+  bool writes_traces() const { return writes_traces_; }
+  /// Beside the database, on the worker's machine.
+  QString trace_folder() const;
   bool is_running() const { return current_ != 0; }
   int done() const { return done_; }    ///< of total(), ended since the queue was last empty
   int total() const { return total_; }
@@ -32,6 +36,7 @@ class QueueController : public QObject {
  public slots:
   /// After the run that is running. Resuming starts the next one.
   void set_paused(bool paused);
+  void set_writes_traces(bool on);
   void cancel(qlonglong run);
   void cancel_all();
   /// Queues again every run of the list that ended badly or was cancelled.
@@ -59,6 +64,7 @@ class QueueController : public QObject {
   LogModel* log_;
   results::RunId current_ = 0;
   bool paused_ = false;
+  bool writes_traces_ = false;
   int done_ = 0;
   int total_ = 0;
   QElapsedTimer run_clock_;

@@ -47,7 +47,10 @@ void WorkerController::set_command(WorkerCommand command) {
   if (!is_busy()) stop();
 }
 
-void WorkerController::benchmark(const RunConfiguration& configuration) { begin(Request::Benchmark, configuration); }
+void WorkerController::benchmark(const RunConfiguration& configuration, const QString& trace_file) {
+  trace_file_ = trace_file;
+  begin(Request::Benchmark, configuration);
+}
 
 void WorkerController::generate(const RunConfiguration& configuration, const QList<ChatTurn>& turns, int max_tokens) {
   turns_ = turns;
@@ -116,7 +119,7 @@ void WorkerController::send_request() {
   stall_.start(stall_timeout_ms_);
   // What the process said about its machine when it started holds for every run.
   if (environment_) emit environment_reported(*environment_);
-  if (request_ == Request::Benchmark) return write(protocol::Benchmark{id_, configuration_});
+  if (request_ == Request::Benchmark) return write(protocol::Benchmark{id_, configuration_, trace_file_.toStdString()});
   protocol::Generate generate{id_, configuration_, {}, {}, max_tokens_};
   for (const auto& turn : turns_) generate.messages.push_back({turn.role.toStdString(), turn.text.toStdString()});
   write(generate);
@@ -233,6 +236,7 @@ void WorkerController::handle(const protocol::Token& event) {
 void WorkerController::handle(const protocol::Finished& event) {
   if (!is_ours(event.id)) return;
   if (event.plan_json != "{}") emit plan_reported(QByteArray::fromStdString(event.plan_json));
+  if (event.telemetry_json != "{}") emit telemetry_reported(QByteArray::fromStdString(event.telemetry_json));
   if (request_ == Request::Generate) {
     AnswerFigures figures;
     figures.prompt_tokens = event.prompt_tokens;

@@ -59,7 +59,8 @@ class WorkerController : public QObject {
   bool is_busy() const { return request_ != Request::None; }
 
   /// Loads the model unless it is loaded, then measures. One request at a time.
-  void benchmark(const RunConfiguration& configuration);
+  /// @param trace_file  where the worker writes a trace; empty: nowhere
+  void benchmark(const RunConfiguration& configuration, const QString& trace_file = {});
   /// Loads the model unless it is loaded, then answers the conversation's last turn. @param max_tokens at most
   void generate(const RunConfiguration& configuration, const QList<ChatTurn>& turns, int max_tokens);
   /// Asks the worker to stop; kills it when it does not within five seconds.
@@ -76,6 +77,7 @@ class WorkerController : public QObject {
   /// What only the worker knows. @param threads 0 if it did not say
   void facts_reported(qint64 threads, const QString& prompt_fingerprint);
   void plan_reported(const QByteArray& json);
+  void telemetry_reported(const QByteArray& json);
   void repetition_measured(const krasis::results::Repetition& repetition);
   void text_streamed(const QString& text, qint64 tokens);
   void answered(const krasis::ui::AnswerFigures& figures);
@@ -123,6 +125,7 @@ class WorkerController : public QObject {
   State state_ = State::Stopped;
   Request request_ = Request::None;
   RunConfiguration configuration_;
+  QString trace_file_;
   QList<ChatTurn> turns_;
   int max_tokens_ = 0;
   std::string id_;        ///< of the request

@@ -1,6 +1,8 @@
 #include "ui/docks/queue_dock.h"
 
+#include <QCheckBox>
 #include <QClipboard>
+#include <QDir>
 #include <QGuiApplication>
 #include <QHBoxLayout>
 #include <QHeaderView>
@@ -44,6 +46,9 @@ QueueDock::QueueDock(QueueController* controller, QueueModel* model, QWidget* pa
   cancel_all_ = button(QStringLiteral("cancelAll"), tr("Cancel &all"), tr("Cancels the running run and empties the queue"));
   retry_ = button(QStringLiteral("retryFailed"), tr("&Retry failed"), tr("Queues every run again that did not end well"));
   report_ = button(QStringLiteral("copyReport"), tr("Cop&y report"), tr("What went wrong with the selected run, as text"));
+  traces_ = new QCheckBox(tr("Write &traces"), content);
+  traces_->setObjectName(QStringLiteral("writeTraces"));
+  traces_->setAccessibleName(tr("Write traces"));
   failure_ = new QLabel(content);
   failure_->setObjectName(QStringLiteral("queueFailure"));
   failure_->setAccessibleName(tr("Why the selected run failed"));
@@ -52,6 +57,7 @@ QueueDock::QueueDock(QueueController* controller, QueueModel* model, QWidget* pa
   failure_->hide();
   auto* bar = new QHBoxLayout;
   for (auto* b : {pause_, cancel_, cancel_all_, retry_, report_}) bar->addWidget(b);
+  bar->addWidget(traces_);
   bar->addStretch();
   auto* layout = new QVBoxLayout(content);
   layout->setContentsMargins(4, 4, 4, 4);
@@ -61,6 +67,7 @@ QueueDock::QueueDock(QueueController* controller, QueueModel* model, QWidget* pa
   setWidget(content);
 
   connect(pause_, &QPushButton::toggled, controller_, &QueueController::set_paused);
+  connect(traces_, &QCheckBox::toggled, controller_, &QueueController::set_writes_traces);
   connect(cancel_, &QPushButton::clicked, this, [this] { controller_->cancel(selected_run()); });
   connect(cancel_all_, &QPushButton::clicked, controller_, &QueueController::cancel_all);
   connect(retry_, &QPushButton::clicked, controller_, &QueueController::retry_failed);
@@ -81,6 +88,10 @@ void QueueDock::update_buttons() {
   const auto waits = [](const QueueRow& r) { return !results::is_final(r.status); };
   const auto failed = [](const QueueRow& r) { return results::is_final(r.status) && r.status != RunStatus::Done; };
   const QSignalBlocker blocker(pause_);
+  const QSignalBlocker traces_blocker(traces_);
+  traces_->setChecked(controller_->writes_traces());
+  traces_->setToolTip(tr("Runs that start now write a timeline of copies and computation for Perfetto or chrome://tracing:\n%1")
+                          .arg(QDir::toNativeSeparators(controller_->trace_folder() + QStringLiteral("/RUN.trace.json"))));
   pause_->setChecked(controller_->is_paused());
   pause_->setText(controller_->is_paused() ? tr("&Resume") : tr("&Pause"));
   cancel_->setEnabled(selected && waits(*selected));

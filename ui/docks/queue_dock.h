@@ -2,6 +2,7 @@
 
 #include <QDockWidget>
 
+class QCheckBox;
 class QLabel;
 class QPushButton;
 class QTableView;
@@ -28,6 +29,7 @@ class QueueDock : public QDockWidget {
   QueueModel* model_;
   QTableView* table_;
   QPushButton *pause_, *cancel_, *cancel_all_, *retry_, *report_;
+  QCheckBox* traces_;
   QLabel* failure_;
 };
 

@@ -5,6 +5,7 @@
 #include <QFont>
 #include <algorithm>
 
+#include "results_db/telemetry.h"
 #include "ui/format.h"
 
 namespace krasis::ui {
@@ -95,7 +96,8 @@ std::vector<ResultsModel::Cell> ResultsModel::cells_of(const results::RunSummary
     const QString text = from(value.value);
     cells.push_back({text, sort_value(from(value.name), text), {}});
   }
-  const auto metric = [&cells](const results::Metric& m, int decimals) {
+  const QString throttled = from(results::throttling(run.telemetry_json));
+  const auto metric = [&](const results::Metric& m, int decimals) {
     if (m.statistics.n == 0) {
       cells.push_back({QStringLiteral("\u2014"), {}, tr("no sample")});
       return;
@@ -104,7 +106,12 @@ std::vector<ResultsModel::Cell> ResultsModel::cells_of(const results::RunSummary
     if (m.statistics.stddev) tip += tr(", standard deviation %1").arg(format_number(*m.statistics.stddev, decimals));
     if (m.statistics.n_too_small()) tip += QLatin1Char('\n') + tr("n is too small to judge the spread");
     if (m.statistics.first_is_outlier) tip += QLatin1Char('\n') + tr("the first repetition is an outlier");
-    cells.push_back({format_number(m.statistics.mean, decimals), m.statistics.mean, tip});
+    QString text = format_number(m.statistics.mean, decimals);
+    if (!throttled.isEmpty()) {
+      text = tr("%1 \u26a0").arg(text);
+      tip += QLatin1Char('\n') + tr("the GPU was throttled: %1").arg(throttled);
+    }
+    cells.push_back({text, m.statistics.mean, tip});
   };
   metric(summary.prefill_tokens_per_second, 1);
   metric(summary.ttft_s, 3);

@@ -70,9 +70,9 @@ HomePage::HomePage(ConfigurationController* configuration, DatabaseService* data
 
 QWidget* HomePage::make_machine() {
   auto* box = new QGroupBox(tr("This machine"), this);
-  auto* facts = new FactsModel(box);
-  facts->set_facts(configuration_->services().machine);
-  auto* table = make_table(QStringLiteral("machineTable"), tr("This machine"), facts, box);
+  machine_ = new FactsModel(box);
+  machine_->set_facts(configuration_->services().machine);
+  auto* table = make_table(QStringLiteral("machineTable"), tr("This machine"), machine_, box);
   table->horizontalHeader()->hide();
   table->horizontalHeader()->setStretchLastSection(true);
   table->setFocusPolicy(Qt::TabFocus);
@@ -82,6 +82,25 @@ QWidget* HomePage::make_machine() {
   auto* layout = new QVBoxLayout(box);
   layout->addWidget(table);
   return box;
+}
+
+void HomePage::set_devices(const FoundDevices& devices) {
+  if (!devices.known) return;
+  std::vector<FactsModel::Fact> facts;
+  for (const auto& fact : configuration_->services().machine) {
+    if (fact.name != gpu_fact_name()) {
+      facts.push_back(fact);
+      continue;
+    }
+    if (devices.gpus.empty()) facts.push_back({fact.name, tr("none; the host device works"), devices.why_no_gpu});
+    for (const auto& gpu : devices.gpus) {
+      const QString name = devices.gpus.size() > 1 ? tr("GPU %1").arg(gpu.index) : fact.name;
+      QString value = tr("%1, %2").arg(QString::fromStdString(gpu.name), format_bytes(gpu.memory_bytes));
+      if (!devices.driver.isEmpty()) value = tr("%1, driver %2").arg(value, devices.driver);
+      facts.push_back({name, value, {}});
+    }
+  }
+  machine_->set_facts(std::move(facts));
 }
 
 QWidget* HomePage::make_models() {

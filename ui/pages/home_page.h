@@ -11,6 +11,8 @@ namespace krasis::ui {
 
 class ConfigurationController;
 class DatabaseService;
+class FactsModel;
+struct FoundDevices;
 class ResultsFilter;
 class ResultsModel;
 
@@ -23,6 +25,8 @@ class HomePage : public QWidget {
            QWidget* parent = nullptr);
   void set_model_folders(const QStringList& folders);
   QStringList model_folders() const { return folders_; }
+  /// Shows what the worker found in the place of the guess.
+  void set_devices(const FoundDevices& devices);
 
  public slots:
   void add_model_folder();
@@ -43,6 +47,7 @@ class HomePage : public QWidget {
   DatabaseService* database_;
   ResultsModel* results_;
   QStringList folders_;
+  FactsModel* machine_ = nullptr;
   QListWidget* models_ = nullptr;
   QTableView* recent_ = nullptr;
   QLabel* no_runs_ = nullptr;

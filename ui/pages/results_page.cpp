@@ -17,6 +17,7 @@
 #include <QVBoxLayout>
 
 #include "results_db/export_markdown.h"
+#include "results_db/telemetry.h"
 #include "ui/controllers/database_service.h"
 #include "ui/models/chart_data.h"
 #include "ui/models/queue_model.h"
@@ -40,6 +41,7 @@ ResultsPage::ResultsPage(DatabaseService* database, QWidget* parent)
       filter_(new ResultsFilter(this)),
       samples_(new SamplesModel(this)),
       configuration_(new FactsModel(this)),
+      telemetry_(new FactsModel(this)),
       environment_(new FactsModel(this)),
       log_(new LogModel(this)) {
   setObjectName(QStringLiteral("resultsPage"));
@@ -150,6 +152,7 @@ QWidget* ResultsPage::make_details() {
     connect(model, &QAbstractItemModel::modelReset, table, [table] { fit_columns(table); });
   };
   add(QStringLiteral("samplesTable"), tr("Samples"), samples_);
+  add(QStringLiteral("telemetryTable"), tr("Telemetry"), telemetry_);
   add(QStringLiteral("configurationTable"), tr("Configuration"), configuration_);
   add(QStringLiteral("environmentTable"), tr("Environment"), environment_);
   add(QStringLiteral("runLogTable"), tr("Log"), log_);
@@ -227,6 +230,7 @@ void ResultsPage::show_details() {
   decode_chart_->select_run(id);
   if (runs.empty()) {
     samples_->set_repetitions({});
+    telemetry_->set_facts({});
     configuration_->set_facts({});
     environment_->set_facts({});
     log_->set_lines({});
@@ -235,6 +239,12 @@ void ResultsPage::show_details() {
   const auto& run = runs.front().run;
   samples_->set_repetitions(database_->database().repetitions(id).value_or(std::vector<results::Repetition>{}));
   log_->set_lines(database_->database().log(id).value_or(std::vector<results::LogLine>{}));
+  std::vector<FactsModel::Fact> telemetry;
+  for (const auto& line : results::describe_telemetry(run.telemetry_json)) {
+    telemetry.push_back({QString::fromStdString(line.group + ": " + line.name), QString::fromStdString(line.value),
+                         QString::fromStdString(line.meaning)});
+  }
+  telemetry_->set_facts(std::move(telemetry));
   auto facts = FactsModel::from_json(run.configuration_json);
   for (auto& fact : FactsModel::from_json(run.plan_json)) facts.push_back({tr("plan.%1").arg(fact.name), fact.value});
   configuration_->set_facts(std::move(facts));

@@ -61,6 +61,7 @@ class ResultsPage : public QWidget {
   ResultsFilter* filter_;
   SamplesModel* samples_;
   FactsModel* configuration_;
+  FactsModel* telemetry_;
   FactsModel* environment_;
   LogModel* log_;
   QLineEdit* filter_edit_ = nullptr;

@@ -15,9 +15,11 @@
 #include <QSpinBox>
 #include <QToolButton>
 #include <QVBoxLayout>
+#include <algorithm>
 #include <limits>
 
 #include "ui/controllers/configuration_controller.h"
+#include "ui/format.h"
 #include "ui/theme.h"
 
 namespace krasis::ui {
@@ -123,11 +125,52 @@ QWidget* ParameterForm::make_model_picker(const Parameter& parameter, QWidget* p
   return box;
 }
 
+QWidget* ParameterForm::make_gpu_picker(const Parameter& parameter, QWidget* parent) {
+  auto* line = new QWidget(parent);
+  auto* row = new QHBoxLayout(line);
+  row->setContentsMargins(0, 0, 0, 0);
+  auto* edit = new QLineEdit(line);
+  auto* choose = new QToolButton(line);
+  choose->setObjectName(QStringLiteral("chooseGpus"));
+  choose->setAccessibleName(tr("Choose among the GPUs that were found"));
+  choose->setToolTip(choose->accessibleName());
+  choose->setText(QStringLiteral("\u2026"));
+  choose->setFocusPolicy(Qt::StrongFocus);
+  choose->setPopupMode(QToolButton::InstantPopup);
+  auto* menu = new QMenu(choose);
+  choose->setMenu(menu);
+  row->addWidget(edit, 1);
+  row->addWidget(choose);
+  connect(edit, &QLineEdit::editingFinished, this, [this, &parameter, edit] { controller_->set_text(parameter, edit->text()); });
+  connect(menu, &QMenu::aboutToShow, this, [this, &parameter, menu] {
+    menu->clear();
+    const auto chosen = gpu_indices(controller_->configuration().gpus).value_or(std::vector<int>{});
+    for (const auto& gpu : controller_->devices().gpus) {
+      const int index = static_cast<int>(gpu.index);
+      auto* action = menu->addAction(tr("%1: %2, %3").arg(index).arg(QString::fromStdString(gpu.name), format_bytes(gpu.memory_bytes)));
+      action->setCheckable(true);
+      action->setChecked(chosen.empty() || std::find(chosen.begin(), chosen.end(), index) != chosen.end());
+    }
+  });
+  connect(menu, &QMenu::triggered, this, [this, &parameter, menu] {
+    QStringList indices;
+    const auto actions = menu->actions();
+    for (int i = 0; i < actions.size(); ++i) {
+      if (actions[i]->isChecked()) indices << QString::number(i);
+    }
+    const bool all = indices.isEmpty() || indices.size() == actions.size();
+    controller_->set_text(parameter, all ? QStringLiteral("all") : indices.join(QLatin1Char(',')));
+  });
+  return edit;
+}
+
 QWidget* ParameterForm::make_editor(const Parameter& parameter, QWidget* parent) {
   QWidget* editor = nullptr;
   const auto set = [this, &parameter](const QString& text) { controller_->set_text(parameter, text); };
   if (parameter.name == "model") {
     editor = make_model_picker(parameter, parent);
+  } else if (parameter.name == "gpus") {
+    editor = make_gpu_picker(parameter, parent);
   } else if (parameter.type == ParameterType::Choice) {
     auto* box = new QComboBox(parent);
     for (const auto& choice : parameter.choices) box->addItem(from(choice.label), from(choice.value));
@@ -195,7 +238,11 @@ void ParameterForm::refresh() {
     colors.setColor(QPalette::WindowText, tone_color(Tone::Bad, palette()));
     row.error->setPalette(colors);
     row.error->setVisible(!problem.isEmpty());
-    const bool applies = static_cast<bool>(row.parameter->applies(controller_->configuration()));
+    bool applies = static_cast<bool>(row.parameter->applies(controller_->configuration()));
+    // One GPU is no choice.
+    if (row.parameter->name == "gpus" && controller_->devices().known && controller_->devices().gpus.size() < 2) {
+      applies = applies && !problem.isEmpty();
+    }
     row.cell->setVisible(applies);
     if (auto* label = row.layout->labelForField(row.cell)) label->setVisible(applies);
   }

@@ -37,6 +37,8 @@ class ParameterForm : public QWidget {
     QLabel* error;
   };
   QWidget* make_editor(const Parameter& parameter, QWidget* parent);
+  /// A line for numbers, and a menu of the GPUs that the worker found.
+  QWidget* make_gpu_picker(const Parameter& parameter, QWidget* parent);
   QWidget* make_model_picker(const Parameter& parameter, QWidget* parent);
   void add_group(ParameterGroup group, QVBoxLayout* layout);
   void refresh();
