@@ -246,6 +246,7 @@ void ParameterForm::refresh() {
     row.cell->setVisible(applies);
     if (auto* label = row.layout->labelForField(row.cell)) label->setVisible(applies);
   }
+  fit_errors();
   // A group without any field that applies is no group.
   for (auto* box : findChildren<QGroupBox*>()) {
     bool any = false;
@@ -259,6 +260,18 @@ void ParameterForm::refresh() {
     summary_->setText(text);
     summary_->setVisible(!text.isEmpty());
   }
+}
+
+void ParameterForm::fit_errors() {
+  for (const auto& row : rows_) {
+    const int wanted = row.error->isHidden() ? 0 : row.error->heightForWidth(row.cell->width());
+    if (row.error->minimumHeight() != wanted) row.error->setMinimumHeight(wanted);
+  }
+}
+
+void ParameterForm::resizeEvent(QResizeEvent* event) {
+  QWidget::resizeEvent(event);
+  fit_errors();
 }
 
 bool ParameterForm::eventFilter(QObject* watched, QEvent* event) {

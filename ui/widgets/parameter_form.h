@@ -25,6 +25,7 @@ class ParameterForm : public QWidget {
 
  protected:
   void changeEvent(QEvent* event) override;
+  void resizeEvent(QResizeEvent* event) override;
   /// The wheel scrolls the form; it changes a value only in the field that has the focus.
   bool eventFilter(QObject* watched, QEvent* event) override;
 
@@ -43,6 +44,8 @@ class ParameterForm : public QWidget {
   void add_group(ParameterGroup group, QVBoxLayout* layout);
   void refresh();
   void refresh_editor(const Row& row);
+  /// QFormLayout gives wrapped text in a nested layout less height than it needs.
+  void fit_errors();
 
   ConfigurationController* controller_;
   std::vector<Row> rows_;
