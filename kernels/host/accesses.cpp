@@ -81,7 +81,7 @@ Accesses accesses_of(const AttentionArgs& args) {
   return Collector()
       .reads(args.q, cache.keys.values, cache.keys.scales, cache.values.values, cache.values.scales)
       .reads_batch(args.batch)
-      .writes(args.out);
+      .writes(args.out, args.workspace);
 }
 
 Accesses accesses_of(const RouterArgs& args) {
