@@ -164,6 +164,8 @@ class Device {
   virtual void add(Stream stream, const AddArgs& args) = 0;
   virtual void fill(Stream stream, const FillArgs& args) = 0;
   virtual void count_experts(Stream stream, const CountExpertsArgs& args) = 0;
+  /// Unsupported (at synchronize()) where operations cannot read host memory.
+  virtual void gather_experts(Stream stream, const GatherExpertsArgs& args) = 0;
   virtual void sample(Stream stream, const SampleArgs& args) = 0;
   virtual void advance(Stream stream, const AdvanceArgs& args) = 0;
 

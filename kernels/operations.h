@@ -150,6 +150,17 @@ struct CountExpertsArgs {
   View<std::int64_t> counts;  ///< [experts], added to
 };
 
+/// Copies what a short prompt needs of a layer: the block of each expert in `ids` that has a place in `to`, once.
+///   to[offsets[e] ...] = from[e * block_bytes ...]
+struct GatherExpertsArgs {
+  View<const std::int32_t> ids;      ///< picks; an id outside [0, experts) is skipped
+  View<const std::int64_t> offsets;  ///< [experts]: of the block in `to`, -1 = not copied
+  View<const std::byte> from;        ///< [experts, block_bytes]; page-locked host memory
+  View<std::byte> to;
+  std::size_t block_bytes = 0;       ///< a multiple of 64, as offsets are
+  View<std::int64_t> copied;         ///< [1], the number of copied blocks is added to it
+};
+
 /// How the next token is chosen; lives in device memory. temperature 0 is greedy (ties: the smaller id).
 /// Order, as in transformers and llama.cpp: repetition penalty, temperature, top-k, top-p, min-p, draw.
 struct SamplingState {

@@ -181,7 +181,7 @@ std::string config_line(Runs runs) {
   add("kv_cache", [](const std::string& v) { return v + " KV cache"; });
   for (std::string& item : precision_items(runs)) items.push_back(std::move(item));
   add("group_size", [](const std::string& v) { return "group size " + v; });
-  add("prefill_path", [](const std::string& v) { return v == "auto" ? std::string() : v == "cpu" ? std::string("prompts through the CPU's experts") : std::string("streamed prefill"); });
+  add("prefill_path", [](const std::string& v) { return v == "auto" ? std::string() : v == "cpu" ? std::string("prompts through the CPU's experts") : v == "picked" ? std::string("prompts by picked experts") : std::string("streamed prefill"); });
   add("chunk_tokens", [&](const std::string& v) { return unless("0", v, v + " token chunks"); });
   add("vram_budget_mib", [&](const std::string& v) { return unless("0", v, v + " MiB VRAM budget"); });
   std::string share;

@@ -72,7 +72,7 @@ Expected<std::vector<double>> Judge::regrets(const Engine& engine, PrefillPath p
   for (std::size_t i = prompt.size() - 1; i + 1 < tokens.size(); ++i) positions.push_back(static_cast<std::int32_t>(i));
   const std::vector<int>& cached = engine.cached_experts();
   const int experts = engine.model().config.experts;
-  const int streamed = path == PrefillPath::Stream ? static_cast<int>(prompt.size()) : 0;  // tokens
+  const int streamed = path != PrefillPath::Cpu ? static_cast<int>(prompt.size()) : 0;  // tokens
   const bool fp8 = engine.configuration().kv_cache == "fp8";
   const ThreadTeam::Scope scope(&engine.team());
   KRASIS_TRY(const std::vector<float> logits,

@@ -155,10 +155,11 @@ std::vector<Parameter> make_table() {
        &R::prefill_path,
        0,
        0,
-       {{"auto", "Auto"}, {"stream", "Stream"}, {"cpu", "CPU"}},
+       {{"auto", "Auto"}, {"stream", "Stream"}, {"picked", "Picked experts"}, {"cpu", "CPU"}},
        "",
-       "Where a prompt's experts are computed. Stream: on the device, layer group by layer group; CPU: where they lie, "
-       "for prompts of up to 64 tokens; Auto: the one that was faster for such a length when the model was loaded.",
+       "Where a prompt's experts are computed. Stream: on the device, layer group by layer group; Picked experts: there, too, "
+       "but only those that its tokens picked are copied, for prompts of up to 512 tokens and one chunk; CPU: where they lie, "
+       "for up to 64 tokens; longer ones are streamed. Auto: the one that was faster for such a length when the model was loaded.",
        kPrefill},
       {"threads",
        "CPU threads",

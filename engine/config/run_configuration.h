@@ -22,7 +22,7 @@ struct RunConfiguration {
   HotCache hcs = HotCache::Off;
   double hcs_share = 0.5;               ///< of all experts that are cached when hcs is on or multi, 0..1
   std::int64_t vram_budget_mib = 4096;  ///< of each device
-  std::string prefill_path = "auto";    ///< "stream", "cpu", or "auto": the faster one for the prompt's length, as measured
+  std::string prefill_path = "auto";    ///< "stream", "picked", "cpu", or "auto": the faster one for the prompt's length, as measured
   int threads = 0;                      ///< CPU threads of the experts; 0 = physical cores
 
   // Quantization (bits: 4, 8 or 16 = BF16)

@@ -91,7 +91,7 @@ class Sizes {
   std::size_t staging() const {
     const std::int64_t n = together();
     return vector_bytes(r_.max_context, 4) + vector_bytes(m_.vocabulary, 4) + vector_bytes(n * m_.hidden, 2) +
-           vector_bytes(n * m_.hidden, 4) + 2 * vector_bytes(n * m_.top_k, 4) + experts_workspace(n) + 5 * 64;
+           vector_bytes(n * m_.hidden, 4) + 2 * vector_bytes(n * m_.top_k, 4) + experts_workspace(n) + 5 * 64 + vector_bytes(2 * r_.device_count, 8);
   }
 
  private:
@@ -190,7 +190,7 @@ void add_device(Plan& plan, const ModelConfig& m, const RunConfiguration& r, con
        fmt::format("{} layers x {} tokens, {}", layers, r.max_context, r.kv_cache));
   item("activations", sizes.activations(device), fmt::format("chunks of {} tokens", sizes.chunk()));
   const std::size_t table = vector_bytes(m.expert_layers() * m.experts, sizeof(std::int64_t));
-  item("expert tables", (r.hcs == HotCache::Off ? 2 : 3) * table,
+  item("expert tables", (r.hcs == HotCache::Off ? 2 : 3) * table + 64,
        "where each expert lies; how often it was picked");
   item("expert cache", static_cast<std::size_t>(cached) * sizes.gpu_expert(),
        fmt::format("{} hot experts, {} bits", cached, r.gpu_bits));

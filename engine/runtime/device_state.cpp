@@ -61,6 +61,10 @@ std::int64_t most_together(const RunConfiguration& configuration) {
   return std::min({kMostCpuPrompt, configuration.chunk_tokens, configuration.max_context});
 }
 
+std::int64_t most_picked(const RunConfiguration& configuration) {
+  return std::min({kMostPickedPrompt, configuration.chunk_tokens, configuration.max_context});
+}
+
 std::vector<LayerGroup> layer_groups(const PackedModel& model, const RunConfiguration& configuration) {
   std::vector<LayerGroup> groups;
   std::vector<int> loaded(static_cast<std::size_t>(configuration.device_count), 0);
@@ -124,6 +128,7 @@ Expected<DeviceState> DeviceState::create(Device& device, int index, const Packe
   const std::int64_t all_experts = c.expert_layers() * c.experts;
   KRASIS_CHECK(allocate("expert tables", s.stream_offsets, all_experts));
   KRASIS_CHECK(allocate("expert tables", s.cache_offsets, all_experts));
+  KRASIS_CHECK(allocate("expert tables", s.gathered, 1));
   if (configuration.hcs != HotCache::Off) KRASIS_CHECK(allocate("expert tables", s.pick_counts, all_experts));
   const auto cached = static_cast<std::size_t>(hot_experts(c, configuration, index));
   if (cached > 0) {
@@ -137,6 +142,7 @@ Expected<DeviceState> DeviceState::create(Device& device, int index, const Packe
   upload(s.prompt_positions, constants.positions);
   upload(s.stream_offsets, constants.stream_offsets);
   upload(s.decode_span, constants.decode_span);
+  upload(s.gathered, constants.zero);
   return s;
 }
 

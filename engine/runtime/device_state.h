@@ -42,6 +42,7 @@ struct DeviceState {
   View<std::int64_t> stream_offsets;  ///< [layers with experts, experts]: expert e is the e-th block of its slot; -1 = cached here
   Buffer cache_pool;                  ///< the expert cache
   View<std::int64_t> cache_offsets;   ///< [layers with experts, experts], -1 = not cached here
+  View<std::int64_t> gathered;        ///< [1]: blocks that gather_experts copied since the start
   View<std::int64_t> pick_counts;     ///< [layers with experts, experts]: the heatmap, if hcs needs one
 
   // Device 0 alone
@@ -59,6 +60,9 @@ struct DeviceState {
                                       View<const float> frequencies, const struct HostConstants& constants);
 };
 
+/// Up to how many tokens a prompt may take its picked experts alone.
+std::int64_t most_picked(const RunConfiguration& configuration);
+
 /// How many tokens may pass between devices and CPU experts together: a short prompt's.
 std::int64_t most_together(const RunConfiguration& configuration);
 
@@ -67,6 +71,7 @@ struct HostConstants {
   std::vector<std::int32_t> positions;       ///< [max_context] 0, 1, 2, ...
   std::vector<std::int64_t> stream_offsets;  ///< [layers with experts, experts]: nothing is cached
   std::vector<SequenceSpan> decode_span;     ///< [1]
+  std::vector<std::int64_t> zero{0};
 };
 
 }  // namespace krasis

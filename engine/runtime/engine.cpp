@@ -127,7 +127,7 @@ Expected<TracedGeneration> Engine::trace(std::span<const std::int32_t>, const Ge
 }
 
 std::string_view name_of(PrefillPath path) {
-  return path == PrefillPath::Cpu ? "cpu" : "stream";
+  return path == PrefillPath::Cpu ? "cpu" : path == PrefillPath::Picked ? "picked" : "stream";
 }
 
 bool same_weights(const RunConfiguration& a, const RunConfiguration& b) {

@@ -26,10 +26,12 @@ enum class StopReason : std::uint8_t { Length, EndOfText, Cancelled };
 /// Where the experts of a prompt are computed.
 enum class PrefillPath : std::uint8_t {
   Stream,  ///< on the devices, layer group by layer group
+  Picked,  ///< on the devices, to which only those are copied that its tokens picked. For up to kMostPickedPrompt tokens
   Cpu,     ///< where they lie, by the CPU; the cached ones on their devices. For prompts of up to kMostCpuPrompt tokens
 };
-std::string_view name_of(PrefillPath path);  ///< "stream", "cpu"
+std::string_view name_of(PrefillPath path);  ///< "stream", "picked", "cpu"
 inline constexpr int kMostCpuPrompt = 64;
+inline constexpr int kMostPickedPrompt = 512;  ///< and a chunk
 
 struct GenerationOptions {
   int max_new_tokens = 64;

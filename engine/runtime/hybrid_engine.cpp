@@ -16,6 +16,22 @@ double seconds_between(Clock::time_point from, Clock::time_point to) {
   return std::chrono::duration<double>(to - from).count();
 }
 
+/// Up to which length one path is no slower than the others: told rising lengths and the seconds that it is ahead. Between
+/// two lengths, times rise about in a line.
+struct Crossing {
+  std::int64_t tokens = 0;
+  double ahead_s = 0;
+  bool open = true;
+
+  void add(std::int64_t length, double seconds) {
+    if (!open) return;
+    open = seconds >= 0;
+    const double share = open ? 1.0 : ahead_s / (ahead_s - seconds);
+    tokens += static_cast<std::int64_t>(share * static_cast<double>(length - tokens));
+    ahead_s = seconds;
+  }
+};
+
 }  // namespace
 
 HybridEngine::HybridEngine(std::vector<Device*> devices, std::shared_ptr<const PackedModel> model,
@@ -99,6 +115,7 @@ Expected<void> HybridEngine::allocate_staging() {
   const std::size_t workspace = experts_workspace_bytes(together, c.top_k, model_->cpu_expert_layout);
   KRASIS_CHECK(allocate(staging_.decode.workspace, static_cast<std::int64_t>(workspace)));
   KRASIS_CHECK(allocate(staging_.tokens, 2));
+  KRASIS_CHECK(allocate(staging_.gathered, 2 * configuration_.device_count));
   return {};
 }
 
@@ -164,24 +181,30 @@ void HybridEngine::record_decode() {
 }
 
 Expected<void> HybridEngine::measure_paths() {
-  const std::int64_t most = most_together(configuration_);
-  if (configuration_.prefill_path == "cpu") cpu_prompt_ = most;
+  const std::int64_t most_cpu = most_together(configuration_), most = most_picked(configuration_);
+  if (configuration_.prefill_path == "cpu") cpu_prompt_ = most_cpu;
+  if (configuration_.prefill_path == "picked") picked_prompt_ = most;
   if (configuration_.prefill_path != "auto") return {};
   KRASIS_CHECK(time_prompt(1, PrefillPath::Cpu));  // what is made at its first use is made now
-  KRASIS_CHECK(time_prompt(most, PrefillPath::Stream));
-  KRASIS_TRY(const double stream, time_prompt(most, PrefillPath::Stream));
-  // The CPU's time rises with the tokens; between two lengths, about in a line.
-  double before = 0;
-  for (std::int64_t tokens = 1, last = 0; last < most; last = tokens, tokens = std::min(4 * tokens, most)) {
-    KRASIS_TRY(const double cpu, time_prompt(tokens, PrefillPath::Cpu));
-    if (cpu > stream) {
-      const double share = before < stream ? (stream - before) / (cpu - before) : 0.0;
-      cpu_prompt_ = last + static_cast<std::int64_t>(share * static_cast<double>(tokens - last));
-      return {};
+  KRASIS_CHECK(time_prompt(most_cpu, PrefillPath::Stream));
+  KRASIS_TRY(const double stream, time_prompt(most_cpu, PrefillPath::Stream));
+  Crossing on_cpu, picked;
+  const auto gathers = time_prompt(1, PrefillPath::Picked);
+  if (!gathers && gathers.error().code != ErrorCode::Unsupported) return tl::unexpected(gathers.error());
+  picked.open = gathers.has_value();
+  for (std::int64_t tokens = 1, last = 0; last < most && (on_cpu.open || picked.open); last = tokens, tokens = std::min(4 * tokens, most)) {
+    double cpu_s = INFINITY, picked_s = INFINITY;
+    if (on_cpu.open && tokens <= most_cpu) {
+      KRASIS_TRY(cpu_s, time_prompt(tokens, PrefillPath::Cpu));
     }
-    cpu_prompt_ = tokens;
-    before = cpu;
+    if (picked.open) {
+      KRASIS_TRY(picked_s, time_prompt(tokens, PrefillPath::Picked));
+    }
+    on_cpu.add(tokens, std::min(picked_s, stream) - cpu_s);
+    picked.add(tokens, stream - picked_s);
   }
+  cpu_prompt_ = on_cpu.tokens;
+  picked_prompt_ = picked.tokens;
   return {};
 }
 
@@ -198,7 +221,8 @@ Expected<double> HybridEngine::time_prompt(std::int64_t tokens, PrefillPath path
 }
 
 PrefillPath HybridEngine::prefill_path(std::size_t tokens) const {
-  return tokens <= static_cast<std::size_t>(cpu_prompt_) ? PrefillPath::Cpu : PrefillPath::Stream;
+  const auto length = static_cast<std::int64_t>(tokens);
+  return length <= cpu_prompt_ ? PrefillPath::Cpu : length <= picked_prompt_ ? PrefillPath::Picked : PrefillPath::Stream;
 }
 
 Expected<PrefillPath> HybridEngine::choose_path(std::optional<PrefillPath> wanted, std::size_t tokens) const {
@@ -206,6 +230,11 @@ Expected<PrefillPath> HybridEngine::choose_path(std::optional<PrefillPath> wante
   if (wanted == PrefillPath::Cpu && tokens > most) {
     return fail(ErrorCode::InvalidArgument, fmt::format("{} tokens are too many for the CPU's experts at once.", tokens),
                 fmt::format("Stream prompts of more than {} tokens.", most));
+  }
+  const auto most_gathered = static_cast<std::size_t>(most_picked(configuration_));
+  if (wanted == PrefillPath::Picked && tokens > most_gathered) {
+    return fail(ErrorCode::InvalidArgument, fmt::format("{} tokens are too many to copy their picked experts alone.", tokens),
+                fmt::format("Stream prompts of more than {} tokens.", most_gathered));
   }
   return wanted.value_or(prefill_path(tokens));
 }
@@ -251,9 +280,32 @@ void HybridEngine::start(std::span<const std::int32_t> prompt, PrefillPath path,
   copy(*home().device, home().compute, home().sampling, staging_.sampling, "sampling");
   if (path == PrefillPath::Cpu) {
     decode_->enqueue_prompt(tokens, hooks);
-  } else {
+  } else if (path == PrefillPath::Stream) {
     prefill_->enqueue(tokens, hooks);
+  } else {
+    send_gathered(0);
+    prefill_->enqueue_picked(tokens, hooks);
+    send_gathered(1);  // the residual came through all devices
   }
+}
+
+void HybridEngine::send_gathered(std::size_t row) {
+  for (DeviceState& s : states_) {
+    const std::size_t place = row * states_.size() + static_cast<std::size_t>(s.index);
+    copy(*home().device, home().compute, staging_.gathered.sub(place, 1), s.gathered, "gathered experts");
+  }
+}
+
+std::size_t HybridEngine::prompt_bytes(PrefillPath path) {
+  if (path == PrefillPath::Stream) return prefill_->copied_bytes();
+  if (path == PrefillPath::Cpu) return 0;
+  const std::array reads{Access::of(staging_.gathered)};
+  home().device->host_access("gathered experts", reads, {});
+  const auto sum = [&](std::size_t row) {
+    const std::int64_t* counts = staging_.gathered.data + row * states_.size();
+    return std::accumulate(counts, counts + states_.size(), std::int64_t{0});
+  };
+  return static_cast<std::size_t>(sum(1) - sum(0)) * model_->gpu_expert_layout.bytes();
 }
 
 void HybridEngine::enqueue_head(std::size_t row) {
@@ -294,7 +346,6 @@ Expected<Generation> HybridEngine::generate(std::span<const std::int32_t> prompt
   const auto& eos = model_->config.eos_tokens;
   Generation result;
   KRASIS_TRY(result.path, choose_path(options.path, prompt.size()));
-  if (result.path == PrefillPath::Stream) result.prefill_copied_bytes = prefill_->copied_bytes();
   decode_->hits = decode_->misses = 0;
 
   const auto begin = Clock::now();
@@ -317,6 +368,7 @@ Expected<Generation> HybridEngine::generate(std::span<const std::int32_t> prompt
     const auto now = Clock::now();
     if (index == 0) {
       result.prefill_s = seconds_between(before, now);
+      result.prefill_copied_bytes = prompt_bytes(result.path);
     } else {
       result.token_s.push_back(seconds_between(before, now));
     }

@@ -50,6 +50,7 @@ class HybridEngine final : public Engine {
     View<SamplingState> sampling;      ///< [1]
     View<float> logits;                ///< [vocabulary]
     View<std::int32_t> tokens;         ///< [2]: token i of a sequence in place i % 2
+    View<std::int64_t> gathered;       ///< [2, devices]: DeviceState::gathered before and after the last prompt by picked experts
     DecodeStaging decode;
   };
 
@@ -59,7 +60,7 @@ class HybridEngine final : public Engine {
   Expected<void> measure_heatmap(std::span<const std::int32_t> tokens);
   void fill_cache();
   void record_decode();
-  /// With prefill_path auto: up to how many tokens a prompt is faster by the CPU's experts.
+  /// With prefill_path auto: up to how many tokens a prompt is faster by the CPU's experts, and by picked ones.
   Expected<void> measure_paths();
 
   Expected<void> check_length(std::size_t tokens, std::size_t new_tokens) const;
@@ -67,6 +68,10 @@ class HybridEngine final : public Engine {
   void start(std::span<const std::int32_t> prompt, PrefillPath path, const PickHooks& hooks);
   /// Seconds from an idle engine to the logits behind a prompt of so many tokens.
   Expected<double> time_prompt(std::int64_t tokens, PrefillPath path);
+  /// Copies DeviceState::gathered to the host, where every device's earlier work is behind the home's.
+  void send_gathered(std::size_t row);
+  /// Bytes that the last prompt copied to the devices; after its first token.
+  std::size_t prompt_bytes(PrefillPath path);
   /// The path that was asked for, or the usual one. InvalidArgument if the prompt is too long for it.
   Expected<PrefillPath> choose_path(std::optional<PrefillPath> wanted, std::size_t tokens) const;
   /// Enqueues the head and the choice of the next token from residual row `row`.
@@ -95,7 +100,8 @@ class HybridEngine final : public Engine {
   std::unique_ptr<Prefill> prefill_;
   std::unique_ptr<Decode> decode_;
   std::optional<Recording> step_;
-  std::int64_t cpu_prompt_ = 0;  ///< prompts of up to so many tokens go to the CPU's experts
+  std::int64_t cpu_prompt_ = 0;     ///< prompts of up to so many tokens go to the CPU's experts,
+  std::int64_t picked_prompt_ = 0;  ///< and others of up to so many take their picked experts alone
 };
 
 }  // namespace krasis

@@ -82,6 +82,20 @@ void Prefill::load(std::size_t index, int slot) {
   found->loaded = state.device->record(state.loader);
 }
 
+void Prefill::gather(DeviceState& state, const LayerGroup& group, std::int64_t l, std::size_t tokens) {
+  const ExpertLayer& layer = layers_[static_cast<std::size_t>(l)];
+  if (layer.streamed.empty()) return;
+  const auto experts = static_cast<std::size_t>(model_.config.experts);
+  const Buffer& buffer = state.group_buffers[static_cast<std::size_t>(group.buffer)];
+  state.device->gather_experts(
+      state.compute, {.ids = state.workspace.ids.sub(0, tokens * static_cast<std::size_t>(model_.config.top_k)),
+                      .offsets = state.stream_offsets.sub(static_cast<std::size_t>(layer.index) * experts, experts),
+                      .from = model_.layers[static_cast<std::size_t>(l)].gpu_experts,
+                      .to = buffer.view<std::byte>(static_cast<std::size_t>(layer.slot) * slot_bytes_, slot_bytes_),
+                      .block_bytes = model_.gpu_expert_layout.bytes(),
+                      .copied = state.gathered});
+}
+
 void Prefill::compute_experts(DeviceState& state, const LayerGroup& group, const ExpertLayer& layer, std::size_t tokens,
                               View<float> residual) {
   const auto top_k = static_cast<std::size_t>(model_.config.top_k);
@@ -111,7 +125,7 @@ void Prefill::compute(std::size_t index, std::int64_t tokens, const PickHooks& h
   const LayerGroup& group = groups_[index];
   const ModelConfig& c = model_.config;
   DeviceState& state = devices_[static_cast<std::size_t>(group.owner)];
-  const std::size_t next = group.bytes > 0 ? next_of_buffer(index) : groups_.size();
+  const std::size_t next = group.bytes > 0 && !picked_ ? next_of_buffer(index) : groups_.size();
   const std::int64_t chunk = std::min(configuration_.chunk_tokens, configuration_.max_context);
   for (std::int64_t begin = 0; begin < tokens; begin += chunk) {
     const std::int64_t count = std::min(chunk, tokens - begin);
@@ -132,6 +146,7 @@ void Prefill::compute(std::size_t index, std::int64_t tokens, const PickHooks& h
       }
       qwen3_moe::route(*state.device, state.compute, layer);
       apply_hooks(state, c, hooks, experts.index, first, size);
+      if (picked_) gather(state, group, l, size);
       if (begin == 0 && experts.loaded) state.device->wait(state.compute, experts.loaded, "group is loaded");
       compute_experts(state, group, experts, size, residual);
       if (begin + count < tokens || next == groups_.size()) continue;
@@ -147,7 +162,7 @@ void Prefill::compute(std::size_t index, std::int64_t tokens, const PickHooks& h
 }
 
 void Prefill::enqueue(std::int64_t tokens, const PickHooks& hooks) {
-  const ModelConfig& c = model_.config;
+  picked_ = false;
   for (ExpertLayer& layer : layers_) layer.loaded = {};
   last_use_.assign(devices_.size() * 2 * slots_, Event{});
   // Both buffers of every device fill at once; later groups follow behind the last use of their slots.
@@ -158,8 +173,18 @@ void Prefill::enqueue(std::int64_t tokens, const PickHooks& hooks) {
     if (groups_[g].bytes == 0 || !first_use) continue;
     for (int slot = 0; slot < static_cast<int>(slots_); ++slot) load(g, slot);
   }
+  enqueue_layers(tokens, hooks);
+}
+
+void Prefill::enqueue_picked(std::int64_t tokens, const PickHooks& hooks) {
+  picked_ = true;
+  for (ExpertLayer& layer : layers_) layer.loaded = {};
+  enqueue_layers(tokens, hooks);
+}
+
+void Prefill::enqueue_layers(std::int64_t tokens, const PickHooks& hooks) {
   DeviceState& home = devices_[0];
-  const auto elements = static_cast<std::size_t>(tokens * c.hidden);
+  const auto elements = static_cast<std::size_t>(tokens * model_.config.hidden);
   home.device->embedding(home.compute, {home.resident.embedding(), home.prompt.sub(0, static_cast<std::size_t>(tokens)),
                                         home.residual.sub(0, elements)});
   int current = 0;

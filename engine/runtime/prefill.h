@@ -11,6 +11,9 @@ namespace krasis {
 /// prompt, since all chunks of the prompt pass through a group before the next one (group outside, chunk inside).
 /// Experts that the layer's device caches are not copied at all.
 ///
+/// A short prompt's tokens pick few experts: a gathering prefill copies, behind each layer's router, those alone. Its
+/// copies are operations of the compute stream.
+///
 /// Ordering: a device's copy stream fills the slots (one layer each) of its two group buffers; before a layer's experts the
 /// compute stream waits for its slot ("group is loaded"), and the next copy into the slot waits for the last use of it
 /// ("group buffer is free"). Between groups of different devices the residual moves ("residual arrives").
@@ -26,8 +29,10 @@ class Prefill {
   /// Enqueues the prefill of the first `tokens` of device 0's `prompt`, whose chunk spans are on every device.
   /// Afterwards the residual of all tokens is on device 0, on whose compute stream everything is ordered.
   void enqueue(std::int64_t tokens, const PickHooks& hooks);
+  /// The same by picked experts; at most a chunk of tokens.
+  void enqueue_picked(std::int64_t tokens, const PickHooks& hooks);
 
-  /// Bytes that one prompt copies to the devices.
+  /// Bytes that one prompt copies to the devices, but by picked experts.
   std::size_t copied_bytes() const;
 
  private:
@@ -46,7 +51,9 @@ class Prefill {
 
   /// Enqueues the copies into slot `slot` of `group`, if it has such a slot.
   void load(std::size_t group, int slot);
+  void enqueue_layers(std::int64_t tokens, const PickHooks& hooks);
   void compute(std::size_t group, std::int64_t tokens, const PickHooks& hooks);
+  void gather(DeviceState& state, const LayerGroup& group, std::int64_t layer, std::size_t tokens);
   void compute_experts(DeviceState& state, const LayerGroup& group, const ExpertLayer& layer, std::size_t tokens,
                        View<float> residual);
   /// The next group after `group` that the same device loads into the same buffer; groups_.size() = none.
@@ -64,6 +71,7 @@ class Prefill {
   std::size_t slots_ = 1;            ///< of a buffer: layers with experts in the largest group
   std::size_t slot_bytes_ = 0;
   std::vector<Event> last_use_;      ///< [devices, 2, slots]
+  bool picked_ = false;              ///< the prompt's experts are gathered, not loaded
 };
 
 /// The first `elements` of the residual, from one device to another, ordered behind the first one's compute stream.

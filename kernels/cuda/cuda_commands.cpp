@@ -158,6 +158,11 @@ void CudaPlatform::Impl::copy(Stream stream, View<std::byte> to, View<const std:
       bytes);
 }
 
+bool CudaPlatform::Impl::reads_directly(View<const std::byte> host) const {
+  const auto range = addresses_.find(host.data, host.bytes());
+  return range && range->kind == cuda::AddressMap::Kind::PageLocked;
+}
+
 void CudaPlatform::Impl::host_access() {
   if (recording_) misuse("The host thread's own access cannot be part of a recorded step.");
 }

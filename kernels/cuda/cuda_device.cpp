@@ -110,6 +110,12 @@ void CudaDevice::fill(Stream stream, const FillArgs& args) {
 void CudaDevice::count_experts(Stream stream, const CountExpertsArgs& args) {
   enqueue(stream, "count_experts", platform_.operations().count_experts, args);
 }
+void CudaDevice::gather_experts(Stream stream, const GatherExpertsArgs& args) {
+  if (!platform_.reads_directly(args.from)) {
+    return platform_.refuse("This GPU's kernels cannot read the experts in host memory.", "Set prefill_path to \"stream\".");
+  }
+  enqueue(stream, "gather_experts", platform_.operations().gather_experts, args);
+}
 void CudaDevice::sample(Stream stream, const SampleArgs& args) {
   enqueue(stream, "sample", platform_.operations().sample, args);
 }

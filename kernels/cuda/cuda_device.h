@@ -46,6 +46,7 @@ class CudaDevice final : public Device {
   void add(Stream stream, const AddArgs& args) override;
   void fill(Stream stream, const FillArgs& args) override;
   void count_experts(Stream stream, const CountExpertsArgs& args) override;
+  void gather_experts(Stream stream, const GatherExpertsArgs& args) override;
   void sample(Stream stream, const SampleArgs& args) override;
   void advance(Stream stream, const AdvanceArgs& args) override;
 

@@ -107,6 +107,9 @@ class CudaPlatform::Impl {
 
   /// A defect of the caller; surfaces at synchronize().
   void misuse(std::string cause);
+  void refuse(std::string cause, std::string remedy) { failures_.note({ErrorCode::Unsupported, std::move(cause), std::move(remedy)}); }
+  /// Whether kernels can read this host memory at its own address.
+  bool reads_directly(View<const std::byte> host) const;
   Expected<void> set_tracing(bool tracing);
   std::vector<TraceEntry> trace() const { return trace_.entries(); }
   PlatformActivity activity() const { return {copied_bytes_, host_task_ns_}; }

@@ -19,6 +19,7 @@ const CudaOperations& cuda_operations() {
       .add = cuda::add,
       .fill = cuda::fill,
       .count_experts = cuda::count_experts,
+      .gather_experts = cuda::gather_experts,
       .sample = cuda::sample,
       .advance = cuda::advance,
       .attention_block = cuda::attention_block,

@@ -22,6 +22,7 @@ struct CudaOperations {
   void (*add)(const cuda::Launch&, const AddArgs&) = nullptr;
   void (*fill)(const cuda::Launch&, const FillArgs&) = nullptr;
   void (*count_experts)(const cuda::Launch&, const CountExpertsArgs&) = nullptr;
+  void (*gather_experts)(const cuda::Launch&, const GatherExpertsArgs&) = nullptr;
   void (*sample)(const cuda::Launch&, const SampleArgs&) = nullptr;
   void (*advance)(const cuda::Launch&, const AdvanceArgs&) = nullptr;
   // Blocks; a null entry composes primitives.

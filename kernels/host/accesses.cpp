@@ -107,6 +107,10 @@ Accesses accesses_of(const CountExpertsArgs& args) {
   return Collector().reads(args.ids).updates(args.counts);
 }
 
+Accesses accesses_of(const GatherExpertsArgs& args) {
+  return Collector().reads(args.ids, args.offsets, args.from).writes(args.to).updates(args.copied);
+}
+
 Accesses accesses_of(const SampleArgs& args) {
   return Collector().reads(args.logits).updates(args.state, args.history).writes(args.token);
 }

@@ -28,6 +28,7 @@ Accesses accesses_of(const ExpertsArgs& args);
 Accesses accesses_of(const AddArgs& args);
 Accesses accesses_of(const FillArgs& args);
 Accesses accesses_of(const CountExpertsArgs& args);
+Accesses accesses_of(const GatherExpertsArgs& args);
 Accesses accesses_of(const SampleArgs& args);
 Accesses accesses_of(const AdvanceArgs& args);
 

@@ -164,6 +164,9 @@ void HostDevice::fill(Stream stream, const FillArgs& args) {
 void HostDevice::count_experts(Stream stream, const CountExpertsArgs& args) {
   enqueue(stream, "count_experts", platform_.operations().count_experts, args);
 }
+void HostDevice::gather_experts(Stream stream, const GatherExpertsArgs& args) {
+  enqueue(stream, "gather_experts", platform_.operations().gather_experts, args);
+}
 void HostDevice::sample(Stream stream, const SampleArgs& args) {
   enqueue(stream, "sample", platform_.operations().sample, args);
 }

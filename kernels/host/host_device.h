@@ -47,6 +47,7 @@ class HostDevice final : public Device {
   void add(Stream stream, const AddArgs& args) override;
   void fill(Stream stream, const FillArgs& args) override;
   void count_experts(Stream stream, const CountExpertsArgs& args) override;
+  void gather_experts(Stream stream, const GatherExpertsArgs& args) override;
   void sample(Stream stream, const SampleArgs& args) override;
   void advance(Stream stream, const AdvanceArgs& args) override;
 

@@ -46,6 +46,7 @@ void experts(const Launch& launch, const ExpertsArgs& args);
 void add(const Launch& launch, const AddArgs& args);
 void fill(const Launch& launch, const FillArgs& args);
 void count_experts(const Launch& launch, const CountExpertsArgs& args);
+void gather_experts(const Launch& launch, const GatherExpertsArgs& args);
 void sample(const Launch& launch, const SampleArgs& args);
 void advance(const Launch& launch, const AdvanceArgs& args);
 

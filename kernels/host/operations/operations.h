@@ -29,6 +29,7 @@ struct HostOperations {
   void (*add)(const AddArgs&) = nullptr;
   void (*fill)(const FillArgs&) = nullptr;
   void (*count_experts)(const CountExpertsArgs&) = nullptr;
+  void (*gather_experts)(const GatherExpertsArgs&) = nullptr;
   void (*sample)(const SampleArgs&) = nullptr;
   void (*advance)(const AdvanceArgs&) = nullptr;
 };

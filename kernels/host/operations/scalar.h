@@ -25,6 +25,7 @@ void add(const AddArgs& args);
 void fill(const FillArgs& args);
 /// An id outside [0, counts.size) is skipped.
 void count_experts(const CountExpertsArgs& args);
+void gather_experts(const GatherExpertsArgs& args);
 /// sampling.h says how a token is chosen.
 void sample(const SampleArgs& args);
 void advance(const AdvanceArgs& args);

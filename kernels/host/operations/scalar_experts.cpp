@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
+#include <vector>
 
 #include "kernels/host/operations/experts_workspace.h"
 #include "kernels/host/operations/scalar.h"
@@ -77,6 +79,17 @@ void count_experts(const CountExpertsArgs& args) {
   for (std::size_t i = 0; i < args.ids.size; ++i) {
     const std::int32_t id = args.ids.data[i];
     if (id >= 0 && static_cast<std::size_t>(id) < args.counts.size) ++args.counts.data[id];
+  }
+}
+
+void gather_experts(const GatherExpertsArgs& args) {
+  std::vector<bool> done(args.offsets.size);
+  for (std::size_t i = 0; i < args.ids.size; ++i) {
+    const auto e = static_cast<std::size_t>(args.ids.data[i]);  // a negative one lies outside, too
+    if (e >= done.size() || done[e] || args.offsets.data[e] < 0) continue;
+    done[e] = true;
+    std::memcpy(args.to.data + args.offsets.data[e], args.from.data + e * args.block_bytes, args.block_bytes);
+    ++*args.copied.data;
   }
 }
 

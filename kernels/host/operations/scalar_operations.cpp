@@ -18,6 +18,7 @@ const HostOperations& scalar_operations() {
       .add = scalar::add,
       .fill = scalar::fill,
       .count_experts = scalar::count_experts,
+      .gather_experts = scalar::gather_experts,
       .sample = scalar::sample,
       .advance = scalar::advance,
   };

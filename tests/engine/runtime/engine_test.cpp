@@ -2,7 +2,9 @@
 #include <cmath>
 #include <map>
 #include <numeric>
+#include <set>
 #include <stop_token>
+#include <tuple>
 
 #include "engine/model/reference.h"
 #include "kernels/host/trace_summary.h"
@@ -117,7 +119,10 @@ TEST(Engine, ThePathOfAPromptCanBeAskedForWhereItIsPossible) {
     return t.engine->generate(test::random_tokens(prompt, 100, 1), {.max_new_tokens = 8, .path = path, .ignore_end_of_text = true}, {});
   };
   const auto streamed = text(20, PrefillPath::Stream), on_cpu = text(20, PrefillPath::Cpu), usual = text(20, {});
-  ASSERT_TRUE(streamed && on_cpu && usual);
+  const auto picked = text(20, PrefillPath::Picked);
+  ASSERT_TRUE(streamed && on_cpu && usual && picked);
+  EXPECT_EQ(picked->path, PrefillPath::Picked);
+  EXPECT_EQ(picked->tokens, streamed->tokens);
   EXPECT_EQ(streamed->path, PrefillPath::Stream);
   EXPECT_EQ(on_cpu->path, PrefillPath::Cpu);
   EXPECT_EQ(usual->path, t.engine->prefill_path(20));
@@ -125,6 +130,82 @@ TEST(Engine, ThePathOfAPromptCanBeAskedForWhereItIsPossible) {
   const auto refused = text(65, PrefillPath::Cpu);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().message(), "65 tokens are too many for the CPU's experts at once. Stream prompts of more than 64 tokens.");
+}
+
+// The same experts by the same products: bit for bit what streaming gives, on any placement and with any cache.
+TEST(Engine, PickedExpertsGiveTheStreamedBits) {
+  for (const char* name : {"tiny-a", "tiny-b"}) {
+    for (const auto& [lgs, devices, hcs, share] :
+         {std::tuple{1, 1, HotCache::Off, 0.5}, std::tuple{3, 1, HotCache::On, 0.5}, std::tuple{2, 2, HotCache::On, 0.25},
+          std::tuple{1, 3, HotCache::Multi, 0.5}, std::tuple{2, 1, HotCache::On, 1.0}}) {
+      RunConfiguration c = exact_configuration();
+      c.gpu_bits = c.cpu_bits = 4;
+      c.lgs = lgs;
+      c.device_count = devices;
+      c.hcs = hcs;
+      c.hcs_share = share;
+      auto t = make_engine({.model = name, .configuration = c});
+      const auto tokens = test::random_tokens(50, t.engine->model().config.vocabulary, 9);
+      const auto logits = [&](PrefillPath path) {
+        auto result = t.engine->evaluate(tokens, {.prefill_tokens = 40, .path = path, .positions = {0, 20, 39, 45, 49}});
+        EXPECT_TRUE(result) << result.error().message();
+        return result ? result->logits : std::vector<float>{};
+      };
+      const auto streamed = logits(PrefillPath::Stream);
+      EXPECT_EQ(logits(PrefillPath::Picked), streamed) << name << ", LGS " << lgs << ", " << devices << " devices, share " << share;
+      EXPECT_EQ(logits(PrefillPath::Picked), streamed) << "again, over what the last prompts left behind";
+      EXPECT_EQ(logits(PrefillPath::Stream), streamed) << "after it";
+      if (t.platform) {
+        EXPECT_EQ(test::violations_text(*t.platform), "");
+      }
+    }
+  }
+}
+
+// Each expert that some token picked and that its layer's device does not cache, once.
+TEST(Engine, PickedExpertsAloneAreCopied) {
+  for (const int devices : {1, 2}) {
+    RunConfiguration c = exact_configuration();
+    c.hcs = HotCache::Multi;
+    c.hcs_share = 0.25;
+    c.lgs = 1;
+    c.device_count = devices;
+    auto t = make_engine({.model = "tiny-b", .configuration = c});
+    const PackedModel& model = t.engine->model();
+    for (const std::size_t length : {1, 2, 40}) {
+      const auto prompt = test::random_tokens(length, model.config.vocabulary, 1);
+      const auto picks = t.engine->evaluate(prompt, {.prefill_tokens = static_cast<int>(length), .path = PrefillPath::Picked, .record_picks = true});
+      ASSERT_TRUE(picks) << picks.error().message();
+      std::set<std::size_t> copied;  // layer * experts + expert
+      const std::size_t of_layer = length * static_cast<std::size_t>(model.config.top_k);
+      for (std::size_t i = 0; i < picks->picks.ids.size(); ++i) {
+        const std::size_t expert = i / of_layer * static_cast<std::size_t>(model.config.experts) + static_cast<std::size_t>(picks->picks.ids[i]);
+        if (t.engine->cached_experts()[expert] < 0) copied.insert(expert);
+      }
+      const auto bytes = [&](PrefillPath path) {
+        auto result = t.engine->generate(prompt, {.max_new_tokens = 2, .path = path, .ignore_end_of_text = true}, {});
+        EXPECT_TRUE(result) << result.error().message();
+        return result ? result->prefill_copied_bytes : 0;
+      };
+      EXPECT_EQ(bytes(PrefillPath::Picked), copied.size() * model.gpu_expert_layout.bytes()) << length << " tokens";
+      if (length < 3) {
+        EXPECT_LT(bytes(PrefillPath::Picked), bytes(PrefillPath::Stream));
+      }
+    }
+  }
+}
+
+TEST(Engine, APromptByPickedExpertsHasNoMoreThanAChunkOfTokens) {
+  RunConfiguration c = exact_configuration();
+  c.prefill_path = "picked";
+  auto t = make_engine({.configuration = c});  // chunks of 128
+  EXPECT_EQ(t.engine->prefill_path(1), PrefillPath::Picked);
+  EXPECT_EQ(t.engine->prefill_path(128), PrefillPath::Picked);
+  EXPECT_EQ(t.engine->prefill_path(129), PrefillPath::Stream);
+  const auto text = test::random_tokens(129, 100, 1);
+  const auto refused = t.engine->generate(text, {.max_new_tokens = 1, .path = PrefillPath::Picked}, {});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().message(), "129 tokens are too many to copy their picked experts alone. Stream prompts of more than 128 tokens.");
 }
 
 TEST(Engine, CacheHitsAndMissesAddUpToAllPicks) {

@@ -171,6 +171,11 @@ INSTANTIATE_TEST_SUITE_P(
                     Path{"hcs_100_percent_short_prompt", "tiny-a", 1, 1, HotCache::On, 64, 60, "simd", "cpu", 1.0},
                     Path{"short_prompt_on_cpu", "tiny-a", 2, 1, HotCache::Off, 64, 61, "simd", "cpu"},
                     Path{"short_prompt_on_both", "tiny-a", 1, 2, HotCache::Multi, 64, 61, "simd", "cpu"},
+                    Path{"picked", "tiny-a", 3, 1, HotCache::Off, 4096, 0, "simd", "picked"},
+                    Path{"picked_scalar_lgs1", "tiny-a", 1, 1, HotCache::Off, 100, 100, "scalar", "picked"},
+                    Path{"picked_lgs2", "tiny-a", 2, 1, HotCache::Off, 64, 61, "simd", "picked"},
+                    Path{"picked_two_devices", "tiny-a", 1, 2, HotCache::Multi, 64, 61, "simd", "picked"},
+                    Path{"picked_hcs_100_percent", "tiny-a", 1, 1, HotCache::On, 64, 60, "simd", "picked", 1.0},
                     Path{"token_by_token", "tiny-a", 3, 1, HotCache::Off, 64, 1}),
     [](const auto& test) { return test.param.name; });
 INSTANTIATE_TEST_SUITE_P(
@@ -180,6 +185,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Path{"chunks_lgs1", "tiny-b", 1, 1, HotCache::Off, 37, 0},
                     Path{"hcs_on", "tiny-b", 2, 1, HotCache::On, 64, 20},
                     Path{"hcs_multi", "tiny-b", 1, 3, HotCache::Multi, 64, 20},
+                    Path{"picked", "tiny-b", 2, 1, HotCache::On, 64, 20, "simd", "picked"},
+                    Path{"picked_three_devices", "tiny-b", 1, 3, HotCache::Multi, 64, 64, "simd", "picked"},
                     Path{"token_by_token", "tiny-b", 3, 1, HotCache::Off, 64, 1}),
     [](const auto& test) { return test.param.name; });
 INSTANTIATE_TEST_SUITE_P(
@@ -193,6 +200,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Path{"hcs_multi", "embedded", 1, 2, HotCache::Multi, 256, 300},
                     Path{"hcs_100_percent", "embedded", 2, 2, HotCache::Multi, 256, 300, "simd", "stream", 1.0},
                     Path{"short_prompt_on_both", "embedded", 1, 1, HotCache::On, 64, 40, "simd", "cpu"},
+                    Path{"picked", "embedded", 2, 1, HotCache::Off, 256, 200, "simd", "picked"},
+                    Path{"picked_on_both", "embedded", 1, 2, HotCache::On, 64, 40, "simd", "picked"},
                     Path{"token_by_token", "embedded", 5, 1, HotCache::Off, 256, 1}),
     [](const auto& test) { return test.param.name; });
 

@@ -32,6 +32,7 @@ const CudaOperations& test::gpu_operations() {
       .add = on_stream<AddArgs, &H::add>,
       .fill = on_stream<FillArgs, &H::fill>,
       .count_experts = on_stream<CountExpertsArgs, &H::count_experts>,
+      .gather_experts = on_stream<GatherExpertsArgs, &H::gather_experts>,
       .sample = on_stream<SampleArgs, &H::sample>,
       .advance = on_stream<AdvanceArgs, &H::advance>,
   };

@@ -130,6 +130,10 @@ TEST(Accesses, TheRest) {
   const auto count = accesses_of(CountExpertsArgs{fake<const std::int32_t>(1), fake<std::int64_t>(2)});
   EXPECT_THAT(count.reads, UnorderedElementsAre(range(1, 32), range(2, 64)));
   EXPECT_THAT(count.writes, UnorderedElementsAre(range(2, 64)));
+  const auto gather = accesses_of(GatherExpertsArgs{fake<const std::int32_t>(1), fake<const std::int64_t>(2), fake<const std::byte>(3, 128),
+                                                    fake<std::byte>(4, 128), 64, fake<std::int64_t>(5, 1)});
+  EXPECT_THAT(gather.reads, UnorderedElementsAre(range(1, 32), range(2, 64), range(3, 128), range(5, 8)));
+  EXPECT_THAT(gather.writes, UnorderedElementsAre(range(4, 128), range(5, 8)));
 }
 
 }  // namespace

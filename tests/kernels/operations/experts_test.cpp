@@ -231,5 +231,34 @@ TEST_P(ExpertsTest, ATokenWithoutExpertsIsNeitherReadNorWritten) {
   EXPECT_NE(out[64], 0.0f);
 }
 
+TEST_P(ExpertsTest, GatherCopiesEachPickedBlockThatHasAPlaceOnce) {
+  for (const auto& [experts, picks, block_bytes] : {std::tuple{5, 3, 64}, std::tuple{40, 9, 33 * 64}, std::tuple{130, 700, 40 * 1024 + 64}}) {
+    const auto block = static_cast<std::size_t>(block_bytes);
+    std::vector<std::byte> from(experts * block);
+    for (std::byte& b : from) b = static_cast<std::byte>(random_.integer(0, 255));
+    std::vector<std::int64_t> offsets(experts, -1);
+    std::vector<int> places(experts);
+    std::iota(places.begin(), places.end(), 0);
+    random_.shuffle(places);
+    for (int e = 0; e < experts; ++e) {
+      if (random_.integer(0, 3) > 0) offsets[e] = static_cast<std::int64_t>(places[e] * block);
+    }
+    std::vector<std::int32_t> ids(picks);
+    for (std::int32_t& id : ids) id = random_.integer(-1, experts);  // -1 and `experts` are nobody
+    std::vector<std::byte> to(experts * block, std::byte{0xff});
+    std::vector<std::byte> expected = to;
+    std::vector<std::int64_t> copied = {7};
+    std::int64_t count = 7;
+    for (int e = 0; e < experts; ++e) {
+      if (offsets[e] < 0 || std::find(ids.begin(), ids.end(), e) == ids.end()) continue;
+      std::copy_n(from.begin() + static_cast<std::ptrdiff_t>(e * block), block, expected.begin() + offsets[e]);
+      ++count;
+    }
+    op().gather_experts({view(ids), view(offsets), view(from), view(to), block, view(copied)});
+    EXPECT_EQ(copied[0], count);
+    EXPECT_TRUE(to == expected) << experts << " experts of " << block << " bytes";
+  }
+}
+
 }  // namespace
 }  // namespace krasis::test

@@ -165,6 +165,9 @@ FillArgs moved(DeviceMemory& m, const FillArgs& a) {
 CountExpertsArgs moved(DeviceMemory& m, const CountExpertsArgs& a) {
   return {m.in(a.ids), m.in(a.counts)};
 }
+GatherExpertsArgs moved(DeviceMemory& m, const GatherExpertsArgs& a) {
+  return {m.in(a.ids), m.in(a.offsets), m.in(a.from), m.in(a.to), a.block_bytes, m.in(a.copied)};
+}
 SampleArgs moved(DeviceMemory& m, const SampleArgs& a) {
   return {m.in(a.logits), m.in(a.state), m.in(a.history), m.in(a.token)};
 }
@@ -199,6 +202,7 @@ const HostOperations& device_operations() {
       .add = run<AddArgs, cuda::add>,
       .fill = run<FillArgs, cuda::fill>,
       .count_experts = run<CountExpertsArgs, cuda::count_experts>,
+      .gather_experts = run<GatherExpertsArgs, cuda::gather_experts>,
       .sample = run<SampleArgs, cuda::sample>,
       .advance = run<AdvanceArgs, cuda::advance>,
   };
