@@ -41,9 +41,10 @@ bool can_share(const RowKernels& k, std::span<const MatmulArgs> products) {
   });
 }
 
-/// Rows [row, row + count) of one product, all tokens.
+/// Rows [row, row + count) of one product, all tokens. The rows behind are likely to be this thread's next.
 void some_rows(const RowKernels& k, const MatmulArgs& args, const PreparedTokens& prepared, std::int64_t row,
                int count) {
+  const NextRows next = row + count < args.weight.layout.rows ? rows_from(args.weight, row + count) : NextRows{};
   float sums[kMaxRowTokens * kMostRows];
   // Equal shares: a single token behind many would be summed in another order.
   const std::int64_t tokens_each = tiles(args.tokens, tiles(args.tokens, kMaxRowTokens));
@@ -51,7 +52,8 @@ void some_rows(const RowKernels& k, const MatmulArgs& args, const PreparedTokens
     const std::int64_t tokens = std::min(tokens_each, args.tokens - first);
     std::int32_t places[kMaxRowTokens];
     std::iota(places, places + tokens, static_cast<std::int32_t>(first));
-    multiply_rows(k, args.weight, row, count, prepared, places, static_cast<int>(tokens), sums, kMostRows);
+    multiply_rows(k, args.weight, row, count, prepared, places, static_cast<int>(tokens), sums, kMostRows,
+                  next);
     for (std::int64_t t = 0; t < tokens; ++t) {
       const float* from = sums + t * kMostRows;
       const std::int64_t at = (first + t) * args.weight.layout.rows + row;
@@ -98,11 +100,21 @@ void PreparedTokens::prepare(const RowKernels& k, const bf16* x, std::int64_t in
 }
 
 void multiply_rows(const RowKernels& k, const Matrix& weight, std::int64_t row_begin, int row_count,
-                   const PreparedTokens& x, const std::int32_t* places, int tokens, float* out, std::int64_t stride) {
+                   const PreparedTokens& x, const std::int32_t* places, int tokens, float* out, std::int64_t stride,
+                   NextRows next) {
   const MatrixLayout& layout = weight.layout;
-  const PackedRows rows{layout.format.element,       layout.format.group_size, layout.groups_per_row(),
-                        layout.padded_columns(),     weight.row(row_begin),    layout.row_bytes(),
-                        weight.scale_row(row_begin), layout.scale_row_bytes(), row_count};
+  const PackedRows rows{.element = layout.format.element,
+                        .group_size = layout.format.group_size,
+                        .groups = layout.groups_per_row(),
+                        .padded_columns = layout.padded_columns(),
+                        .data = weight.row(row_begin),
+                        .row_bytes = layout.row_bytes(),
+                        .scales = weight.scale_row(row_begin),
+                        .scale_row_bytes = layout.scale_row_bytes(),
+                        .count = row_count,
+                        .ahead = static_cast<int>((kPrefetchBytes + layout.row_bytes() - 1) / layout.row_bytes()),
+                        .next = next.data,
+                        .next_scales = next.scales};
   for (int first = 0; first < tokens; first += kMaxRowTokens) {
     const int count = std::min(kMaxRowTokens, tokens - first);
     PreparedToken chosen[kMaxRowTokens];

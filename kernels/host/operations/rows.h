@@ -37,9 +37,20 @@ class PreparedTokens {
   std::unique_ptr<std::byte, Free> memory_;
 };
 
-/// out[n * stride + r] = product of row row_begin + r with token places[n] (n itself if null).
+/// Where rows begin that a thread multiplies next, so that memory is asked for them in time; null = nothing is known.
+struct NextRows {
+  const std::byte* data = nullptr;
+  const std::byte* scales = nullptr;
+};
+inline NextRows rows_from(const Matrix& weight, std::int64_t row) {
+  return {weight.row(row), weight.scale_row(row)};
+}
+
+/// out[n * stride + r] = product of row row_begin + r with token places[n] (n itself if null). `next`: rows as long as
+/// these.
 void multiply_rows(const RowKernels& k, const Matrix& weight, std::int64_t row_begin, int row_count,
-                   const PreparedTokens& x, const std::int32_t* places, int tokens, float* out, std::int64_t stride);
+                   const PreparedTokens& x, const std::int32_t* places, int tokens, float* out, std::int64_t stride,
+                   NextRows next = {});
 
 /// Products of the same activations with matrices of one format, e.g. q, k and v: the activations are prepared once and
 /// all rows are one section. The bits do not depend on how many products there are. False when the format or the number

@@ -303,10 +303,11 @@ struct Step {
   }
 };
 
-/// Asks for a step's share of the rows behind these, which are likely to come next: of each row here only a cache line
-/// at a time is read, which the hardware does not foresee.
-void prefetch(const std::byte* from, std::int64_t bytes) {
+/// Asks for a step's share of the rows that come next, and returns its end: of each row here only a cache line at a time
+/// is read, which the hardware does not foresee.
+const std::byte* prefetch(const std::byte* from, std::int64_t bytes) {
   for (std::int64_t i = 0; i < bytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(from + i), _MM_HINT_T1);
+  return from + bytes;
 }
 
 /// Up to 64 rows.
@@ -332,14 +333,13 @@ void dot_blocks(const PackedRows& rows, const PreparedToken* x, int tokens, floa
   const int token_tiles = (tokens + 15) / 16;
   const int tile_tokens = (tokens + token_tiles - 1) / token_tiles;
   configure(tile_tokens, group == 32 ? 32 : 64);
-  const std::byte* next = rows.data + static_cast<std::size_t>(rows.count) * rows.row_bytes;
+  const std::byte* next = rows.next;
   const auto tokens_of = [&](int t) { return tokens - t < tile_tokens ? tokens - t : tile_tokens; };
   const auto prepare_weights = [&](std::int64_t c, int buffer) {
     for (int b = 0; b < block_count; ++b) {
       load_weights<element, group>(rows, blocks[b], c, rows.padded_columns - c, s.weights[buffer][b]);
     }
-    prefetch(next, rows.count * kStepBytes<element>);
-    next += rows.count * kStepBytes<element>;
+    if (next) next = prefetch(next, rows.count * kStepBytes<element>);
   };
   std::int64_t first_group = 0;
   int of_weights = 0, of_x = 0;  // buffers of what tiles multiply now
@@ -384,6 +384,7 @@ void dot(const PackedRows& rows, const PreparedToken* x, int tokens, float* out,
     part.count = rows.count - r < kMostRows ? rows.count - r : kMostRows;
     part.data += static_cast<std::size_t>(r) * rows.row_bytes;
     part.scales += static_cast<std::size_t>(r) * rows.scale_row_bytes;
+    if (r + kMostRows < rows.count) part.next = part.data + kMostRows * rows.row_bytes;
     switch (rows.element) {
       case Element::Int4:
         dot_groups<Element::Int4>(part, x, tokens, out + r, stride);

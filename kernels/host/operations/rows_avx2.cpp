@@ -123,10 +123,8 @@ template <Element element>
   return join(high, low);
 }
 
-/// How far ahead of its use a cache line is asked for: the hardware stops at each page of 4 KiB.
-constexpr std::int64_t kPrefetchBytes = 2048;
 void prefetch(const std::byte* from) {
-  _mm_prefetch(reinterpret_cast<const char*>(from + kPrefetchBytes), _MM_HINT_T0);
+  _mm_prefetch(reinterpret_cast<const char*>(from), _MM_HINT_T0);
 }
 
 template <Element element>
@@ -136,6 +134,8 @@ constexpr std::int64_t kBlockBytes = element == Element::Int8 ? kActivationBlock
 template <Element element, int tokens>
 void dot_row128(const PackedRows& rows, int r, const PreparedToken* x, float* out, std::int64_t stride) {
   const std::byte* row = rows.data + static_cast<std::size_t>(r) * rows.row_bytes;
+  const Ahead ahead = ahead_of(rows, r);
+  prefetch(ahead.scales);
   const std::byte* scale_row = rows.scales + static_cast<std::size_t>(r) * rows.scale_row_bytes;
   __m256 sums[tokens];
   for (int t = 0; t < tokens; ++t) sums[t] = _mm256_setzero_ps();
@@ -150,7 +150,7 @@ void dot_row128(const PackedRows& rows, int r, const PreparedToken* x, float* ou
     for (std::int64_t i = 0; i < count; ++i) {
       const std::int64_t c = (g + i) * kActivationBlock;
       const Weights w[2] = {load_weights<element>(row, c), load_weights<element>(row, c + 64)};
-      const std::byte* from = row + (g + i) * kBlockBytes<element>;
+      const std::byte* from = ahead.data + (g + i) * kBlockBytes<element>;
       prefetch(from);
       if constexpr (element == Element::Int8) prefetch(from + 64);
       for (int t = 0; t < tokens; ++t) {
@@ -166,6 +166,8 @@ void dot_row128(const PackedRows& rows, int r, const PreparedToken* x, float* ou
 template <Element element, int tokens>
 void dot_row(const PackedRows& rows, int r, const PreparedToken* x, float* out, std::int64_t stride) {
   const std::byte* row = rows.data + static_cast<std::size_t>(r) * rows.row_bytes;
+  const Ahead ahead = ahead_of(rows, r);
+  prefetch(ahead.scales);
   const std::byte* scale_row = rows.scales + static_cast<std::size_t>(r) * rows.scale_row_bytes;
   const int group_size = rows.group_size;
   __m256 sums[tokens], corrections[tokens];
@@ -184,7 +186,7 @@ void dot_row(const PackedRows& rows, int r, const PreparedToken* x, float* out, 
     std::int64_t left = group_size;  // columns of this group; counted, as a division would cost more than the products
     for (std::int64_t c = begin; c < end; c += 64) {
       const Weights w = load_weights<element>(row, c);
-      prefetch(row + (element == Element::Int8 ? c : c / 2));
+      prefetch(ahead.data + (element == Element::Int8 ? c : c / 2));
       for (int t = 0; t < tokens; ++t) {
         const Sums s = products<element>(w, x[t].planes + 2 * c);
         const __m256 block = _mm256_set1_ps(x[t].scales[c / kActivationBlock]);
@@ -212,6 +214,7 @@ void dot_row(const PackedRows& rows, int r, const PreparedToken* x, float* out, 
 template <int tokens>
 void dot_bf16_row(const PackedRows& rows, int r, const PreparedToken* x, float* out, std::int64_t stride) {
   const std::byte* row = rows.data + static_cast<std::size_t>(r) * rows.row_bytes;
+  const Ahead ahead = ahead_of(rows, r);
   const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
   __m256 even[tokens], odd[tokens];
   for (int t = 0; t < tokens; ++t) even[t] = odd[t] = _mm256_setzero_ps();
@@ -219,7 +222,7 @@ void dot_bf16_row(const PackedRows& rows, int r, const PreparedToken* x, float* 
     const __m256i w = load(row + 2 * c);
     const __m256 first = _mm256_castsi256_ps(_mm256_slli_epi32(w, 16));
     const __m256 second = _mm256_castsi256_ps(_mm256_and_si256(w, upper));
-    prefetch(row + 2 * c);
+    prefetch(ahead.data + 2 * c);
     for (int t = 0; t < tokens; ++t) {
       const auto* values = reinterpret_cast<const float*>(x[t].planes) + c;
       even[t] = _mm256_fmadd_ps(first, _mm256_loadu_ps(values), even[t]);

@@ -9,11 +9,8 @@
 namespace krasis::simd {
 namespace {
 
-/// How far ahead of its use a cache line is asked for: the hardware stops at each page of 4 KiB.
-constexpr int kPrefetchBytes = 2048;
-
 void prefetch(const std::byte* from) {
-  _mm_prefetch(reinterpret_cast<const char*>(from + kPrefetchBytes), _MM_HINT_T0);
+  _mm_prefetch(reinterpret_cast<const char*>(from), _MM_HINT_T0);
 }
 
 /// `low` in lanes 0 to 7, `high` in the others.
@@ -73,6 +70,8 @@ Nibbles load_nibbles(const std::byte* from, __mmask64 mask) {
 template <Element element, int group, int tokens>
 void dot_nibble_row(const PackedRows& rows, int r, const PreparedToken* x, float* out, std::int64_t stride) {
   const std::byte* row = rows.data + static_cast<std::size_t>(r) * rows.row_bytes;
+  const Ahead ahead = ahead_of(rows, r);
+  prefetch(ahead.scales);
   const std::byte* scale_row = rows.scales + static_cast<std::size_t>(r) * rows.scale_row_bytes;
   const __m512i zero = _mm512_setzero_si512();
   __m512 sums[tokens], corrections[tokens];
@@ -95,7 +94,7 @@ void dot_nibble_row(const PackedRows& rows, int r, const PreparedToken* x, float
     for (std::size_t c = begin; c < end; c += 128, at.step(128)) {
       const __mmask64 bytes = group < 128 && end - c < 128 ? 0xffffffffull : ~0ull;
       const Nibbles w = load_nibbles<element>(row + c / 2, bytes);
-      prefetch(row + c / 2);
+      prefetch(ahead.data + c / 2);
       for (int t = 0; t < tokens; ++t) {
         const std::byte* planes =
             x[t].planes + 2 * c;  // high and low bytes of the low nibbles' columns, then the others'
@@ -131,6 +130,8 @@ void dot_nibble_row(const PackedRows& rows, int r, const PreparedToken* x, float
 template <int group, int tokens>
 void dot_int8_row(const PackedRows& rows, int r, const PreparedToken* x, float* out, std::int64_t stride) {
   const std::byte* row = rows.data + static_cast<std::size_t>(r) * rows.row_bytes;
+  const Ahead ahead = ahead_of(rows, r);
+  prefetch(ahead.scales);
   const std::byte* scale_row = rows.scales + static_cast<std::size_t>(r) * rows.scale_row_bytes;
   const __m512i zero = _mm512_setzero_si512();
   const __m512i flip = _mm512_set1_epi8(static_cast<char>(0x80));  // q + 128, unsigned
@@ -154,11 +155,11 @@ void dot_int8_row(const PackedRows& rows, int r, const PreparedToken* x, float* 
     GroupScales<group> at(scales, rows.group_size);
     for (std::size_t c = begin; c < end; c += kStep, at.step(kStep)) {
       const __m512i first = _mm512_xor_si512(load(row + c), flip);
-      prefetch(row + c);
+      prefetch(ahead.data + c);
       __m512i second = zero;
       if constexpr (kStep == 128) {
         second = _mm512_xor_si512(load(row + c + 64), flip);
-        prefetch(row + c + 64);
+        prefetch(ahead.data + c + 64);
       }
       const float* s = at.first;
       for (int t = 0; t < tokens; ++t) {
@@ -188,12 +189,13 @@ void dot_int8_row(const PackedRows& rows, int r, const PreparedToken* x, float* 
 template <int tokens>
 void dot_bf16_row(const PackedRows& rows, int r, const PreparedToken* x, float* out, std::int64_t stride) {
   const std::byte* row = rows.data + static_cast<std::size_t>(r) * rows.row_bytes;
+  const Ahead ahead = ahead_of(rows, r);
   const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
   __m512 even[tokens], odd[tokens];
   for (int t = 0; t < tokens; ++t) even[t] = odd[t] = _mm512_setzero_ps();
   for (std::int64_t c = 0; c < rows.padded_columns; c += 32) {
     const __m512i w = load(row + 2 * c);
-    prefetch(row + 2 * c);
+    prefetch(ahead.data + 2 * c);
     const __m512 first = _mm512_castsi512_ps(_mm512_slli_epi32(w, 16));
     const __m512 second = _mm512_castsi512_ps(_mm512_and_si512(w, upper));
     for (int t = 0; t < tokens; ++t) {

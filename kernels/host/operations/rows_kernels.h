@@ -38,7 +38,15 @@ struct PackedRows {
   const std::byte* scales = nullptr;
   std::size_t scale_row_bytes = 0;
   int count = 0;
+  int ahead = 1;  ///< rows from the one that is multiplied to the one whose cache lines are asked for meanwhile
+  /// Rows of the same length that the thread multiplies next: of these, and of no others, lines are asked for at the
+  /// end. Null = none are known.
+  const std::byte* next = nullptr;
+  const std::byte* next_scales = nullptr;
 };
+
+/// How far ahead of their use cache lines are asked for, about: the hardware stops at each page of 4 KiB.
+constexpr std::size_t kPrefetchBytes = 2048;
 
 /// Tokens that `dot` takes at once; the more, the fewer times the weights are read and unpacked.
 constexpr int kMaxRowTokens = 128;

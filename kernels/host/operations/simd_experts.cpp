@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <atomic>
 #include <numeric>
+#include <vector>
 
 #include "kernels/host/operations/experts_workspace.h"
 #include "kernels/host/operations/parallel.h"
@@ -63,6 +65,8 @@ bool by_rows(const Kernels& k, const MatrixLayout& layout, const TokenBlock& blo
   return block.count <= k.rows->most_tokens && rows_support(layout.format);
 }
 static_assert(kTileTokens <= kMaxRowTokens);
+/// Rows of down at once; at least kTileRows.
+constexpr int kDownRows = 64;
 
 /// Rows of a unit of work: few, so that whoever is done helps the others until the end (some 4 us of gate and up at 8
 /// GB/s for each thread). A member of the team gets a range of them and so streams through neighbours. Weights that are
@@ -74,120 +78,190 @@ std::int64_t unit_rows(const Kernels& k, const ExpertsArgs& args, const Groups& 
   return 16;
 }
 
-/// activated[place, row...] = glu(gate(x), up(x)) of a block of tokens; at most kTileRows rows.
-void gate_and_up_rows(const Kernels& k, const ExpertsArgs& args, const ExpertsWorkspace& work, const Groups& g,
-                      const PreparedTokens& x, const TokenBlock& block, std::int64_t row, int count) {
-  TileScratch& scratch = tile_scratch();
-  const std::int64_t width = args.layout.width();
-  const auto glu = args.glu == Glu::SwiGlu ? k.swiglu : k.clamped_swiglu;
-  const ExpertMatrices expert = expert_matrices(args.layout, expert_block(args, block.expert));
-  if (by_rows(k, args.layout.gate, block)) {
-    const std::int32_t* places = g.token + block.first;
-    multiply_rows(*k.rows, expert.gate, row, count, x, places, block.count, scratch.first, kTileRows);
-    multiply_rows(*k.rows, expert.up, row, count, x, places, block.count, scratch.second, kTileRows);
-  } else {
-    const TokenRows tokens{args.x.data, g.token + block.first, block.count};
-    product_tile(k, expert.gate, row, count, tokens, scratch, scratch.first);
-    product_tile(k, expert.up, row, count, tokens, scratch, scratch.second);
-  }
-  for (int n = 0; n < block.count; ++n) {
-    glu(scratch.first + n * kTileRows, scratch.second + n * kTileRows, count,
-        work.activated + (block.first + n) * width + row);
-  }
-}
+/// The experts of some tokens, while they are computed: activated = glu(gate(x), up(x)), then out += the weighted sums of
+/// down(activated).
+class Run {
+ public:
+  Run(const Kernels& k, const ExpertsArgs& args, const ExpertsWorkspace& work, const Groups& g)
+      : k_(k),
+        args_(args),
+        work_(work),
+        g_(g),
+        blocks_(g.blocks[g.count]),
+        width_(args.layout.width()),
+        hidden_(args.layout.hidden()),
+        gate_rows_(unit_rows(k, args, g, args.layout.gate)),
+        down_rows_(unit_rows(k, args, g, args.layout.down)),
+        gate_units_(tiles(width_, gate_rows_)),
+        x_(of_this_thread().x),
+        activated_(of_this_thread().activated),
+        finished_(of_this_thread().finished) {}
 
-/// activated[place, :] = glu(gate(x), up(x))
-void gate_and_up(const Kernels& k, const ExpertsArgs& args, const ExpertsWorkspace& work, const Groups& g,
-                 const PreparedTokens& x) {
-  const std::int64_t width = args.layout.width();
-  const std::int64_t rows = unit_rows(k, args, g, args.layout.gate);
-  const std::int64_t units = tiles(width, rows);  // of each block
-  const std::int64_t multiply_adds = 2 * g.pairs * width * args.layout.hidden();
-  parallel_ranges(units * g.blocks[g.count], multiply_adds, [&](std::int64_t begin, std::int64_t end) {
+  void run() {
+    prepare_x();
+    if (any_by_rows(args_.layout.down)) activated_.resize(args_.layout.down, g_.pairs);
+    finished_.assign(static_cast<std::size_t>(blocks_), 0);
+    const std::int64_t unit_bytes = g_.count * down_rows_ * static_cast<std::int64_t>(args_.layout.down.row_bytes());
+    parallel_two(
+        gate_units_ * blocks_, [&](std::int64_t begin, std::int64_t end) { gate_and_up(begin, end); },
+        tiles(hidden_, down_rows_), [&](std::int64_t begin, std::int64_t end) { down(begin, end); },
+        3 * g_.pairs * width_ * hidden_, [&](std::int64_t begin, std::int64_t end) { fetch_down(begin, end); },
+        static_cast<std::int64_t>(ThreadTeam::ahead_bytes()) / unit_bytes);
+  }
+
+ private:
+  /// What a thread keeps for its next run; the others read and fill it.
+  struct Kept {
+    PreparedTokens x, activated;
+    std::vector<std::int32_t> finished;
+  };
+  static Kept& of_this_thread() {
+    thread_local Kept kept;
+    return kept;
+  }
+
+  TokenBlock block(std::int64_t index) const { return token_block(args_, g_, index); }
+  ExpertMatrices expert(const TokenBlock& b) const {
+    return expert_matrices(args_.layout, expert_block(args_, b.expert));
+  }
+  bool any_by_rows(const MatrixLayout& layout) const {
+    for (std::int64_t b = 0; b < blocks_; ++b) {
+      if (by_rows(k_, layout, block(b))) return true;
+    }
+    return false;
+  }
+
+  void prepare_x() {
+    if (!any_by_rows(args_.layout.gate)) return;
+    const std::int64_t tokens = static_cast<std::int64_t>(args_.ids.size) / args_.top_k;
+    x_.resize(args_.layout.gate, tokens);
+    parallel_units(tokens, tokens * hidden_ * 8,
+                   [&](std::int64_t t) { x_.prepare(*k_.rows, args_.x.data + t * hidden_, t); });
+  }
+
+  void gate_and_up(std::int64_t begin, std::int64_t end) {
     while (begin < end) {
-      const std::int64_t first = begin % units;
-      const std::int64_t last = std::min({units, first + (end - begin), first + kTileRows / rows});
-      const std::int64_t count = std::min(last * rows, width) - first * rows;
-      gate_and_up_rows(k, args, work, g, x, token_block(args, g, begin / units), first * rows, static_cast<int>(count));
-      begin += last - first;
-    }
-  });
-}
-
-/// out[token, row...] += the weighted sums over the tokens' experts, in the experts' order. At most kDownRows rows,
-/// with tiles kTileRows.
-constexpr int kDownRows = 64;
-void down_rows(const Kernels& k, const ExpertsArgs& args, const ExpertsWorkspace& work, const Groups& g,
-               const PreparedTokens& activated, std::int64_t row, int count) {
-  float sums[kTileTokens * kDownRows];
-  for (std::int64_t b = 0; b < g.blocks[g.count]; ++b) {
-    const TokenBlock block = token_block(args, g, b);
-    const Matrix weight = expert_matrices(args.layout, expert_block(args, block.expert)).down;
-    const float* results = sums;
-    std::int64_t stride = kDownRows;
-    if (by_rows(k, args.layout.down, block)) {
-      std::int32_t places[kTileTokens];
-      std::iota(places, places + block.count, static_cast<std::int32_t>(block.first));
-      multiply_rows(*k.rows, weight, row, count, activated, places, block.count, sums, kDownRows);
-    } else {
-      TileScratch& scratch = tile_scratch();
-      product_tile(k, weight, row, count, {work.activated + block.first * args.layout.width(), nullptr, block.count},
-                   scratch, scratch.first);
-      results = scratch.first;
-      stride = kTileRows;
-    }
-    for (int n = 0; n < block.count; ++n) {
-      const std::int64_t place = block.first + n;
-      k.add_scaled(results + n * stride, args.weights.data[g.order[place]], count,
-                   args.out.data + g.token[place] * args.layout.hidden() + row);
+      const std::int64_t index = begin / gate_units_;
+      const TokenBlock b = block(index);
+      const bool rows = by_rows(k_, args_.layout.gate, b);
+      const std::int64_t most = rows ? std::max<std::int64_t>(1, kTileTokens * kTileRows / b.count / gate_rows_) : 1;
+      const std::int64_t first = begin % gate_units_;
+      const std::int64_t units = std::min({gate_units_ - first, end - begin, most});
+      const std::int64_t row = first * gate_rows_;
+      const std::int64_t row_end = std::min((first + units) * gate_rows_, width_);
+      // Of the same expert, or the next one's first rows.
+      const bool more = row_end < width_ || index + 1 < blocks_;
+      const NextRows next = !more             ? NextRows{}
+                            : row_end < width_ ? rows_from(expert(b).gate, row_end)
+                                               : rows_from(expert(block(index + 1)).gate, 0);
+      gate_and_up_rows(b, rows, row, static_cast<int>(row_end - row), next);
+      finish(index, b, units);
+      begin += units;
     }
   }
-}
 
-/// out[token, :] += the weighted sum over its experts of down(activated). A unit has its rows of all experts, so that
-/// nothing has to be gathered afterwards and all units take the same time.
-void down(const Kernels& k, const ExpertsArgs& args, const ExpertsWorkspace& work, const Groups& g,
-          const PreparedTokens& activated) {
-  const std::int64_t hidden = args.layout.hidden();
-  std::int64_t rows = unit_rows(k, args, g, args.layout.down);
-  // One token: each range goes through all its experts, so fewer ranges are fewer starts on other pages.
-  if (g.pairs <= args.top_k && rows < kTileRows) rows = kDownRows;
-  const std::int64_t most = (rows == kTileRows ? kTileRows : kDownRows) / rows;  // units at once
-  parallel_ranges(
-      tiles(hidden, rows), g.pairs * args.layout.width() * hidden, [&](std::int64_t begin, std::int64_t end) {
-        while (begin < end) {
-          const std::int64_t last = std::min(end, begin + most);
-          const std::int64_t row = begin * rows;
-          down_rows(k, args, work, g, activated, row, static_cast<int>(std::min(last * rows, hidden) - row));
-          begin = last;
-        }
-      });
-}
+  /// activated[place, row...] = glu(gate(x), up(x)) of a block of tokens.
+  void gate_and_up_rows(const TokenBlock& b, bool rows, std::int64_t row, int count, NextRows next) {
+    TileScratch& scratch = tile_scratch();
+    const ExpertMatrices e = expert(b);
+    const auto glu = args_.glu == Glu::SwiGlu ? k_.swiglu : k_.clamped_swiglu;
+    const std::int32_t* places = g_.token + b.first;
+    const std::int64_t stride = rows ? count : kTileRows;
+    if (rows) {
+      multiply_rows(*k_.rows, e.gate, row, count, x_, places, b.count, scratch.first, stride, rows_from(e.up, row));
+      multiply_rows(*k_.rows, e.up, row, count, x_, places, b.count, scratch.second, stride, next);
+    } else {
+      const TokenRows tokens{args_.x.data, places, b.count};
+      product_tile(k_, e.gate, row, count, tokens, scratch, scratch.first);
+      product_tile(k_, e.up, row, count, tokens, scratch, scratch.second);
+    }
+    for (int n = 0; n < b.count; ++n) {
+      glu(scratch.first + n * stride, scratch.second + n * stride, count,
+          work_.activated + (b.first + n) * width_ + row);
+    }
+  }
 
-/// Prepares `count` tokens where some block of them is multiplied by rows.
-void prepare(const Kernels& k, const ExpertsArgs& args, const Groups& g, const MatrixLayout& layout, const bf16* x,
-             std::int64_t count, PreparedTokens& prepared) {
-  bool any = false;
-  for (std::int64_t b = 0; b < g.blocks[g.count] && !any; ++b) any = by_rows(k, layout, token_block(args, g, b));
-  if (!any) return;
-  prepared.resize(layout, count);
-  parallel_units(count, count * layout.columns * 8,
-                 [&](std::int64_t t) { prepared.prepare(*k.rows, x + t * layout.columns, t); });
-}
+  /// Whoever finishes the last of a block's units prepares its tokens for down.
+  void finish(std::int64_t index, const TokenBlock& b, std::int64_t units) {
+    std::atomic_ref<std::int32_t> finished(finished_[static_cast<std::size_t>(index)]);
+    const auto n = static_cast<std::int32_t>(units);
+    if (finished.fetch_add(n, std::memory_order_acq_rel) + n != gate_units_) return;
+    if (!by_rows(k_, args_.layout.down, b)) return;
+    for (std::int64_t place = b.first; place < b.first + b.count; ++place) {
+      activated_.prepare(*k_.rows, work_.activated + place * width_, place);
+    }
+  }
+
+  /// Asks memory for the rows of some units of down.
+  void fetch_down(std::int64_t begin, std::int64_t end) const {
+    const std::int64_t row = begin * down_rows_;
+    const std::int64_t count = std::min(end * down_rows_, hidden_) - row;
+    for (std::int64_t group = 0; group < g_.count; ++group) {
+      const Matrix down = expert(block(g_.blocks[group])).down;
+      prefetch(down.row(row), down.row(row + count));
+      prefetch(down.scale_row(row), down.scale_row(row + count));
+    }
+  }
+  static void prefetch(const std::byte* begin, const std::byte* end) {
+    for (; begin < end; begin += 64) __builtin_prefetch(begin, 0, 2);
+  }
+
+  /// A unit has its rows of all experts, so that nothing has to be gathered afterwards and all units take the same time.
+  void down(std::int64_t begin, std::int64_t end) {
+    const std::int64_t most = std::max<std::int64_t>(1, kDownRows / down_rows_);  // units at once
+    for (std::int64_t last; begin < end; begin = last) {
+      last = std::min(end, begin + most);
+      const std::int64_t row = begin * down_rows_;
+      const std::int64_t row_end = std::min(last * down_rows_, hidden_);
+      const NextRows next = last < end ? rows_from(expert(block(0)).down, row_end) : NextRows{};
+      down_rows(row, static_cast<int>(row_end - row), next);
+    }
+  }
+
+  /// out[token, row...] += the weighted sums over the tokens' experts, in the experts' order.
+  void down_rows(std::int64_t row, int count, NextRows next) {
+    float sums[kTileTokens * kDownRows];
+    for (std::int64_t index = 0; index < blocks_; ++index) {
+      const TokenBlock b = block(index);
+      const Matrix weight = expert(b).down;
+      const float* results = sums;
+      std::int64_t stride = kDownRows;
+      if (by_rows(k_, args_.layout.down, b)) {
+        std::int32_t places[kTileTokens];
+        std::iota(places, places + b.count, static_cast<std::int32_t>(b.first));
+        multiply_rows(*k_.rows, weight, row, count, activated_, places, b.count, sums, stride,
+                      index + 1 < blocks_ ? rows_from(expert(block(index + 1)).down, row) : next);
+      } else {
+        TileScratch& scratch = tile_scratch();
+        product_tile(k_, weight, row, count, {work_.activated + b.first * width_, nullptr, b.count}, scratch,
+                     scratch.first);
+        results = scratch.first;
+        stride = kTileRows;
+      }
+      for (int n = 0; n < b.count; ++n) {
+        const std::int64_t place = b.first + n;
+        k_.add_scaled(results + n * stride, args_.weights.data[g_.order[place]], count,
+                      args_.out.data + g_.token[place] * hidden_ + row);
+      }
+    }
+  }
+
+  const Kernels& k_;
+  const ExpertsArgs& args_;
+  const ExpertsWorkspace& work_;
+  const Groups& g_;
+  const std::int64_t blocks_, width_, hidden_, gate_rows_, down_rows_, gate_units_;
+  PreparedTokens& x_;
+  PreparedTokens& activated_;
+  std::vector<std::int32_t>& finished_;
+};
 
 }  // namespace
 
 void experts(const Kernels& k, const ExpertsArgs& args) {
   const ExpertsWorkspace work = experts_workspace(args);
   const Groups groups = group_by_expert(args, work);
-  if (groups.pairs == 0) return;
-  thread_local PreparedTokens prepared_x, prepared_activated;
-  PreparedTokens& x = prepared_x;  // this thread's; the others read it
-  PreparedTokens& activated = prepared_activated;
-  prepare(k, args, groups, args.layout.gate, args.x.data, static_cast<std::int64_t>(args.ids.size) / args.top_k, x);
-  gate_and_up(k, args, work, groups, x);
-  prepare(k, args, groups, args.layout.down, work.activated, groups.pairs, activated);
-  down(k, args, work, groups, activated);
+  if (groups.pairs > 0) Run(k, args, work, groups).run();
 }
 
 }  // namespace krasis::simd

@@ -45,13 +45,23 @@ class ThreadTeam {
   /// several neighbours at once.
   template <class Body>
   void run_ranges(std::int64_t count, const Body& body) {
-    run(
-        count,
-        [](const void* b, std::int64_t begin, std::int64_t end) noexcept {
-          (*static_cast<const Body*>(b))(begin, end);
-        },
-        &body);
+    run({step(count, body), {}});
   }
+
+  /// Two steps in one section: no second(begin, end) begins before every first(begin, end) is done. Whoever waits for
+  /// that calls ahead(begin, end) for ranges of its own share of the second step, `ahead_most` indices at most: what
+  /// they need may be fetched meanwhile, and memory is not idle.
+  template <class First, class Second, class Ahead>
+  void run_two(std::int64_t first_count, const First& first, std::int64_t second_count, const Second& second,
+               const Ahead& ahead, std::int64_t ahead_most) {
+    run({step(first_count, first), step(second_count, second), call_of<Ahead>, &ahead, ahead_most});
+  }
+
+  /// What the next section is likely to read, in the order of its indices. Members that have nothing to do fetch their
+  /// equal shares of it, up to half of a core's own cache. Only a hint: the memory may be gone by then.
+  void foresee(std::span<const std::span<const std::byte>> reads);
+  /// Bytes that one core may fetch ahead: half of its second-level cache.
+  static std::size_t ahead_bytes();
 
   /// The team that operations of this thread use; null = none.
   static ThreadTeam* current();
@@ -70,27 +80,59 @@ class ThreadTeam {
 
  private:
   using Call = void (*)(const void* body, std::int64_t begin, std::int64_t end) noexcept;
-  struct Section {
+  template <class Body>
+  static void call_of(const void* body, std::int64_t begin, std::int64_t end) noexcept {
+    (*static_cast<const Body*>(body))(begin, end);
+  }
+  struct Step {
     Call call = nullptr;
     const void* body = nullptr;
     std::int64_t count = 0;
     std::int64_t piece = 1;   ///< indices that are handed out together
+    std::int64_t pieces = 0;
     std::int64_t share = 0;   ///< pieces of each member,
     std::int64_t longer = 0;  ///< and one more of the first so many
   };
+  struct Section {
+    Step first, second;  ///< the second may have nothing
+    Call ahead = nullptr;
+    const void* ahead_body = nullptr;
+    std::int64_t ahead_most = 0;
+  };
+  template <class Body>
+  static Step step(std::int64_t count, const Body& body) {
+    return {.call = call_of<Body>, .body = &body, .count = count};
+  }
+  /// What a member has fetched of what is foreseen: bytes of all, one after another.
+  struct Fetched {
+    std::uint32_t version = 0;
+    std::size_t next = 0, end = 0;
+  };
   /// A member's own cache lines.
   struct Place {
-    alignas(64) std::atomic<std::uint64_t> taken{0};   ///< state of the section << 32 | pieces of the share taken
+    /// State of the section << 32 | pieces taken of the share of each step.
+    alignas(64) std::atomic<std::uint64_t> taken[2] = {};
     alignas(64) std::atomic<std::uint32_t> inside{0};  ///< state of the section that the member works at; 0 = none
+    alignas(64) Fetched fetched;                       ///< the member's alone
+  };
+  struct Foreseen {
+    std::atomic<const std::byte*> data{nullptr};
+    std::atomic<std::size_t> bytes{0};
   };
   struct Range {
     std::int64_t begin = 0, end = 0;
   };
 
-  void run(std::int64_t count, Call call, const void* body);
-  Range take(int owner, bool own, std::uint32_t state);
+  void run(Section section);
+  void divide(Step& step) const;
+  std::int64_t share_begin(const Step& step, int owner) const;
+  std::int64_t share_size(const Step& step, int owner) const;
+  Range take(const Step& step, std::atomic<std::uint64_t>& taken, int owner, bool own, std::uint32_t state);
+  std::int64_t work_at(int which, int me, std::uint32_t state);
   void work(int me, std::uint32_t state);
-  void idle(std::uint32_t state);
+  void wait_for_first(int me, std::uint32_t state);
+  bool fetch(int me);
+  void idle(int me, std::uint32_t state);
   void member(const std::stop_token& stop, int me);
 
   std::mutex busy_;
@@ -99,7 +141,11 @@ class ThreadTeam {
   std::unique_ptr<Place[]> places_;
   int pinned_ = 0;
   alignas(64) std::atomic<std::uint32_t> state_{0};  ///< odd while a section is open; what idle members watch
-  Section section_;                                  ///< in the same cache line; only those inside read it
+  Section section_;                                  ///< only those inside read it
+  alignas(64) std::atomic<std::int64_t> done_{0};    ///< pieces of the first of two steps
+  alignas(64) std::atomic<std::uint32_t> passed_{0};  ///< state of the section whose first step is done
+  alignas(64) std::atomic<std::uint32_t> foreseen_version_{0};
+  Foreseen foreseen_[4];
   std::vector<std::jthread> members_;
 };
 
