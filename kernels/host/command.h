@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -46,6 +47,9 @@ struct Operation {
   Toucher toucher = Toucher::Kernel;
   std::vector<Access> reads, writes;
   std::size_t copied_bytes = 0;  ///< of a copy
+  /// The weights that its parallel section goes through, in that order: known before it runs, so idle threads may fetch
+  /// them (ThreadTeam::foresee).
+  std::vector<std::span<const std::byte>> weights = {};
   std::function<void()> run;
 };
 

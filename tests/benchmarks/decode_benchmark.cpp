@@ -318,6 +318,91 @@ const Cases experts_cases = Cases("experts", experts, {"level", "shape", "tokens
                                 .add({{kAvx2, kAvx512, kAmx}, {1}, {1, 4, 16, 64}})
                                 .add({{kAvx2, kAvx512, kAmx}, {2}, {1, 4, 16, 64}});
 
+/// Attention of one token at the shape of Qwen3-30B-A3B (32 heads, 4 of the cache, of 128), in as many caches as fill
+/// 1 GiB. Arguments: level, element of the cache (0 BF16, 1 FP8), context.
+void attention(benchmark::State& state) {
+  constexpr int kHeads = 32, kKvHeads = 4, kDim = 128;
+  const bool fp8 = state.range(1) == 1;
+  const auto context = static_cast<std::int32_t>(state.range(2));
+  const std::size_t numbers = static_cast<std::size_t>(context) * kKvHeads * kDim;
+  const std::size_t plane = numbers * (fp8 ? 1 : 2), scales = fp8 ? numbers / kDim * sizeof(float) : 0;
+  const std::size_t layer = 2 * (plane + scales);
+  const std::size_t layers = std::max<std::size_t>(1, (std::size_t{1} << 30) / layer);
+  const Pages pages(layers * layer);
+  std::vector<std::byte> block(layer);
+  std::mt19937 engine(3);
+  for (std::size_t i = 0; i < 2 * plane; ++i) block[i] = static_cast<std::byte>(engine() % 0x40);  // small numbers
+  std::fill_n(reinterpret_cast<float*>(block.data() + 2 * plane), 2 * scales / sizeof(float), 0.01f);
+  fill(pages, block);
+  const auto q = random_bf16s(kHeads * kDim);
+  std::vector<bf16> out(q.size());
+  const std::int32_t position = context - 1;
+  const SequenceSpan span{0, 1, 0};
+  const HostOperations& op = simd_operations(level_of(state.range(0)));
+  const ThreadTeam::Scope scope(&team());
+  const double ceiling = read_bandwidth(pages);
+  const double seconds = median_seconds(state, [&] {
+    for (std::size_t l = 0; l < layers; ++l) {
+      std::byte* at = pages.data() + l * layer;
+      const auto scales_at = [&](std::size_t p) {
+        return View<float>{reinterpret_cast<float*>(at + 2 * plane + p * scales), scales / sizeof(float)};
+      };
+      const KvCache cache{fp8 ? KvElement::Fp8 : KvElement::Bf16, context,  kKvHeads, kDim,
+                          {{at, plane}, scales_at(0)},            {{at + plane, plane}, scales_at(1)}};
+      op.attention({.q = {q.data(), q.size()},
+                    .cache = cache,
+                    .batch = {1, {&position, 1}, {&span, 1}},
+                    .out = {out.data(), out.size()},
+                    .heads = kHeads,
+                    .scale = 0.09f,
+                    .workspace = {}});
+    }
+  });
+  state.SetLabel(fp8 ? "FP8" : "BF16");
+  state.counters["us/layer"] = seconds * 1e6 / static_cast<double>(layers);
+  report(state, pages, ceiling, static_cast<double>(layers * layer), seconds);
+}
+const Cases attention_cases = Cases("attention", attention, {"level", "fp8", "context"})
+                                  .add({{kAvx2, kAmx}, {0, 1}, {128, 1024, 4096, 32768}});
+
+/// What one thread does between the products of a layer, in us of each part: one token of shape A.
+void serial_parts(benchmark::State& state) {
+  constexpr int kHidden = 2048, kHeads = 32, kKvHeads = 4, kDim = 128, kExperts = 128, kTopK = 8, kRows = 512;
+  const HostOperations& op = simd_operations();
+  const std::vector<float> residual = random_floats(kHidden), logits = random_floats(kExperts);
+  const std::vector<float> frequency(kDim / 2, 0.01f);
+  const auto norm = random_bf16s(kHidden);
+  auto normed = random_bf16s(kHidden), q = random_bf16s(kHeads * kDim), k = random_bf16s(kKvHeads * kDim);
+  const auto v = k;
+  std::vector<std::byte> keys(kRows * kKvHeads * kDim), values(keys.size());
+  std::vector<float> key_scales(kRows * kKvHeads), value_scales(key_scales.size()), weights(kTopK);
+  const KvCache cache{KvElement::Fp8, kRows, kKvHeads, kDim,
+                      {{keys.data(), keys.size()}, {key_scales.data(), key_scales.size()}},
+                      {{values.data(), values.size()}, {value_scales.data(), value_scales.size()}}};
+  std::vector<std::int32_t> ids(kTopK);
+  std::int32_t position = 300;
+  const SequenceSpan span{0, 1, 0};
+  const Batch batch{1, {&position, 1}, {&span, 1}};
+  const auto time = [&](const char* name, const auto& body) {
+    const auto begin = std::chrono::steady_clock::now();
+    for (int n = 0; n < 200; ++n) body();
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    state.counters[name] = seconds * 1e6 / 200;
+  };
+  for (auto _ : state) {
+    time("rms_norm", [&] {
+      op.rms_norm({{residual.data(), kHidden}, {norm.data(), kHidden}, {normed.data(), kHidden}, kHidden, 1e-6f});
+    });
+    time("head_norm", [&] { op.head_norm({{q.data(), q.size()}, {norm.data(), kDim}, kDim, 1e-6f}); });
+    time("rotary", [&] { op.rotary({{q.data(), q.size()}, {frequency.data(), frequency.size()}, batch, kHeads, kDim}); });
+    time("kv_append", [&] { op.kv_append({{k.data(), k.size()}, {v.data(), v.size()}, cache, batch}); });
+    time("router", [&] {
+      op.router({{logits.data(), kExperts}, {ids.data(), kTopK}, {weights.data(), kTopK}, kExperts, kTopK, true});
+    });
+  }
+}
+BENCHMARK(serial_parts)->Iterations(3);
+
 /// Some tokens times a matrix of 512 MiB: from how many on arithmetic binds, and which set is faster. Arguments: level,
 /// element, tokens.
 void matrix_tokens(benchmark::State& state) {

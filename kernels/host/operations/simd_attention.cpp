@@ -16,7 +16,7 @@ constexpr int kBlockKeys = 32;
 
 /// Keys that have a running maximum and sums of their own. These are merged in order, also where one thread does it
 /// all, so a result does not depend on how the context is shared out.
-constexpr int kSplitKeys = 1024;
+constexpr int kSplitKeys = 256;
 /// Up to so many tokens the context, too, is shared out: there are fewer tiles than threads then.
 constexpr int kSplitTokens = 16;
 
@@ -263,11 +263,11 @@ void attention(const Kernels& k, const AttentionArgs& args) {
     Tile tile = tile_of(split.unit);
     tile.run_split(split.index, {parts.data() + split.part, tile.rows(), tile.padded()});
   });
-  for (std::int64_t unit = 0; unit < units; ++unit) {
+  parallel_units(units, static_cast<std::int64_t>(size), [&](std::int64_t unit) {
     const auto begin = first[static_cast<std::size_t>(unit)], end = first[static_cast<std::size_t>(unit) + 1];
     if (begin < end)
       tile_of(unit).store_splits(parts.data() + splits[static_cast<std::size_t>(begin)].part, end - begin);
-  }
+  });
 }
 
 }  // namespace krasis::simd

@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <numeric>
 #include <vector>
 
 #include "kernels/host/operations/operations.h"
@@ -53,37 +55,67 @@ void swiglu(const Kernels& k, const SwiGluArgs& args) {
   });
 }
 
+/// Cosines, then sines, of position * inverse_frequency [half]. Kept: q and k of all layers need those of one token.
+const float* angles_of(std::int32_t position, const float* inverse_frequency, int half) {
+  struct Kept {
+    std::int32_t position = 0;
+    std::vector<float> inverse_frequency, angles;
+  };
+  thread_local Kept kept;
+  const bool same = kept.position == position && kept.inverse_frequency.size() == static_cast<std::size_t>(half) &&
+                    std::equal(inverse_frequency, inverse_frequency + half, kept.inverse_frequency.begin());
+  if (same) return kept.angles.data();
+  kept.position = position;
+  kept.inverse_frequency.assign(inverse_frequency, inverse_frequency + half);
+  kept.angles.resize(static_cast<std::size_t>(2 * half));
+  for (int i = 0; i < half; ++i) {
+    const float angle = static_cast<float>(position) * inverse_frequency[i];
+    kept.angles[static_cast<std::size_t>(i)] = std::cos(angle);
+    kept.angles[static_cast<std::size_t>(half + i)] = std::sin(angle);
+  }
+  return kept.angles.data();
+}
+
 void rotary(const Kernels& k, const RotaryArgs& args) {
   const std::int64_t token_size = static_cast<std::int64_t>(args.heads) * args.head_dim;
   const int half = args.head_dim / 2;
   parallel_units(args.batch.tokens, token_size * args.batch.tokens, [&](std::int64_t t) {
-    thread_local std::vector<float> angles;
-    angles.resize(static_cast<std::size_t>(2 * half));
-    for (int i = 0; i < half; ++i) {
-      const float angle = static_cast<float>(args.batch.positions.data[t]) * args.inverse_frequency.data[i];
-      angles[static_cast<std::size_t>(i)] = std::cos(angle);
-      angles[static_cast<std::size_t>(half + i)] = std::sin(angle);
-    }
+    const float* angles = angles_of(args.batch.positions.data[t], args.inverse_frequency.data, half);
     for (int h = 0; h < args.heads; ++h) {
-      k.rotate(args.x.data + t * token_size + static_cast<std::int64_t>(h) * args.head_dim, angles.data(),
-               angles.data() + half, half);
+      k.rotate(args.x.data + t * token_size + static_cast<std::int64_t>(h) * args.head_dim, angles, angles + half, half);
     }
   });
 }
 
-/// The reference, token by token: ranking a few hundred experts is not worth a kernel.
+/// One token's picks: as the reference, but all at once.
+void route(const RouterArgs& args, const float* logits, std::int32_t* ids, float* weights) {
+  thread_local std::vector<std::int32_t> order;
+  order.resize(static_cast<std::size_t>(args.experts));
+  std::iota(order.begin(), order.end(), 0);
+  const auto number = [&](std::int32_t e) { return std::isnan(logits[e]) ? -std::numeric_limits<float>::infinity() : logits[e]; };
+  const auto ranks_before = [&](std::int32_t a, std::int32_t b) {  // NaN last, of equals the first
+    if (std::isnan(logits[a]) != std::isnan(logits[b])) return std::isnan(logits[b]);
+    return number(a) != number(b) ? number(a) > number(b) : a < b;
+  };
+  const int picks = std::min(args.top_k, args.experts);
+  std::partial_sort(order.begin(), order.begin() + picks, order.end(), ranks_before);
+  const float maximum = number(order.front());
+  float total = 0.0f, kept = 0.0f;
+  for (int e = 0; e < args.experts; ++e) total += std::exp(logits[e] - maximum);
+  for (int j = 0; j < args.top_k; ++j) {
+    ids[j] = j < picks ? order[static_cast<std::size_t>(j)] : -1;
+    weights[j] = j < picks ? std::exp(logits[ids[j]] - maximum) / total : 0.0f;
+    kept += weights[j];
+  }
+  if (!args.renormalize) return;
+  for (int j = 0; j < args.top_k; ++j) weights[j] /= kept;
+}
+
 void router(const RouterArgs& args) {
-  const auto experts_count = static_cast<std::size_t>(args.experts);
-  const auto top_k = static_cast<std::size_t>(args.top_k);
-  const std::size_t tokens = args.logits.size / experts_count;
-  const auto work = static_cast<std::int64_t>(args.logits.size * top_k);
-  parallel_units(static_cast<std::int64_t>(tokens), work, [&](std::int64_t token) {
-    const auto t = static_cast<std::size_t>(token);
-    RouterArgs one = args;
-    one.logits = args.logits.sub(t * experts_count, experts_count);
-    one.ids = args.ids.sub(t * top_k, top_k);
-    one.weights = args.weights.sub(t * top_k, top_k);
-    scalar::router(one);
+  const auto tokens = static_cast<std::int64_t>(args.logits.size) / args.experts;
+  parallel_units(tokens, tokens * args.experts * 8, [&](std::int64_t t) {
+    route(args, args.logits.data + t * args.experts, args.ids.data + t * args.top_k,
+          args.weights.data + t * args.top_k);
   });
 }
 
