@@ -3,6 +3,7 @@
 
 #include "kernels/host/operations/rows_kernels.h"
 // Behind the table's header:
+#include "kernels/host/operations/amx.inc"
 #include "kernels/host/operations/rows_avx512.inc"
 
 /// Products of packed rows with several tokens by tiles. One tile instruction (TDPBSSD, Intel SDM volume 2) is
@@ -27,14 +28,6 @@ constexpr int kMostBlocks = 4;       ///< that share a copy of the activations
 constexpr int kTileBytes = 1024;     ///< 16 rows of 64 bytes
 constexpr std::int64_t kStep = 128;  ///< columns at a time: a block of activations
 
-struct TileConfig {
-  std::uint8_t palette = 1;
-  std::uint8_t start_row = 0;
-  std::uint8_t reserved[14] = {};
-  std::uint16_t row_bytes[16] = {};
-  std::uint8_t rows[16] = {};
-};
-
 /// Operands of the step that tiles multiply, and of the next one, which is prepared before: a tile load has to wait
 /// until stores to its rows have left the core's store buffer.
 struct alignas(64) Scratch {
@@ -43,11 +36,6 @@ struct alignas(64) Scratch {
   float scales[kMostBlocks][16][kBlock];  ///< of 16 groups
   std::int32_t sums[2][2][16][kBlock];    ///< tiles C; of one block while the next is computed
 };
-
-/// The compiler does not know that tile instructions read memory.
-void written() {
-  asm volatile("" ::: "memory");
-}
 
 /// Tiles 0 and 1 are C of even blocks, 2 and 3 of odd ones, 4 is B, 5 and 6 are A.
 void configure(int tokens, int columns_bytes) {
@@ -58,33 +46,6 @@ void configure(int tokens, int columns_bytes) {
   }
   asm volatile("" ::"r"(&config) : "memory");
   _tile_loadconfig(&config);
-}
-
-/// v[j] = the 32-bit numbers j of all the v.
-[[gnu::always_inline]] inline void transpose(__m512i* v) {
-  __m512i t[16];
-  for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_epi32(v[i], v[i + 1]);
-    t[i + 1] = _mm512_unpackhi_epi32(v[i], v[i + 1]);
-  }
-  for (int i = 0; i < 16; i += 4) {  // v[i + k] = numbers k, k + 4, k + 8, k + 12 of four
-    v[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-    v[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-    v[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-    v[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-  }
-  for (int k = 0; k < 4; ++k) {
-    t[k] = _mm512_shuffle_i32x4(v[k], v[4 + k], 0x88);
-    t[4 + k] = _mm512_shuffle_i32x4(v[k], v[4 + k], 0xdd);
-    t[8 + k] = _mm512_shuffle_i32x4(v[8 + k], v[12 + k], 0x88);
-    t[12 + k] = _mm512_shuffle_i32x4(v[8 + k], v[12 + k], 0xdd);
-  }
-  for (int k = 0; k < 4; ++k) {
-    v[k] = _mm512_shuffle_i32x4(t[k], t[8 + k], 0x88);
-    v[8 + k] = _mm512_shuffle_i32x4(t[k], t[8 + k], 0xdd);
-    v[4 + k] = _mm512_shuffle_i32x4(t[4 + k], t[12 + k], 0x88);
-    v[12 + k] = _mm512_shuffle_i32x4(t[4 + k], t[12 + k], 0xdd);
-  }
 }
 
 /// Up to 16 rows of the matrix.

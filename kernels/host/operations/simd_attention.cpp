@@ -151,7 +151,13 @@ class Tile {
     return (static_cast<std::int64_t>(token(r)) * args_.heads + kv_head_ * group_ + r % group_) * dim_;
   }
 
+  /// Whether a kernel does all of a token's heads at once: it does so for any number of tokens, that bits stay the same.
+  bool at_once() const {
+    return k_.attend && dim_ % 64 == 0 && dim_ <= HeadKeys::kMostDim && group_ <= HeadKeys::kMostRows;
+  }
+
   void load_queries() {
+    if (at_once()) return;
     const auto rows = static_cast<std::size_t>(rows_);
     const auto padded = static_cast<std::size_t>(padded_);
     s_.q.assign(rows * padded, 0.0f);
@@ -163,9 +169,38 @@ class Tile {
 
   void visit_split(std::int64_t begin, std::int64_t end, const Rows& part) {
     part.clear();
+    if (at_once()) {
+      for (int r = 0; r < rows_; r += group_) attend(r, begin, std::min<std::int64_t>(end, position(r) + 1), part);
+      return;
+    }
     for (; begin < end; begin += kBlockKeys) {
       visit(begin, static_cast<int>(std::min<std::int64_t>(kBlockKeys, end - begin)), part);
     }
+  }
+
+  /// Rows [r, r + group_), one token's.
+  void attend(int r, std::int64_t begin, std::int64_t end, const Rows& part) const {
+    if (begin >= end) return;
+    const KvCache& cache = args_.cache;
+    const bool fp8 = cache.element == KvElement::Fp8;
+    const std::size_t element = fp8 ? 1 : 2;
+    const auto row = static_cast<std::size_t>((first_slot_ + begin) * cache.heads + kv_head_);
+    const std::size_t at = row * static_cast<std::size_t>(dim_) * element;
+    k_.attend({.q = args_.q.data + offset(r),
+               .rows = group_,
+               .dim = dim_,
+               .fp8 = fp8,
+               .keys = cache.keys.values.data + at,
+               .values = cache.values.values.data + at,
+               .stride = static_cast<std::size_t>(cache.heads * dim_) * element,
+               .key_scales = fp8 ? cache.keys.scales.data + row : nullptr,
+               .value_scales = fp8 ? cache.values.scales.data + row : nullptr,
+               .scale_stride = cache.heads,
+               .count = end - begin,
+               .scale = args_.scale,
+               .maximum = &part.maximum(r),
+               .total = &part.total(r),
+               .sums = part.sums(r)});
   }
 
   void visit(std::int64_t begin, int count, const Rows& part) {

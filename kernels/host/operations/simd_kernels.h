@@ -4,6 +4,7 @@
 
 #include "base/bf16.h"
 #include "base/format.h"
+#include "kernels/host/operations/attention_kernel.h"
 #include "kernels/host/operations/rows_kernels.h"
 
 /// The inner loops of the SIMD operations, as one table for each instruction set. Everything above them (tiles,
@@ -50,6 +51,8 @@ struct Kernels {
   /// out[i] = shrink * out[i] + sum_k weights[k] * rows[k, i]; i < width, a multiple of 8; k in order.
   void (*weighted_rows)(const float* weights, std::int64_t n, const float* rows, std::int64_t width, float shrink,
                         float* out);
+  /// Attention of one token at once, for shapes that HeadKeys allows; null = by the three above.
+  void (*attend)(const HeadKeys& head) = nullptr;
 };
 
 /// AVX2, FMA and F16C. Call only where the CPU has them.

@@ -168,6 +168,22 @@ inline Integers shuffle_pieces(const Integers& a, const Integers& b, int choice)
     return (piece < 2 ? a : b).bytes[from * 16 + i % 16];
   });
 }
+template <class T, class... Values>
+Integers list(Values... values) {
+  return pack<T>({static_cast<T>(values)...});
+}
+/// VPERMD, VPERMQ: result[i] = v[index[i]].
+template <class T>
+Integers permute(const Integers& index, const Integers& v) {
+  return each<T>([&](std::size_t i) { return lanes<T>(v)[lanes<T>(index)[i] % (64 / sizeof(T))]; });
+}
+/// VPERMI2B: result[i] = bytes of a, then b, at index[i] % 128.
+inline Integers permute_two(const Integers& a, const Integers& index, const Integers& b) {
+  return each<std::uint8_t>([&](std::size_t i) {
+    const std::size_t at = index.bytes[i] % 128;
+    return at < 64 ? a.bytes[at] : b.bytes[at - 64];
+  });
+}
 /// VPDPBUSD: each 32-bit sum plus four products of an unsigned and a signed byte, modulo 2^32.
 inline Integers dot_bytes(const Integers& sum, const Integers& a, const Integers& b) {
   return each<std::uint32_t>([&](std::size_t i) {
@@ -198,6 +214,32 @@ inline Floats multiply(const Floats& a, const Floats& b) {
 inline Floats multiply_add(const Floats& a, const Floats& b, const Floats& c) {
   return each_float([&](std::size_t i) { return std::fma(a.lanes[i], b.lanes[i], c.lanes[i]); });
 }
+inline Floats subtract_floats(const Floats& a, const Floats& b) {
+  return each_float([&](std::size_t i) { return a.lanes[i] - b.lanes[i]; });
+}
+inline Floats negative_multiply_add(const Floats& a, const Floats& b, const Floats& c) {
+  return each_float([&](std::size_t i) { return std::fma(-a.lanes[i], b.lanes[i], c.lanes[i]); });
+}
+/// VMAXPS: the second operand if one is NaN.
+inline Floats larger(const Floats& a, const Floats& b) {
+  return each_float([&](std::size_t i) { return a.lanes[i] > b.lanes[i] ? a.lanes[i] : b.lanes[i]; });
+}
+/// VCVTPS2DQ: to nearest, ties to even; what does not fit is the smallest number.
+inline Integers to_integers(const Floats& v) {
+  return each<std::int32_t>([&](std::size_t i) {
+    const float rounded = std::nearbyint(v.lanes[i]);
+    return std::fabs(rounded) < 0x1p31f ? static_cast<std::int32_t>(rounded) : std::int32_t{-0x7fffffff - 1};
+  });
+}
+/// VCMPPS: less than; NaN is not.
+inline std::uint16_t less(const Floats& a, const Floats& b, int) {
+  std::uint16_t mask = 0;
+  for (unsigned i = 0; i < 16; ++i) mask = static_cast<std::uint16_t>(mask | (a.lanes[i] < b.lanes[i]) << i);
+  return mask;
+}
+inline Floats keep(std::uint16_t mask, const Floats& v) {
+  return each_float([&](std::size_t i) { return chosen(mask, i) ? v.lanes[i] : 0.0f; });
+}
 inline Floats choose_first(const Floats& otherwise, std::uint16_t mask, __m128 v) {
   return each_float([&](std::size_t i) { return chosen(mask, i) ? _mm_cvtss_f32(v) : otherwise.lanes[i]; });
 }
@@ -222,6 +264,9 @@ inline float reduce(const Floats& v) {
 #undef _mm512_srli_epi32
 #undef _mm512_srli_epi16
 #undef _mm512_cmpeq_epi32_mask
+#undef _mm512_cmp_ps_mask
+#undef _mm512_setr_epi32
+#undef _mm512_setr_epi64
 #define _mm512_loadu_si512 krasis::test::emulated::load_all
 #define _mm512_storeu_si512(to, v) krasis::test::emulated::store<std::uint8_t>(to, ~0ull, v)
 #define _mm512_maskz_loadu_epi8 krasis::test::emulated::load<std::uint8_t>
@@ -257,6 +302,15 @@ inline float reduce(const Floats& v) {
 #define _mm512_unpacklo_epi64 krasis::test::emulated::unpack<std::uint64_t, false>
 #define _mm512_unpackhi_epi64 krasis::test::emulated::unpack<std::uint64_t, true>
 #define _mm512_shuffle_i32x4 krasis::test::emulated::shuffle_pieces
+#define _mm512_unpacklo_epi8 krasis::test::emulated::unpack<std::uint8_t, false>
+#define _mm512_unpackhi_epi8 krasis::test::emulated::unpack<std::uint8_t, true>
+#define _mm512_unpacklo_epi16 krasis::test::emulated::unpack<std::uint16_t, false>
+#define _mm512_unpackhi_epi16 krasis::test::emulated::unpack<std::uint16_t, true>
+#define _mm512_setr_epi32 krasis::test::emulated::list<std::uint32_t>
+#define _mm512_setr_epi64 krasis::test::emulated::list<std::uint64_t>
+#define _mm512_permutexvar_epi32 krasis::test::emulated::permute<std::uint32_t>
+#define _mm512_permutexvar_epi64 krasis::test::emulated::permute<std::uint64_t>
+#define _mm512_permutex2var_epi8 krasis::test::emulated::permute_two
 #define _mm512_dpbusd_epi32 krasis::test::emulated::dot_bytes
 
 #define _mm512_setzero_ps krasis::test::emulated::Floats
@@ -267,5 +321,11 @@ inline float reduce(const Floats& v) {
 #define _mm512_add_ps krasis::test::emulated::add_floats
 #define _mm512_mul_ps krasis::test::emulated::multiply
 #define _mm512_fmadd_ps krasis::test::emulated::multiply_add
+#define _mm512_sub_ps krasis::test::emulated::subtract_floats
+#define _mm512_fnmadd_ps krasis::test::emulated::negative_multiply_add
+#define _mm512_max_ps krasis::test::emulated::larger
+#define _mm512_cvtps_epi32 krasis::test::emulated::to_integers
+#define _mm512_cmp_ps_mask krasis::test::emulated::less
+#define _mm512_maskz_mov_ps krasis::test::emulated::keep
 #define _mm512_mask_broadcastss_ps krasis::test::emulated::choose_first
 #define _mm512_reduce_add_ps krasis::test::emulated::reduce

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kernels/host/operations/attention_kernel.h"
 #include "kernels/host/operations/rows_kernels.h"
 
 /// The kernels of wider instruction sets with emulated instructions (emulated_avx512.h, emulated_amx.h): they run where
@@ -8,5 +9,6 @@ namespace krasis::simd {
 
 const RowKernels& emulated_avx512_rows();
 const RowKernels& emulated_amx_rows();
+void emulated_attend_amx(const HeadKeys& head);
 
 }  // namespace krasis::simd

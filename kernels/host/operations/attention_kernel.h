@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/bf16.h"
+
+/// Attention of one token over some keys of one head of the cache, for instruction sets that do all of it at once.
+namespace krasis::simd {
+
+struct HeadKeys {
+  const bf16* q = nullptr;  ///< [rows, dim]: the heads of the token that share this head of the cache
+  int rows = 0;             ///< at most kMostRows
+  int dim = 0;              ///< a multiple of 64, at most kMostDim
+  bool fp8 = false;
+  const std::byte* keys = nullptr;
+  const std::byte* values = nullptr;
+  std::size_t stride = 0;  ///< bytes from one key to the next
+  const float* key_scales = nullptr;
+  const float* value_scales = nullptr;
+  std::int64_t scale_stride = 0;
+  std::int64_t count = 0;  ///< of keys
+  float scale = 1.0f;
+  /// What is known of earlier keys, updated: the largest score and the sum of exp(score - maximum) [rows], the sums of
+  /// values weighted so [rows, dim].
+  float* maximum = nullptr;
+  float* total = nullptr;
+  float* sums = nullptr;
+
+  static constexpr int kMostRows = 16, kMostDim = 256;
+};
+
+/// By AMX tiles and AVX-512 with VBMI. Keys and values are BF16 numbers (those of FP8 are), so products are exact in
+/// FP32; weights, too: each is the sum of three BF16 numbers.
+void attend_amx(const HeadKeys& head);
+
+}  // namespace krasis::simd

@@ -1,0 +1,140 @@
+// Attention of one token by AMX, with its instructions emulated, against the formula.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "tests/kernels/operations/emulated_rows.h"
+#include "tests/kernels/operations/support.h"
+
+namespace krasis::test {
+namespace {
+
+struct Case {
+  bool fp8;
+  int dim, rows;
+  std::vector<int> parts;  ///< keys of one call after the other
+};
+
+class AttendAmxTest : public testing::Test {
+ protected:
+  Random random_;
+  testing::ScopedTrace trace_{__FILE__, __LINE__, "KRASIS_TEST_SEED=" + std::to_string(random_.seed())};
+
+  /// Keys of head 1 of 2; all else, and what lies behind the last key, is NaN.
+  void check(const Case& c) {
+    SCOPED_TRACE(testing::Message() << (c.fp8 ? "FP8" : "BF16") << ", " << c.rows << " rows of " << c.dim);
+    int count = 0;
+    for (const int part : c.parts) count += part;
+    const std::size_t element = c.fp8 ? 1 : 2, row = static_cast<std::size_t>(c.dim) * element, stride = 2 * row;
+    const auto keys_behind = static_cast<std::size_t>(count + 3);
+    std::vector<std::byte> planes[2];
+    std::vector<float> scales[2];
+    std::vector<double> numbers[2];
+    for (int p = 0; p < 2; ++p) {
+      planes[p].assign(keys_behind * stride, std::byte{0x7f});
+      scales[p].assign(keys_behind * 2, std::numeric_limits<float>::quiet_NaN());
+      const auto given = random_.bf16s(static_cast<std::size_t>(count) * c.dim);
+      const auto some_scales = random_.floats(count);
+      for (int k = 0; k < count; ++k) {
+        const float scale = c.fp8 ? 0.01f * (1.0f + std::fabs(some_scales[k])) : 1.0f;
+        scales[p][2 * k + 1] = scale;
+        for (int i = 0; i < c.dim; ++i) {
+          std::byte* to = planes[p].data() + k * stride + row + i * element;
+          const bf16 value = given[static_cast<std::size_t>(k) * c.dim + i];
+          if (c.fp8) {
+            const fp8_e4m3 code(static_cast<float>(value) * 40.0f);
+            *to = static_cast<std::byte>(code.bits);
+            numbers[p].push_back(static_cast<double>(scale) * e4m3_value(code.bits));
+          } else {
+            std::memcpy(to, &value, 2);
+            numbers[p].push_back(static_cast<float>(value));
+          }
+        }
+      }
+    }
+    const auto q = random_.bf16s(c.rows * c.dim);
+    const float scale = 1.0f / std::sqrt(static_cast<float>(c.dim));
+    std::vector<float> maximum(c.rows, -std::numeric_limits<float>::infinity()), total(c.rows, 0.0f);
+    std::vector<float> sums(c.rows * c.dim, 0.0f);
+    std::size_t first = 0;
+    for (const int part : c.parts) {
+      simd::emulated_attend_amx({.q = q.data(),
+                                 .rows = c.rows,
+                                 .dim = c.dim,
+                                 .fp8 = c.fp8,
+                                 .keys = planes[0].data() + first * stride + row,
+                                 .values = planes[1].data() + first * stride + row,
+                                 .stride = stride,
+                                 .key_scales = scales[0].data() + 2 * first + 1,
+                                 .value_scales = scales[1].data() + 2 * first + 1,
+                                 .scale_stride = 2,
+                                 .count = part,
+                                 .scale = scale,
+                                 .maximum = maximum.data(),
+                                 .total = total.data(),
+                                 .sums = sums.data()});
+      first += static_cast<std::size_t>(part);
+    }
+    for (int r = 0; r < c.rows; ++r) {
+      std::vector<double> weights;
+      double score_error = 0, largest = -1e300, smallest = 1e300;
+      for (int k = 0; k < count; ++k) {
+        const Dot product = dot(q.data() + r * c.dim, numbers[0].data() + static_cast<std::size_t>(k) * c.dim, c.dim);
+        weights.push_back(scale * product.sum);
+        score_error = std::max(score_error, gamma(c.dim + 2) * static_cast<double>(scale) * product.magnitude);
+        largest = std::max(largest, weights.back());
+        smallest = std::min(smallest, weights.back());
+      }
+      ASSERT_NEAR(maximum[r], largest, score_error);
+      // As in attention_test.cpp; the maximum is the kernel's own.
+      double exact_total = 0;
+      for (double& w : weights) exact_total += w = std::exp(w - static_cast<double>(maximum[r]));
+      const double relative = 2 * score_error + kU * (largest - smallest) + (6.0 * count + 4) * kU + gamma(count + 2);
+      ASSERT_NEAR(total[r], exact_total, relative * exact_total);
+      for (int i = 0; i < c.dim; ++i) {
+        double value = 0, magnitude = 0;
+        for (int k = 0; k < count; ++k) {
+          const double term = weights[k] * numbers[1][static_cast<std::size_t>(k) * c.dim + i];
+          value += term;
+          magnitude += std::fabs(term);
+        }
+        ASSERT_NEAR(sums[r * c.dim + i], value, relative * magnitude) << "row " << r << " element " << i;
+      }
+    }
+  }
+};
+
+TEST_F(AttendAmxTest, AgreesWithTheFormula) {
+  for (const bool fp8 : {false, true}) {
+    for (const int dim : {64, 128, 256}) {
+      for (const int rows : {1, 7, 8, 9, 16}) check({fp8, dim, rows, {33, 1, 150}});
+    }
+    check({fp8, 128, 8, {1}});
+    check({fp8, 128, 8, {256, 31}});
+  }
+}
+
+/// Every FP8 code is the number that it stands for: with one key, sums are its values.
+TEST_F(AttendAmxTest, EveryCode) {
+  std::vector<std::byte> codes(256);
+  for (int i = 0; i < 256; ++i) codes[i] = static_cast<std::byte>(i);
+  const std::vector<std::byte> keys(256, std::byte{0x38});
+  const std::vector<bf16> q(256);
+  const float one = 1.0f;
+  float maximum = -std::numeric_limits<float>::infinity(), total = 0;
+  std::vector<float> sums(256, 0.0f);
+  simd::emulated_attend_amx({.q = q.data(), .rows = 1, .dim = 256, .fp8 = true, .keys = keys.data(), .values = codes.data(),
+                             .stride = 256, .key_scales = &one, .value_scales = &one, .scale_stride = 1, .count = 1,
+                             .scale = 1.0f, .maximum = &maximum, .total = &total, .sums = sums.data()});
+  for (int i = 0; i < 256; ++i) {
+    if (i % 128 == 127) {
+      EXPECT_TRUE(std::isnan(sums[i])) << i;
+    } else {
+      EXPECT_EQ(sums[i], e4m3_value(i)) << i;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace krasis::test
