@@ -371,7 +371,7 @@ void serial_parts(benchmark::State& state) {
   const HostOperations& op = simd_operations();
   const std::vector<float> residual = random_floats(kHidden), logits = random_floats(kExperts);
   const std::vector<float> frequency(kDim / 2, 0.01f);
-  const auto norm = random_bf16s(kHidden);
+  const std::vector<bf16> norm(kHidden, bf16(1.0f));  // in-place operations are repeated: numbers must not vanish
   auto normed = random_bf16s(kHidden), q = random_bf16s(kHeads * kDim), k = random_bf16s(kKvHeads * kDim);
   const auto v = k;
   std::vector<std::byte> keys(kRows * kKvHeads * kDim), values(keys.size());

@@ -1,24 +1,27 @@
-// Compiled with AVX-512 F, BW, DQ, VL, VBMI and AMX: only intrinsics and functions of this file (simd_kernels.h says why).
+// Compiled with AVX-512 F, BW, DQ, VL, VBMI and AMX: only intrinsics and functions of this file (simd_kernels.h says
+// why).
 #include <immintrin.h>
 
 #include "kernels/host/operations/attention_kernel.h"
 // Behind the header:
 #include "kernels/host/operations/amx.inc"
 
-/// 128 keys at a time: S = K Q^T, weights P = exp(scale S - maximum), sums += P V, as in flash attention (Dao et al. 2022).
-/// Keys are the left operand as they lie in the cache, once they are BF16; values are the right one, two keys'
+/// 128 keys at a time: S = K Q^T, weights P = exp(scale S - maximum), sums += P V, as in flash attention (Dao et al.
+/// 2022). Keys are the left operand as they lie in the cache, once they are BF16; values are the right one, two keys'
 /// numbers beside each other. So neither is transposed, only q (once) and P, which is small.
 namespace krasis::simd {
 namespace {
 
 constexpr int kKeys = 128;
-constexpr int kStep = 32;  ///< keys that one tile product of weights and values takes
+constexpr int kStep = 32;     ///< keys that one tile product of weights and values takes
+constexpr int kAtFirst = 16;  ///< keys that are asked for before the first is read
 constexpr int kTileBytes = 1024;
 
 struct alignas(64) Scratch {
   std::byte q[HeadKeys::kMostDim / 32][kTileBytes];
-  std::byte tiles[kKeys * HeadKeys::kMostDim * 2];  ///< of keys [kKeys / 16, dim / 32], then of values [steps, dim / 16]
-  float scores[kKeys * 16];                         ///< [kKeys, width], then weights
+  std::byte
+      tiles[kKeys * HeadKeys::kMostDim * 2];  ///< of keys [kKeys / 16, dim / 32], then of values [steps, dim / 16]
+  float scores[kKeys * 16];                   ///< [kKeys, width], then weights
   std::byte weights[kKeys / kStep][3][kTileBytes];
   float products[4][16][16];
   float key_scales[kKeys], value_scales[kKeys];
@@ -39,11 +42,11 @@ void configure_scores(int width) {
   _tile_loadconfig(&config);
 }
 
-/// Tiles for weights x values: 0 to 3 are sums, 4 to 6 the parts of weights, 7 is values.
+/// Tiles for weights x values: 0 to 3 are sums, 4 is a part of the weights, 5 to 7 are values.
 void configure_sums(int width) {
   alignas(64) TileConfig config;
   for (int tile = 0; tile < 8; ++tile) {
-    config.rows[tile] = static_cast<std::uint8_t>(tile == 7 ? 16 : width);
+    config.rows[tile] = static_cast<std::uint8_t>(tile >= 5 ? 16 : width);
     config.row_bytes[tile] = 64;
   }
   asm volatile("" ::"r"(&config) : "memory");
@@ -83,12 +86,15 @@ void prefetch(const std::byte* from, int bytes) {
   for (int i = 0; i < bytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(from + i), _MM_HINT_T1);
 }
 
+/// `width`: rows of a tile.
+template <int width>
 class Head {
  public:
-  Head(const HeadKeys& h, Scratch& s) : h_(h), s_(s), width_(h.rows <= 8 ? 8 : 16) {}
+  Head(const HeadKeys& h, Scratch& s) : h_(h), s_(s) {}
 
   void run() {
     load_queries();
+    for (int key = 0; key < kAtFirst && key < h_.count; ++key) prefetch(row(h_.keys, key), row_bytes());
     for (std::int64_t first = 0; first < h_.count; first += kKeys) {
       first_ = first;
       count_ = static_cast<int>(h_.count - first < kKeys ? h_.count - first : kKeys);
@@ -149,7 +155,7 @@ class Head {
   /// scores[key, row]
   void multiply_keys() {
     const int pieces = h_.dim / 32;
-    configure_scores(width_);
+    configure_scores(width);
     for (int key = 0; key < steps_ * kStep; key += kStep) {
       const std::byte* keys = s_.tiles + key / 16 * pieces * kTileBytes;
       _tile_zero(0);
@@ -161,8 +167,8 @@ class Head {
         _tile_dpbf16ps(0, 2, 4);
         _tile_dpbf16ps(1, 3, 4);
       }
-      _tile_stored(0, s_.scores + key * width_, 4 * width_);
-      _tile_stored(1, s_.scores + (key + 16) * width_, 4 * width_);
+      _tile_stored(0, s_.scores + key * width, 4 * width);
+      _tile_stored(1, s_.scores + (key + 16) * width, 4 * width);
     }
     written();
   }
@@ -189,18 +195,18 @@ class Head {
 
   /// A number of each key for all of its scores among 16.
   __m512 of_keys(const float* numbers, int at) const {
-    const __m512 first = _mm512_set1_ps(numbers[at / width_]);
-    return width_ == 16 ? first : _mm512_mask_broadcastss_ps(first, 0xff00, _mm_set_ss(numbers[at / width_ + 1]));
+    const __m512 first = _mm512_set1_ps(numbers[at / width]);
+    return width == 16 ? first : _mm512_mask_broadcastss_ps(first, 0xff00, _mm_set_ss(numbers[at / width + 1]));
   }
 
   /// [width] numbers, from or to [16]: with a width of 8 both halves are the same keys' rows.
   template <class Join>
   void fold(float* numbers, const Join& join) const {
-    for (int r = 0; width_ == 8 && r < 8; ++r) numbers[r] = numbers[8 + r] = join(numbers[r], numbers[8 + r]);
+    for (int r = 0; width == 8 && r < 8; ++r) numbers[r] = numbers[8 + r] = join(numbers[r], numbers[8 + r]);
   }
 
   void softmax() {
-    const int all = steps_ * kStep * width_;
+    const int all = steps_ * kStep * width;
     const float infinity = __builtin_inff();
     for (int key = 0; key < steps_ * kStep; ++key) {
       s_.value_scales[key] = h_.fp8 && key < count_ ? h_.value_scales[(first_ + key) * h_.scale_stride] : 1.0f;
@@ -210,9 +216,9 @@ class Head {
       const __m512 score = _mm512_mul_ps(_mm512_loadu_ps(s_.scores + at), scale);
       _mm512_storeu_ps(s_.scores + at, _mm512_mul_ps(score, of_keys(s_.key_scales, at)));
     }
-    for (int at = count_ * width_; at < all; ++at) s_.scores[at] = -infinity;
+    for (int at = count_ * width; at < all; ++at) s_.scores[at] = -infinity;
     alignas(64) float before[16], top[16], sums[16];
-    for (int r = 0; r < 16; ++r) before[r] = r % width_ < h_.rows ? h_.maximum[r % width_] : 0.0f;
+    for (int r = 0; r < 16; ++r) before[r] = r % width < h_.rows ? h_.maximum[r % width] : 0.0f;
     __m512 largest = _mm512_loadu_ps(before);
     for (int at = 0; at < all; at += 16) largest = _mm512_max_ps(_mm512_loadu_ps(s_.scores + at), largest);
     _mm512_storeu_ps(top, largest);
@@ -238,8 +244,8 @@ class Head {
   /// Weights as the left operand, each as the sum of three BF16 numbers: the upper halves of what is left.
   void split_weights(int step) {
     __m512i even[16], odd[16];  // of even and of odd keys, row by row
-    const float* from = s_.scores + step * kStep * width_;
-    if (width_ == 16) {
+    const float* from = s_.scores + step * kStep * width;
+    if (width == 16) {
       for (int j = 0; j < 16; ++j) {
         even[j] = load(from + 32 * j);
         odd[j] = load(from + 32 * j + 16);
@@ -252,7 +258,7 @@ class Head {
       for (int r = 0; r < 8; ++r) odd[r] = even[8 + r];
     }
     const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
-    for (int r = 0; r < width_; ++r) {
+    for (int r = 0; r < width; ++r) {
       for (int part = 0; part < 3; ++part) {
         const __m512i e = _mm512_and_si512(even[r], upper), o = _mm512_and_si512(odd[r], upper);
         _mm512_storeu_si512(s_.weights[step][part] + 64 * r, _mm512_or_si512(_mm512_srli_epi32(e, 16), o));
@@ -273,7 +279,7 @@ class Head {
     for (int key = 0; key < steps_ * kStep; key += 2) {
       std::byte* to = s_.tiles + key / kStep * (h_.dim / 16) * kTileBytes + key % kStep / 2 * 64;
       for (int k = key; k < key + 2; ++k) {
-        if (first_ + kKeys + k < h_.count) prefetch(row(h_.keys, kKeys + k), row_bytes());
+        if (first_ + kKeys + k < h_.count + h_.behind) prefetch(row(h_.keys, kKeys + k), row_bytes());
       }
       if (h_.fp8) {
         for (int c = 0; c < h_.dim; c += 64, to += 4 * kTileBytes) {
@@ -300,7 +306,7 @@ class Head {
 
   /// sums = shrink * sums + weights x values, 64 columns at a time.
   void multiply_values() {
-    configure_sums(width_);
+    configure_sums(width);
     for (int c = 0; c < h_.dim; c += 64) {
       _tile_zero(0);
       _tile_zero(1);
@@ -308,25 +314,17 @@ class Head {
       _tile_zero(3);
       for (int step = 0; step < steps_; ++step) {
         const std::byte* values = s_.tiles + (step * (h_.dim / 16) + c / 16) * kTileBytes;
-        _tile_loadd(4, s_.weights[step][0], 64);
-        _tile_loadd(5, s_.weights[step][1], 64);
-        _tile_loadd(6, s_.weights[step][2], 64);
-        _tile_loadd(7, values, 64);
-        _tile_dpbf16ps(0, 4, 7);
-        _tile_dpbf16ps(0, 5, 7);
-        _tile_dpbf16ps(0, 6, 7);
-        _tile_loadd(7, values + kTileBytes, 64);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_dpbf16ps(1, 5, 7);
-        _tile_dpbf16ps(1, 6, 7);
-        _tile_loadd(7, values + 2 * kTileBytes, 64);
-        _tile_dpbf16ps(2, 4, 7);
-        _tile_dpbf16ps(2, 5, 7);
-        _tile_dpbf16ps(2, 6, 7);
-        _tile_loadd(7, values + 3 * kTileBytes, 64);
-        _tile_dpbf16ps(3, 4, 7);
-        _tile_dpbf16ps(3, 5, 7);
-        _tile_dpbf16ps(3, 6, 7);
+        for (int part = 0; part < 3; ++part) {  // four sums in turn: each waits for its own last one
+          _tile_loadd(4, s_.weights[step][part], 64);
+          _tile_loadd(5, values, 64);
+          _tile_dpbf16ps(0, 4, 5);
+          _tile_loadd(6, values + kTileBytes, 64);
+          _tile_dpbf16ps(1, 4, 6);
+          _tile_loadd(7, values + 2 * kTileBytes, 64);
+          _tile_dpbf16ps(2, 4, 7);
+          _tile_loadd(5, values + 3 * kTileBytes, 64);
+          _tile_dpbf16ps(3, 4, 5);
+        }
       }
       _tile_stored(0, s_.products[0], 64);
       _tile_stored(1, s_.products[1], 64);
@@ -346,7 +344,6 @@ class Head {
   static constexpr Fp8Tables tables_{};  // no code of this file may run before main()
   const HeadKeys& h_;
   Scratch& s_;
-  const int width_;  ///< rows of a tile: 8 or 16
   std::int64_t first_ = 0;
   int count_ = 0, steps_ = 0;
   alignas(64) float shrink_[16];
@@ -356,7 +353,11 @@ class Head {
 
 void attend_amx(const HeadKeys& head) {
   alignas(64) Scratch scratch;
-  Head(head, scratch).run();
+  if (head.rows <= 8) {
+    Head<8>(head, scratch).run();
+  } else {
+    Head<16>(head, scratch).run();
+  }
 }
 
 }  // namespace krasis::simd

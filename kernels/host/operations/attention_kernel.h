@@ -19,7 +19,8 @@ struct HeadKeys {
   const float* key_scales = nullptr;
   const float* value_scales = nullptr;
   std::int64_t scale_stride = 0;
-  std::int64_t count = 0;  ///< of keys
+  std::int64_t count = 0;   ///< of keys
+  std::int64_t behind = 0;  ///< keys behind these that are likely to be next
   float scale = 1.0f;
   /// What is known of earlier keys, updated: the largest score and the sum of exp(score - maximum) [rows], the sums of
   /// values weighted so [rows, dim].

@@ -43,9 +43,9 @@ struct Rows {
     std::fill_n(data, rows, -std::numeric_limits<float>::infinity());
     std::fill_n(data + rows, rows * (padded + 1), 0.0f);
   }
-  /// Takes in what `other` knows of later keys.
-  void merge(const Rows& other) const {
-    for (int r = 0; r < rows; ++r) {
+  /// Takes in what `other` knows of later keys: rows [begin, end).
+  void merge(const Rows& other, int begin, int end) const {
+    for (int r = begin; r < end; ++r) {
       // All of them are still to come. (NaN scores leave the maximum alone, but not the total.)
       if (other.maximum(r) == -std::numeric_limits<float>::infinity() && other.total(r) == 0) continue;
       const float both = std::max(maximum(r), other.maximum(r));
@@ -114,13 +114,13 @@ class Tile {
     s_.part.resize(Rows::size(rows_, padded_));
     s_.merged.resize(Rows::size(rows_, padded_));
     const Rows part{s_.part.data(), rows_, padded_}, merged{s_.merged.data(), rows_, padded_};
-    merged.clear();
     const std::int64_t end = keys();
-    for (std::int64_t begin = 0; begin < end; begin += kSplitKeys) {
+    visit_split(0, std::min<std::int64_t>(kSplitKeys, end), merged);
+    for (std::int64_t begin = kSplitKeys; begin < end; begin += kSplitKeys) {
       visit_split(begin, std::min(begin + kSplitKeys, end), part);
-      merged.merge(part);
+      merged.merge(part, 0, rows_);
     }
-    store(merged);
+    store(merged, 0, rows_);
   }
 
   /// Split `index` alone, into `part`; store_splits() of a tile made alike ends the work.
@@ -128,15 +128,13 @@ class Tile {
     load_queries();
     visit_split(index * kSplitKeys, std::min((index + 1) * kSplitKeys, keys()), part);
   }
-  /// `parts` [count]: of all splits, in order.
-  void store_splits(float* parts, std::int64_t count) {
-    s_.merged.resize(Rows::size(rows_, padded_));
-    const Rows merged{s_.merged.data(), rows_, padded_};
-    merged.clear();
-    for (std::int64_t i = 0; i < count; ++i) {
-      merged.merge({parts + static_cast<std::size_t>(i) * Rows::size(rows_, padded_), rows_, padded_});
+  /// `parts` [count]: of all splits, in order. Ends the work of rows [begin, end).
+  void store_splits(float* parts, std::int64_t count, int begin, int end) {
+    const Rows merged{parts, rows_, padded_};
+    for (std::int64_t i = 1; i < count; ++i) {
+      merged.merge({parts + static_cast<std::size_t>(i) * Rows::size(rows_, padded_), rows_, padded_}, begin, end);
     }
-    store(merged);
+    store(merged, begin, end);
   }
 
  private:
@@ -151,7 +149,8 @@ class Tile {
     return (static_cast<std::int64_t>(token(r)) * args_.heads + kv_head_ * group_ + r % group_) * dim_;
   }
 
-  /// Whether a kernel does all of a token's heads at once: it does so for any number of tokens, that bits stay the same.
+  /// Whether a kernel does all of a token's heads at once: it does so for any number of tokens, that bits stay the
+  /// same.
   bool at_once() const {
     return k_.attend && dim_ % 64 == 0 && dim_ <= HeadKeys::kMostDim && group_ <= HeadKeys::kMostRows;
   }
@@ -197,6 +196,7 @@ class Tile {
                .value_scales = fp8 ? cache.values.scales.data + row : nullptr,
                .scale_stride = cache.heads,
                .count = end - begin,
+               .behind = position(r) + 1 - end,
                .scale = args_.scale,
                .maximum = &part.maximum(r),
                .total = &part.total(r),
@@ -220,8 +220,8 @@ class Tile {
     }
   }
 
-  void store(const Rows& all) {
-    for (int r = 0; r < rows_; ++r) {
+  void store(const Rows& all, int begin, int end) {
+    for (int r = begin; r < end; ++r) {
       const float* sums = all.sums(r);
       const float total = all.total(r);
       bf16* out = args_.out.data + offset(r);
@@ -298,10 +298,15 @@ void attention(const Kernels& k, const AttentionArgs& args) {
     Tile tile = tile_of(split.unit);
     tile.run_split(split.index, {parts.data() + split.part, tile.rows(), tile.padded()});
   });
-  parallel_units(units, static_cast<std::int64_t>(size), [&](std::int64_t unit) {
+  constexpr int kMerges = 8;  // of each tile: some of its rows
+  parallel_units(units * kMerges, 4 * static_cast<std::int64_t>(size), [&](std::int64_t i) {
+    const std::int64_t unit = i / kMerges;
     const auto begin = first[static_cast<std::size_t>(unit)], end = first[static_cast<std::size_t>(unit) + 1];
-    if (begin < end)
-      tile_of(unit).store_splits(parts.data() + splits[static_cast<std::size_t>(begin)].part, end - begin);
+    if (begin == end) return;
+    Tile tile = tile_of(unit);
+    const auto row = [&](std::int64_t part) { return static_cast<int>(tile.rows() * part / kMerges); };
+    tile.store_splits(parts.data() + splits[static_cast<std::size_t>(begin)].part, end - begin, row(i % kMerges),
+                      row(i % kMerges + 1));
   });
 }
 

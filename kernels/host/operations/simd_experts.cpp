@@ -78,8 +78,8 @@ std::int64_t unit_rows(const Kernels& k, const ExpertsArgs& args, const Groups& 
   return 16;
 }
 
-/// The experts of some tokens, while they are computed: activated = glu(gate(x), up(x)), then out += the weighted sums of
-/// down(activated).
+/// The experts of some tokens, while they are computed: activated = glu(gate(x), up(x)), then out += the weighted sums
+/// of down(activated).
 class Run {
  public:
   Run(const Kernels& k, const ExpertsArgs& args, const ExpertsWorkspace& work, const Groups& g)
@@ -151,7 +151,7 @@ class Run {
       const std::int64_t row_end = std::min((first + units) * gate_rows_, width_);
       // Of the same expert, or the next one's first rows.
       const bool more = row_end < width_ || index + 1 < blocks_;
-      const NextRows next = !more             ? NextRows{}
+      const NextRows next = !more              ? NextRows{}
                             : row_end < width_ ? rows_from(expert(b).gate, row_end)
                                                : rows_from(expert(block(index + 1)).gate, 0);
       gate_and_up_rows(b, rows, row, static_cast<int>(row_end - row), next);
@@ -206,7 +206,8 @@ class Run {
     for (; begin < end; begin += 64) __builtin_prefetch(begin, 0, 2);
   }
 
-  /// A unit has its rows of all experts, so that nothing has to be gathered afterwards and all units take the same time.
+  /// A unit has its rows of all experts, so that nothing has to be gathered afterwards and all units take the same
+  /// time.
   void down(std::int64_t begin, std::int64_t end) {
     const std::int64_t most = std::max<std::int64_t>(1, kDownRows / down_rows_);  // units at once
     for (std::int64_t last; begin < end; begin = last) {

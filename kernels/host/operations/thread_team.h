@@ -88,7 +88,7 @@ class ThreadTeam {
     Call call = nullptr;
     const void* body = nullptr;
     std::int64_t count = 0;
-    std::int64_t piece = 1;   ///< indices that are handed out together
+    std::int64_t piece = 1;  ///< indices that are handed out together
     std::int64_t pieces = 0;
     std::int64_t share = 0;   ///< pieces of each member,
     std::int64_t longer = 0;  ///< and one more of the first so many
@@ -140,9 +140,9 @@ class ThreadTeam {
   const int spins_;
   std::unique_ptr<Place[]> places_;
   int pinned_ = 0;
-  alignas(64) std::atomic<std::uint32_t> state_{0};  ///< odd while a section is open; what idle members watch
-  Section section_;                                  ///< only those inside read it
-  alignas(64) std::atomic<std::int64_t> done_{0};    ///< pieces of the first of two steps
+  alignas(64) std::atomic<std::uint32_t> state_{0};   ///< odd while a section is open; what idle members watch
+  Section section_;                                   ///< only those inside read it
+  alignas(64) std::atomic<std::int64_t> done_{0};     ///< pieces of the first of two steps
   alignas(64) std::atomic<std::uint32_t> passed_{0};  ///< state of the section whose first step is done
   alignas(64) std::atomic<std::uint32_t> foreseen_version_{0};
   Foreseen foreseen_[4];

@@ -124,9 +124,21 @@ TEST_F(AttendAmxTest, EveryCode) {
   const float one = 1.0f;
   float maximum = -std::numeric_limits<float>::infinity(), total = 0;
   std::vector<float> sums(256, 0.0f);
-  simd::emulated_attend_amx({.q = q.data(), .rows = 1, .dim = 256, .fp8 = true, .keys = keys.data(), .values = codes.data(),
-                             .stride = 256, .key_scales = &one, .value_scales = &one, .scale_stride = 1, .count = 1,
-                             .scale = 1.0f, .maximum = &maximum, .total = &total, .sums = sums.data()});
+  simd::emulated_attend_amx({.q = q.data(),
+                             .rows = 1,
+                             .dim = 256,
+                             .fp8 = true,
+                             .keys = keys.data(),
+                             .values = codes.data(),
+                             .stride = 256,
+                             .key_scales = &one,
+                             .value_scales = &one,
+                             .scale_stride = 1,
+                             .count = 1,
+                             .scale = 1.0f,
+                             .maximum = &maximum,
+                             .total = &total,
+                             .sums = sums.data()});
   for (int i = 0; i < 256; ++i) {
     if (i % 128 == 127) {
       EXPECT_TRUE(std::isnan(sums[i])) << i;
