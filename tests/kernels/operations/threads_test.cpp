@@ -4,6 +4,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "kernels/host/operations/thread_team.h"
 #include "tests/kernels/operations/support.h"
 
 /// The bits of a result do not depend on how many threads computed it. Sizes are such that the work is really shared.
@@ -12,7 +13,7 @@ namespace {
 
 class ThreadsTest : public testing::Test {
  protected:
-  /// Runs `compute` (which returns the bits of its result) with 1, 2 and 4 threads.
+  /// Runs `compute` (which returns the bits of its result) with 1, 2 and 4 threads, and on teams.
   template <class Compute>
   void expect_same_bits(const Compute& compute) {
     const tbb::global_control allow(tbb::global_control::max_allowed_parallelism, 4);
@@ -25,6 +26,14 @@ class ThreadsTest : public testing::Test {
       const auto shared = with(threads);
       ASSERT_EQ(alone.size(), shared.size());
       EXPECT_EQ(std::memcmp(alone.data(), shared.data(), alone.size() * sizeof(alone[0])), 0) << threads << " threads";
+    }
+    for (const int threads : {1, 2, 4}) {
+      ThreadTeam team(threads);
+      const ThreadTeam::Scope scope(&team);
+      const auto shared = compute();
+      ASSERT_EQ(alone.size(), shared.size());
+      EXPECT_EQ(std::memcmp(alone.data(), shared.data(), alone.size() * sizeof(alone[0])), 0)
+          << "a team of " << threads;
     }
   }
   Random random_;
