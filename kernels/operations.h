@@ -1,5 +1,7 @@
 #pragma once
 
+#include <vector>
+
 #include "kernels/tensor.h"
 
 /// Arguments of the primitive operations. A device enqueues them on a stream (device.h); host/ implements each twice,
@@ -118,13 +120,16 @@ struct ExpertsArgs {
   View<const bf16> x;                  ///< [tokens, hidden]
   View<const std::int32_t> ids;        ///< [tokens, top_k]; an id outside [0, experts) is skipped
   View<const float> weights;           ///< [tokens, top_k]
-  View<const std::byte> pool;          ///< where the blocks lie
+  View<const std::byte> pool;          ///< where the blocks lie; other memory may lie between them
   View<const std::int64_t> offsets;    ///< [experts]: of the block in `pool`, -1 = not here (someone else computes it)
   ExpertLayout layout;
   int top_k = 0;
   View<float> out;                     ///< [tokens, hidden], added to
   View<std::byte> workspace;           ///< experts_workspace_bytes(tokens, top_k, layout); contents undefined
   Glu glu = Glu::SwiGlu;
+  /// For the order checker alone: the blocks that `offsets` will name when the operation runs, looked at whenever it is
+  /// enqueued, also by a replay, so it outlives the last one. Null: the whole pool may be read.
+  const std::vector<View<const std::byte>>* blocks = nullptr;
 };
 constexpr std::size_t experts_workspace_bytes(std::int64_t tokens, int top_k, const ExpertLayout& layout) {
   const auto pairs = static_cast<std::size_t>(tokens) * static_cast<std::size_t>(top_k);

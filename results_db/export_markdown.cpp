@@ -102,6 +102,7 @@ std::vector<Column> varying_columns(Runs runs) {
     bool right;
   };
   constexpr Candidate kCandidates[] = {{"hcs_share", true},
+                                       {"hcs_policy", false},
                                        {"vram_budget_mib", true},
                                        {"prefill_path", false},
                                        {"kv_cache", false},
@@ -123,14 +124,14 @@ std::vector<Column> varying_columns(Runs runs) {
   std::vector<Column> columns;
   for (const Candidate& candidate : kCandidates) {
     bool varies = false;
-    if (candidate.name == "hcs_share") {
+    if (candidate.name.starts_with("hcs_")) {
       // Rows without a cache have none; it is a column only when the rows with one differ.
-      std::string share;
+      std::string one;
       for (const RunSummary& run : runs) {
         const std::string value = parameter(run, candidate.name);
         if (value == "-") continue;
-        varies = varies || (!share.empty() && value != share);
-        share = value;
+        varies = varies || (!one.empty() && value != one);
+        one = value;
       }
     } else {
       varies = !constant(runs, [&](const RunSummary& run) { return parameter(run, candidate.name); });
@@ -184,15 +185,21 @@ std::string config_line(Runs runs) {
   add("prefill_path", [](const std::string& v) { return v == "auto" ? std::string() : v == "cpu" ? std::string("prompts through the CPU's experts") : v == "picked" ? std::string("prompts by picked experts") : std::string("streamed prefill"); });
   add("chunk_tokens", [&](const std::string& v) { return unless("0", v, v + " token chunks"); });
   add("vram_budget_mib", [&](const std::string& v) { return unless("0", v, v + " MiB VRAM budget"); });
-  std::string share;
-  bool one_share = true;
-  for (const RunSummary& run : runs) {
-    const std::string value = parameter(run, "hcs_share");
-    if (value == "-") continue;
-    one_share = one_share && (share.empty() || share == value);
-    share = value;
+  // What all rows with a cache have in common; empty if nothing.
+  const auto of_cached = [&](std::string_view name) {
+    std::string one;
+    for (const RunSummary& run : runs) {
+      const std::string value = parameter(run, name);
+      if (value == "-") continue;
+      if (!one.empty() && one != value) return std::string();
+      one = value;
+    }
+    return one;
+  };
+  if (const std::string share = of_cached("hcs_share"); !share.empty()) {
+    items.push_back(share == "auto" ? "as many experts cached with HCS as the VRAM budget leaves" : share + " of the experts cached with HCS");
   }
-  if (!share.empty() && one_share) items.push_back(share + " of the experts cached with HCS");
+  if (of_cached("hcs_policy") == "adaptive") items.push_back("adaptive cache");
   add("threads", [&](const std::string& v) { return unless("0", v, plural(v, "CPU thread")); });
   add("warmups", [](const std::string& v) { return plural(v, "warm-up"); });
   add("repetitions", [](const std::string& v) { return plural(v, "repetition"); });

@@ -12,6 +12,7 @@ RunParameters parameters_of(const RunConfiguration& c) {
           .lgs = c.lgs,
           .hcs = std::string(name_of(c.hcs)),
           .hcs_share = c.hcs_share,
+          .hcs_policy = c.hcs_policy,
           .vram_budget_mib = c.vram_budget_mib,
           .threads = c.threads,
           .gpu_bits = c.gpu_bits,

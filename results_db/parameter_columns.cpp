@@ -6,13 +6,14 @@ namespace krasis::results {
 
 std::span<const ParameterColumn> parameter_columns() {
   using P = RunParameters;
-  static const std::array<ParameterColumn, 24> kColumns{{{"device", &P::device},
+  static const std::array<ParameterColumn, 25> kColumns{{{"device", &P::device},
                                                          {"operations", &P::operations},
                                                          {"device_count", &P::device_count},
                                                          {"gpus", &P::gpus},
                                                          {"lgs", &P::lgs},
                                                          {"hcs", &P::hcs},
                                                          {"hcs_share", &P::hcs_share},
+                                                         {"hcs_policy", &P::hcs_policy},
                                                          {"vram_budget_mib", &P::vram_budget_mib},
                                                          {"threads", &P::threads},
                                                          {"gpu_bits", &P::gpu_bits},

@@ -48,7 +48,8 @@ struct RunParameters {
   std::string gpus = "all";          ///< which of them: "0,2", "all"
   std::int64_t lgs = 1;              ///< layer group size
   std::string hcs = "off";           ///< hot-cache strategy: "off", "on", "multi"
-  double hcs_share = 0.0;            ///< of all experts that are cached, 0..1; without meaning when hcs is off
+  double hcs_share = 0.0;            ///< of all experts that are cached, 0..1; 0 = what the VRAM budget left; without meaning when hcs is off
+  std::string hcs_policy = "static"; ///< "static" or "adaptive"; without meaning when hcs is off
   std::int64_t vram_budget_mib = 0;  ///< of each device; 0 = not limited
   std::int64_t threads = 0;          ///< CPU threads that really worked; 0 = unknown
   std::int64_t gpu_bits = 4;         ///< 4, 8 (integers) or 16 (BF16); so are the others
@@ -77,7 +78,7 @@ struct ParameterValue {
   bool operator==(const ParameterValue&) const = default;
 };
 
-/// All parameters in table order. `hcs_share` is "-" when hcs is off.
+/// All parameters in table order. `hcs_share` and `hcs_policy` are "-" when hcs is off.
 std::vector<ParameterValue> describe(const RunParameters& parameters);
 
 /// "INT4", "INT8", "BF16" for 4, 8, 16; otherwise "N bits".

@@ -160,7 +160,12 @@ ALTER TABLE runs ADD COLUMN gpus TEXT NOT NULL DEFAULT 'all';
 ALTER TABLE runs ADD COLUMN telemetry TEXT NOT NULL DEFAULT '{}';
 )sql";
 
-constexpr std::array<const char*, 4> kMigrations{kTables, kEvidence, kPrefillPath, kTelemetry};
+/// Until then every cache kept what it began with.
+constexpr const char* kHcsPolicy = R"sql(
+ALTER TABLE runs ADD COLUMN hcs_policy TEXT NOT NULL DEFAULT 'static';
+)sql";
+
+constexpr std::array<const char*, 5> kMigrations{kTables, kEvidence, kPrefillPath, kTelemetry, kHcsPolicy};
 
 }  // namespace
 

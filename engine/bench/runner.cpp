@@ -20,7 +20,13 @@ protocol::Sample sample_of(const Generation& generation, const BenchmarkPrompt& 
   sample.decode_tokens = static_cast<std::int64_t>(generation.token_s.size());
   sample.decode_token_s = generation.token_s;
   sample.decode_s = std::accumulate(generation.token_s.begin(), generation.token_s.end(), 0.0);
-  nlohmann::json metrics{{"cache_hits", generation.cache_hits}, {"cache_misses", generation.cache_misses},
+  const CacheUse& cache = generation.cache;
+  nlohmann::json metrics{{"cache_hits", std::accumulate(cache.hits.begin(), cache.hits.end(), std::int64_t{0})},
+                         {"cache_misses", std::accumulate(cache.misses.begin(), cache.misses.end(), std::int64_t{0})},
+                         {"cache_layer_hits", cache.hits},
+                         {"cache_layer_misses", cache.misses},
+                         {"cache_admitted_experts", cache.admitted_experts},
+                         {"cache_admitted_bytes", cache.admitted_bytes},
                          {"prefill_path", name_of(generation.path)}};
   if (sample.decode_s > 0) {
     const double rate = static_cast<double>(engine.plan().decode_bytes_per_token) * static_cast<double>(sample.decode_tokens) /

@@ -50,6 +50,10 @@ std::string reference_key(const Engine& engine, PrefillPath path, std::span<cons
       const char cached = device >= 0;
       XXH3_128bits_update(state, &cached, 1);
     }
+    for (const CacheChange& change : engine.cache_changes()) {
+      const std::int64_t fields[]{change.step, change.expert, change.cached};
+      XXH3_128bits_update(state, fields, sizeof fields);
+    }
     XXH3_128bits_update(state, &path, sizeof path);
   }
   const XXH128_hash_t hash = XXH3_128bits_digest(state);
@@ -70,15 +74,16 @@ Expected<std::vector<double>> Judge::regrets(const Engine& engine, PrefillPath p
   tokens.insert(tokens.end(), generated.begin(), generated.end());
   std::vector<std::int32_t> positions;
   for (std::size_t i = prompt.size() - 1; i + 1 < tokens.size(); ++i) positions.push_back(static_cast<std::int32_t>(i));
-  const std::vector<int>& cached = engine.cached_experts();
+  const CacheHistory cached(engine.cached_experts(), engine.cache_changes());
   const int experts = engine.model().config.experts;
   const int streamed = path != PrefillPath::Cpu ? static_cast<int>(prompt.size()) : 0;  // tokens
+  const int first_step = static_cast<int>(prompt.size());
   const bool fp8 = engine.configuration().kv_cache == "fp8";
   const ThreadTeam::Scope scope(&engine.team());
   KRASIS_TRY(const std::vector<float> logits,
              reference_logits(engine.model(), fp8 ? KvElement::Fp8 : KvElement::Bf16, tokens, positions,
                               [&](int layer, int expert, int position) {
-                                return position < streamed || cached[static_cast<std::size_t>(layer * experts + expert)] >= 0;
+                                return position < streamed || cached.at(position - first_step, layer * experts + expert);
                               }));
   const auto vocabulary = static_cast<std::size_t>(engine.model().config.vocabulary);
   std::vector<double> result;

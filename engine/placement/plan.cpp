@@ -91,7 +91,8 @@ class Sizes {
   std::size_t staging() const {
     const std::int64_t n = together();
     return vector_bytes(r_.max_context, 4) + vector_bytes(m_.vocabulary, 4) + vector_bytes(n * m_.hidden, 2) +
-           vector_bytes(n * m_.hidden, 4) + 2 * vector_bytes(n * m_.top_k, 4) + experts_workspace(n) + 5 * 64 + vector_bytes(2 * r_.device_count, 8);
+           vector_bytes(n * m_.hidden, 4) + 2 * vector_bytes(n * m_.top_k, 4) + experts_workspace(n) + 5 * 64 + vector_bytes(2 * r_.device_count, 8) +
+           (r_.hcs == HotCache::Off ? 0 : vector_bytes(r_.device_count * m_.expert_layers() * m_.experts, 8));  // cache tables
   }
 
  private:
@@ -124,6 +125,9 @@ Expected<void> check(const ModelConfig& m, const RunConfiguration& r, const Hard
   }
   if (!(r.hcs_share >= 0.0 && r.hcs_share <= 1.0)) {
     return fail(ErrorCode::InvalidArgument, fmt::format("hcs_share is {}.", r.hcs_share), "Choose a share from 0 to 1.");
+  }
+  if (r.hcs_policy != "static" && r.hcs_policy != "adaptive") {
+    return fail(ErrorCode::InvalidArgument, fmt::format("hcs_policy is \"{}\".", r.hcs_policy), "Choose static or adaptive.");
   }
   if (r.max_context < 1 || r.max_context > m.max_position) {
     return fail(ErrorCode::InvalidArgument,
@@ -160,7 +164,8 @@ std::int64_t cacheable_experts(const ModelConfig& m, const RunConfiguration& r, 
   return count;
 }
 
-void add_device(Plan& plan, const ModelConfig& m, const RunConfiguration& r, const Sizes& sizes, int device) {
+/// What a device needs beside its expert cache.
+std::vector<PlanItem> device_items(const ModelConfig& m, const RunConfiguration& r, const Sizes& sizes, int device) {
   std::size_t resident = static_cast<std::size_t>(m.head_dim) * 2;  // rotary frequencies
   std::size_t largest_group = 0;
   std::int64_t layers = 0, groups = 0;
@@ -175,9 +180,9 @@ void add_device(Plan& plan, const ModelConfig& m, const RunConfiguration& r, con
     groups += group > 0;
   }
   const auto buffers = static_cast<std::size_t>(std::min<std::int64_t>(groups, 2));
-  const std::int64_t cached = hot_experts(m, r, device);
+  std::vector<PlanItem> items;
   const auto item = [&](const char* place, std::size_t bytes, std::string meaning) {
-    if (bytes > 0) plan.items.push_back({device, place, bytes, std::move(meaning)});
+    if (bytes > 0) items.push_back({device, place, bytes, std::move(meaning)});
   };
   item("resident weights", resident, fmt::format("attention, norms and routers of {} layers, {} bits", layers, r.attention_bits));
   if (device == 0) {
@@ -192,9 +197,18 @@ void add_device(Plan& plan, const ModelConfig& m, const RunConfiguration& r, con
   const std::size_t table = vector_bytes(m.expert_layers() * m.experts, sizeof(std::int64_t));
   item("expert tables", (r.hcs == HotCache::Off ? 2 : 3) * table + 64,
        "where each expert lies; how often it was picked");
-  item("expert cache", static_cast<std::size_t>(cached) * sizes.gpu_expert(),
-       fmt::format("{} hot experts, {} bits", cached, r.gpu_bits));
-  plan.cached_experts += static_cast<int>(cached);
+  return items;
+}
+
+void add_device(Plan& plan, const ModelConfig& m, const RunConfiguration& r, const Sizes& sizes, int device) {
+  for (PlanItem& item : device_items(m, r, sizes, device)) plan.items.push_back(std::move(item));
+  const CacheSize cache = cache_size(m, r, device);
+  plan.cached_experts += static_cast<int>(cache.experts);
+  if (cache.experts + cache.spare == 0) return;
+  std::string meaning = fmt::format("{} hot experts, {} bits", cache.experts, r.gpu_bits);
+  if (cache.spare > 0) meaning += fmt::format("; {} spare places", cache.spare);
+  plan.items.push_back({device, "expert cache", static_cast<std::size_t>(cache.experts + cache.spare) * sizes.gpu_expert(),
+                        std::move(meaning)});
 }
 
 void predict_times(Plan& plan, const ModelConfig& m, const RunConfiguration& r, const Hardware& hw, const Sizes& sizes) {
@@ -314,9 +328,27 @@ int owner_of_layer(std::int64_t layer, const RunConfiguration& configuration) {
   return static_cast<int>(layer / configuration.lgs % configuration.device_count);
 }
 
+CacheSize cache_size(const ModelConfig& model, const RunConfiguration& configuration, int device) {
+  const std::int64_t cacheable = cacheable_experts(model, configuration, device);
+  const std::int64_t layers = model.experts > 0 ? cacheable / model.experts : 0;
+  const bool adaptive = configuration.hcs_policy == "adaptive";
+  const std::int64_t exchanged = adaptive ? std::max<std::int64_t>(2, kTokensPerAdmission * layers * model.top_k / 64) : 0;
+  std::int64_t experts = 0;
+  if (configuration.hcs_share > 0) {
+    experts = static_cast<std::int64_t>(std::floor(configuration.hcs_share * static_cast<double>(cacheable) + 1e-9));
+  } else if (cacheable > 0) {
+    const Sizes sizes(model, configuration);
+    const std::size_t budget = static_cast<std::size_t>(configuration.vram_budget_mib) << 20;
+    std::size_t needed = budget / 256;  // what allocations are rounded up by
+    for (const PlanItem& item : device_items(model, configuration, sizes, device)) needed += item.bytes;
+    const auto slots = static_cast<std::int64_t>((budget - std::min(budget, needed)) / sizes.gpu_expert());
+    experts = slots >= cacheable ? cacheable : std::max<std::int64_t>(0, slots - exchanged);
+  }
+  return {experts, std::min(exchanged, cacheable - experts)};
+}
+
 std::int64_t hot_experts(const ModelConfig& model, const RunConfiguration& configuration, int device) {
-  return static_cast<std::int64_t>(
-      std::floor(configuration.hcs_share * static_cast<double>(cacheable_experts(model, configuration, device)) + 1e-9));
+  return cache_size(model, configuration, device).experts;
 }
 
 Expected<Plan> make_plan(const ModelConfig& model, const RunConfiguration& configuration, const Hardware& hardware) {

@@ -60,8 +60,20 @@ Expected<Plan> make_plan(const ModelConfig& model, const RunConfiguration& confi
 /// The device that owns a layer: its attention, KV cache and group buffer. Groups of LGS layers alternate.
 int owner_of_layer(std::int64_t layer, const RunConfiguration& configuration);
 
-/// How many experts `device` keeps for decode: hcs_share of those of its own layers (multi), or of all layers (on,
-/// device 0 alone), rounded down.
+/// Tokens from one decision of an adaptive expert cache to the next.
+inline constexpr int kTokensPerAdmission = 4;
+
+/// The expert cache of a device.
+struct CacheSize {
+  std::int64_t experts = 0;  ///< that it begins with: the most used ones
+  std::int64_t spare = 0;    ///< slots more, which an adaptive cache copies newcomers into: as many as it exchanges at a time
+};
+
+/// hcs_share of the experts of the device's own layers (multi), or of all layers (on, device 0 alone), rounded down; with a
+/// share of 0 (auto) as many as the VRAM budget leaves. An adaptive cache exchanges at most a 64th of what its layers
+/// pick meanwhile, so that its copies take a small part of the link's and the host memory's time.
+CacheSize cache_size(const ModelConfig& model, const RunConfiguration& configuration, int device);
+/// cache_size().experts
 std::int64_t hot_experts(const ModelConfig& model, const RunConfiguration& configuration, int device);
 
 }  // namespace krasis

@@ -8,21 +8,8 @@
 namespace krasis {
 
 Decode::Decode(const PackedModel& model, std::span<DeviceState> devices, const DecodeStaging& staging,
-               const HostCompute& cpu, const std::vector<int>& cached_on)
-    : model_(model), devices_(devices), staging_(staging), cpu_(cpu) {
-  const auto experts = static_cast<std::size_t>(model.config.experts);
-  const auto expert_layers = static_cast<std::size_t>(model.config.expert_layers());
-  cache_device_.assign(expert_layers, -1);
-  cpu_needed_.assign(expert_layers, false);
-  cpu_offsets_.assign(expert_layers * experts, -1);
-  for (std::size_t i = 0; i < cpu_offsets_.size(); ++i) {
-    if (cached_on[i] >= 0) {
-      cache_device_[i / experts] = cached_on[i];
-    } else {
-      cpu_needed_[i / experts] = true;
-      cpu_offsets_[i] = static_cast<std::int64_t>(i % experts * model.cpu_expert_layout.bytes());
-    }
-  }
+               const HostCompute& cpu, ExpertCache& cache)
+    : model_(model), devices_(devices), staging_(staging), cpu_(cpu), cache_(cache) {
   cpu_lane_ = devices_[0].device->create_stream("CPU experts", Lane::Host);
   for (DeviceState& state : devices_) {
     to_cpu_.push_back(state.device->create_signal("to CPU " + std::to_string(state.index)));
@@ -30,29 +17,20 @@ Decode::Decode(const PackedModel& model, std::span<DeviceState> devices, const D
   }
 }
 
-std::int64_t Decode::certain_hits() const {
-  return std::count(cpu_needed_.begin(), cpu_needed_.end(), false) * model_.config.top_k;
-}
-
 void Decode::compute_on_cpu(const Tokens& tokens, std::int64_t layer, std::int64_t expert_layer) {
-  const auto experts = static_cast<std::size_t>(model_.config.experts);
   const auto count = static_cast<std::size_t>(tokens.count);
   const auto top_k = static_cast<std::size_t>(model_.config.top_k);
   const auto hidden = static_cast<std::size_t>(model_.config.hidden);
   const View<std::int32_t> ids = staging_.ids.sub(0, count * top_k);
   const View<float> sum = staging_.sum.sub(0, count * hidden);
-  const std::int64_t* offsets = cpu_offsets_.data() + static_cast<std::size_t>(expert_layer) * experts;
-  for (std::size_t j = 0; j < ids.size && !tokens.prompt; ++j) {
-    const std::int32_t id = ids.data[j];
-    if (id >= 0 && id < model_.config.experts) ++(offsets[id] < 0 ? hits : misses);
-  }
+  if (!tokens.prompt) cache_.count(expert_layer, ids);
   std::fill_n(sum.data, sum.size, 0.0f);
   const ThreadTeam::Scope scope(cpu_.team.get());
   cpu_.operations->experts({.x = staging_.x.sub(0, count * hidden),
                             .ids = ids,
                             .weights = staging_.weights.sub(0, count * top_k),
                             .pool = model_.layers[static_cast<std::size_t>(layer)].cpu_experts,
-                            .offsets = {offsets, experts},
+                            .offsets = cache_.cpu_offsets(expert_layer),
                             .layout = model_.cpu_expert_layout,
                             .top_k = model_.config.top_k,
                             .out = sum,
@@ -82,12 +60,13 @@ void Decode::enqueue_cached(DeviceState& owner, DeviceState& cache, const Tokens
                         {.x = x,
                          .ids = ids,
                          .weights = weights,
-                         .pool = cache.cache_pool.view<const std::byte>(),
+                         .pool = cache.cache_memory,
                          .offsets = cache.cache_offsets.sub(static_cast<std::size_t>(expert_layer) * experts, experts),
                          .layout = model_.gpu_expert_layout,
                          .top_k = c.top_k,
                          .out = away ? cached_sum : owner.residual.sub(0, elements),
-                         .workspace = cache.workspace.experts});
+                         .workspace = cache.workspace.experts,
+                         .blocks = &cache.cached_blocks[static_cast<std::size_t>(expert_layer)]});
   if (away) {
     owner.device->wait(owner.compute, cache.device->record(cache.compute), "cached experts are done");
     copy(*owner.device, owner.compute, owner.cached_sum.sub(0, elements), cached_sum, "sum from the cache");
@@ -97,9 +76,9 @@ void Decode::enqueue_cached(DeviceState& owner, DeviceState& cache, const Tokens
 
 void Decode::enqueue_experts(DeviceState& owner, const Tokens& tokens, std::int64_t layer, std::int64_t expert_layer) {
   const std::size_t elements = static_cast<std::size_t>(tokens.count * model_.config.hidden);
-  const bool cpu = cpu_needed_[static_cast<std::size_t>(expert_layer)];
+  const bool cpu = cache_.needs_cpu(expert_layer);
   if (cpu) hand_to_cpu(owner, tokens, layer, expert_layer);
-  if (const int cache = cache_device_[static_cast<std::size_t>(expert_layer)]; cache >= 0) {
+  if (const int cache = cache_.device_of(expert_layer); cache >= 0) {
     enqueue_cached(owner, devices_[static_cast<std::size_t>(cache)], tokens, expert_layer);
   }
   if (!cpu) return;
@@ -125,8 +104,10 @@ void Decode::hand_to_cpu(DeviceState& owner, const Tokens& tokens, std::int64_t 
   Device& home = *devices_[0].device;
   home.await(cpu_lane_, to_cpu_[index], "activations are on the host");
   const std::array reads{Access::of(x), Access::of(ids), Access::of(weights),
-                         Access::of(model_.layers[static_cast<std::size_t>(layer)].cpu_experts)};
-  const std::array writes{Access::of(staging_.sum.sub(0, elements)), Access::of(staging_.workspace)};
+                         Access::of(model_.layers[static_cast<std::size_t>(layer)].cpu_experts),
+                         Access::of(cache_.cpu_offsets(expert_layer))};
+  const std::array writes{Access::of(staging_.sum.sub(0, elements)), Access::of(staging_.workspace),
+                          Access::of(cache_.counted(expert_layer))};
   home.host_task(cpu_lane_, "CPU experts", reads, writes,
                  [this, tokens, layer, expert_layer] { compute_on_cpu(tokens, layer, expert_layer); });
   home.raise(cpu_lane_, from_cpu_[index]);

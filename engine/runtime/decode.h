@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "engine/runtime/expert_cache.h"
 #include "engine/runtime/picks.h"
 #include "kernels/host/operations/operations.h"
 #include "kernels/host/operations/thread_team.h"
@@ -34,9 +35,9 @@ struct HostCompute {
 /// done") before it adds the sum. No host round trip; the step can be recorded once and replayed.
 class Decode {
  public:
-  /// `cached_on` [layers with experts * experts]: the device that caches an expert, -1 = the CPU computes it.
+  /// `cache`, which outlives it, says where each expert is computed, and counts their picks.
   Decode(const PackedModel& model, std::span<DeviceState> devices, const DecodeStaging& staging, const HostCompute& cpu,
-         const std::vector<int>& cached_on);
+         ExpertCache& cache);
 
   /// Enqueues one step: takes device 0's `token`, advances every device's `position` by one, leaves logits and the
   /// sampled token on device 0. `hooks` are for a step that is not recorded; `token_index` is its place in them.
@@ -44,11 +45,6 @@ class Decode {
   /// Enqueues the first `tokens` of device 0's `prompt`, at most kMostCpuPrompt; their chunk spans are on every device.
   /// Afterwards their residual is on device 0, as after Prefill::enqueue.
   void enqueue_prompt(std::int64_t tokens, const PickHooks& hooks);
-
-  /// Picks of experts since the last reset in layers that the CPU takes part in; read behind the step's last event.
-  std::int64_t hits = 0, misses = 0;
-  /// Picks of each step in the other layers, whose experts are all cached.
-  std::int64_t certain_hits() const;
 
  private:
   /// Tokens that pass through the layers together.
@@ -68,9 +64,7 @@ class Decode {
   std::span<DeviceState> devices_;
   DecodeStaging staging_;
   HostCompute cpu_;
-  std::vector<int> cache_device_;          ///< [layers with experts]: where its cached experts are, -1 = none
-  std::vector<bool> cpu_needed_;           ///< [layers with experts]: not all of its experts are cached
-  std::vector<std::int64_t> cpu_offsets_;  ///< [layers with experts, experts], -1 = cached on a device
+  ExpertCache& cache_;
   Stream cpu_lane_;
   std::vector<Signal> to_cpu_, from_cpu_;  ///< [devices]
 };

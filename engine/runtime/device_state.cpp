@@ -130,10 +130,10 @@ Expected<DeviceState> DeviceState::create(Device& device, int index, const Packe
   KRASIS_CHECK(allocate("expert tables", s.cache_offsets, all_experts));
   KRASIS_CHECK(allocate("expert tables", s.gathered, 1));
   if (configuration.hcs != HotCache::Off) KRASIS_CHECK(allocate("expert tables", s.pick_counts, all_experts));
-  const auto cached = static_cast<std::size_t>(hot_experts(c, configuration, index));
-  if (cached > 0) {
-    KRASIS_TRY(s.cache_pool,
-               device.allocate("expert cache", cached * model.gpu_expert_layout.bytes(), MemorySpace::Device));
+  s.cached_blocks.resize(static_cast<std::size_t>(c.expert_layers()));
+  const CacheSize cache = cache_size(c, configuration, index);
+  if (const auto slots = static_cast<std::size_t>(cache.experts + cache.spare); slots > 0) {
+    KRASIS_TRY(s.cache_pool, device.allocate("expert cache", slots * model.gpu_expert_layout.bytes(), MemorySpace::Device));
   }
 
   const auto upload = [&](auto view, const auto& host) {

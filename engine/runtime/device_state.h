@@ -41,8 +41,10 @@ struct DeviceState {
   std::vector<Buffer> group_buffers;
   View<std::int64_t> stream_offsets;  ///< [layers with experts, experts]: expert e is the e-th block of its slot; -1 = cached here
   Buffer cache_pool;                  ///< the expert cache
+  View<const std::byte> cache_memory; ///< what cache_offsets count in: cache_pool, and group buffers lent to it
   View<std::int64_t> cache_offsets;   ///< [layers with experts, experts], -1 = not cached here
   View<std::int64_t> gathered;        ///< [1]: blocks that gather_experts copied since the start
+  std::vector<std::vector<View<const std::byte>>> cached_blocks;  ///< [layers with experts]: what cache_offsets name (ExpertsArgs::blocks)
   View<std::int64_t> pick_counts;     ///< [layers with experts, experts]: the heatmap, if hcs needs one
 
   // Device 0 alone

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <limits>
 
 #include <fmt/format.h>
 
@@ -64,6 +65,7 @@ class HostedEngine final : public Engine {
   void set_sampling(const RunConfiguration& configuration) override { engine_->set_sampling(configuration); }
   PrefillPath prefill_path(std::size_t tokens) const override { return engine_->prefill_path(tokens); }
   const std::vector<int>& cached_experts() const override { return engine_->cached_experts(); }
+  const std::vector<CacheChange>& cache_changes() const override { return engine_->cache_changes(); }
 
  private:
   /// Output that depends on an unordered access is no result.
@@ -128,6 +130,18 @@ Expected<TracedGeneration> Engine::trace(std::span<const std::int32_t>, const Ge
 
 std::string_view name_of(PrefillPath path) {
   return path == PrefillPath::Cpu ? "cpu" : path == PrefillPath::Picked ? "picked" : "stream";
+}
+
+CacheHistory::CacheHistory(const std::vector<int>& first, const std::vector<CacheChange>& changes) : turns_(first.size()) {
+  for (std::size_t i = 0; i < first.size(); ++i) {
+    if (first[i] >= 0) turns_[i].push_back(std::numeric_limits<int>::min());
+  }
+  for (const CacheChange& change : changes) turns_[static_cast<std::size_t>(change.expert)].push_back(change.step);
+}
+
+bool CacheHistory::at(int step, std::int64_t expert) const {
+  const std::vector<int>& turns = turns_[static_cast<std::size_t>(expert)];
+  return std::count_if(turns.begin(), turns.end(), [&](int turn) { return turn <= step; }) % 2 == 1;
 }
 
 bool same_weights(const RunConfiguration& a, const RunConfiguration& b) {

@@ -40,6 +40,32 @@ struct GenerationOptions {
   std::stop_token stop;
 };
 
+/// What decode asked of the expert cache, and what an adaptive one did.
+struct CacheUse {
+  std::vector<std::int64_t> hits, misses;  ///< [layers with experts]: picks of cached experts, and of the CPU's
+  std::int64_t admitted_experts = 0;       ///< that came in while decoding
+  std::size_t admitted_bytes = 0;          ///< copied for them
+};
+
+/// A change of what is cached in the last generation or evaluation.
+struct CacheChange {
+  int step = 0;             ///< before the decode step of this index; 0 is the first one behind the prompt
+  std::int64_t expert = 0;  ///< of [layers with experts * experts]
+  bool cached = false;      ///< from then on
+};
+
+/// What was cached at each decode step of a generation.
+class CacheHistory {
+ public:
+  /// `first` and `changes` as Engine::cached_experts() and cache_changes() give them.
+  CacheHistory(const std::vector<int>& first, const std::vector<CacheChange>& changes);
+  /// Negative steps: while the prompt was read.
+  bool at(int step, std::int64_t expert) const;
+
+ private:
+  std::vector<std::vector<int>> turns_;  ///< of each expert: the steps from which it was cached, then not, then again, ...
+};
+
 /// What a generation did. Times are of the steady clock, in seconds.
 struct Generation {
   std::vector<std::int32_t> tokens;   ///< generated, the first one from the prefill
@@ -48,7 +74,7 @@ struct Generation {
   double prefill_s = 0;               ///< prompt tokens to the first sampled token, on the device (= TTFT without text work)
   std::vector<double> token_s;        ///< of each later token: tokens.size() - 1 entries
   StopReason stop = StopReason::Length;
-  std::int64_t cache_hits = 0, cache_misses = 0;  ///< picks of experts in all steps that decode computed
+  CacheUse cache;  ///< of all steps that decode computed
   /// In a step of decode, among host and devices; the mean of all steps but the first; 0 if there were less than two.
   double step_copied_bytes = 0;
   double decode_host_s = 0;  ///< in host tasks (the CPU's experts), after the first token
@@ -127,10 +153,13 @@ class Engine {
   virtual void set_sampling(const RunConfiguration& configuration) = 0;
   /// The path that a prompt of so many tokens takes.
   virtual PrefillPath prefill_path(std::size_t tokens) const = 0;
-  /// Which experts are computed on a device in decode: [layers with experts * experts] device index or -1.
+  /// Which experts are computed on a device in prompts and from the first decode step on: [layers with experts * experts]
+  /// device index or -1. Every generation and evaluation begins with them, so equal ones give equal results.
   virtual const std::vector<int>& cached_experts() const = 0;
   /// Of the GPUs that it uses; empty for the host device.
   virtual std::vector<std::string> pci_bus_ids() const { return {}; }
+  /// How an adaptive cache left that set in the last generation or evaluation, by rising steps.
+  virtual const std::vector<CacheChange>& cache_changes() const = 0;
   /// The threads that compute on the CPU; free between calls, e.g. to measure what memory they can read.
   virtual ThreadTeam& team() const = 0;
 };

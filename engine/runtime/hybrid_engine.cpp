@@ -107,6 +107,9 @@ Expected<void> HybridEngine::allocate_staging() {
   KRASIS_CHECK(allocate(staging_.forced, 1));
   KRASIS_CHECK(allocate(staging_.sampling, 1));
   KRASIS_CHECK(allocate(staging_.logits, c.vocabulary));
+  if (configuration_.hcs != HotCache::Off) {
+    KRASIS_CHECK(allocate(staging_.cache_tables, configuration_.device_count * c.expert_layers() * c.experts));
+  }
   const std::int64_t together = most_together(configuration_);
   KRASIS_CHECK(allocate(staging_.decode.x, together * c.hidden));
   KRASIS_CHECK(allocate(staging_.decode.ids, together * c.top_k));
@@ -149,32 +152,21 @@ Expected<void> HybridEngine::measure_heatmap(std::span<const std::int32_t> token
 }
 
 void HybridEngine::fill_cache() {
-  const ModelConfig& c = model_->config;
-  const std::size_t block = model_->gpu_expert_layout.bytes();
-  cached_on_ = choose_cached_experts(c, configuration_, heatmap_);
-  cache_offsets_.assign(states_.size(), std::vector<std::int64_t>(cached_on_.size()));
+  cached_on_ = choose_cached_experts(model_->config, configuration_, heatmap_);
+  cache_ = std::make_unique<ExpertCache>(*model_, configuration_, states_, cached_on_, heatmap_, staging_.cache_tables);
   stream_offsets_.assign(states_.size(), constants_.stream_offsets);
   for (DeviceState& s : states_) {
-    std::vector<std::int64_t>& offsets = cache_offsets_[static_cast<std::size_t>(s.index)];
     std::vector<std::int64_t>& streamed = stream_offsets_[static_cast<std::size_t>(s.index)];
-    std::size_t slots = 0;
     for (std::size_t i = 0; i < cached_on_.size(); ++i) {
-      offsets[i] = cached_on_[i] == s.index ? static_cast<std::int64_t>(slots++ * block) : -1;
-      if (offsets[i] < 0) continue;
-      streamed[i] = -1;
-      const auto experts = static_cast<std::size_t>(c.experts);
-      const View<const std::byte> layer = experts_of_layer(*model_, i / experts);
-      s.device->copy(s.compute, s.cache_pool.view<std::byte>(static_cast<std::size_t>(offsets[i]), block),
-                     layer.sub(i % experts * block, block), "cache expert");
+      if (cached_on_[i] == s.index) streamed[i] = -1;
     }
-    copy(*s.device, s.compute, s.cache_offsets, View{offsets.data(), offsets.size()}, "cache table");
     copy(*s.device, s.compute, s.stream_offsets, View{streamed.data(), streamed.size()}, "stream table");
   }
   prefill_->use_cache(cached_on_);
 }
 
 void HybridEngine::record_decode() {
-  decode_ = std::make_unique<Decode>(*model_, states_, staging_.decode, cpu_, cached_on_);
+  decode_ = std::make_unique<Decode>(*model_, states_, staging_.decode, cpu_, *cache_);
   devices_.front()->begin_recording();
   decode_->enqueue({}, 0);
   step_ = devices_.front()->end_recording();
@@ -268,6 +260,7 @@ void HybridEngine::start(std::span<const std::int32_t> prompt, PrefillPath path,
   const std::array writes{Access::of(staging_.prompt), Access::of(staging_.chunk_span), Access::of(staging_.position),
                           Access::of(staging_.forced), Access::of(staging_.sampling)};
   devices_.front()->host_access("prompt", {}, writes);
+  if (cache_) cache_->begin(path != PrefillPath::Cpu);
 
   for (DeviceState& s : states_) {
     copy(*s.device, s.compute, s.chunk_span, staging_.chunk_span, "chunk spans");
@@ -346,7 +339,6 @@ Expected<Generation> HybridEngine::generate(std::span<const std::int32_t> prompt
   const auto& eos = model_->config.eos_tokens;
   Generation result;
   KRASIS_TRY(result.path, choose_path(options.path, prompt.size()));
-  decode_->hits = decode_->misses = 0;
 
   const auto begin = Clock::now();
   start(prompt, result.path, {});
@@ -356,13 +348,16 @@ Expected<Generation> HybridEngine::generate(std::span<const std::int32_t> prompt
   std::array<Event, 2> sent{send_token(0)};
   auto before = begin;
   int enqueued = 0;
+  const auto enqueue_step = [&] {
+    cache_->before_step();
+    s.device->replay(*step_);
+    ++enqueued;
+    sent[static_cast<std::size_t>(enqueued) % 2] = send_token(static_cast<std::size_t>(enqueued));
+  };
   for (int index = 0;; ++index) {
-    // The next step is enqueued before this token is read, so that the devices do not wait for the host.
-    if (enqueued == index && index + 1 < options.max_new_tokens) {
-      s.device->replay(*step_);
-      ++enqueued;
-      sent[static_cast<std::size_t>(enqueued) % 2] = send_token(static_cast<std::size_t>(enqueued));
-    }
+    // The next step is enqueued before this token is read, so that the devices do not wait for the host; unless the
+    // expert cache first has to know what the last one picked.
+    if (index + 1 < options.max_new_tokens && !cache_->decides_now()) enqueue_step();
     const auto place = static_cast<std::size_t>(index);
     KRASIS_TRY(const std::int32_t token, read_token(place, sent[place % 2]));
     const auto now = Clock::now();
@@ -377,14 +372,17 @@ Expected<Generation> HybridEngine::generate(std::span<const std::int32_t> prompt
     if (on_token) on_token(token, index);
     if (index + 1 == options.max_new_tokens) break;
     const bool ended = !options.ignore_end_of_text && std::find(eos.begin(), eos.end(), token) != eos.end();
-    if (!ended && !options.stop.stop_requested()) continue;
+    if (!ended && !options.stop.stop_requested()) {
+      if (enqueued == index) enqueue_step();
+      continue;
+    }
     result.stop = ended ? StopReason::EndOfText : StopReason::Cancelled;
-    // One step is ahead; nobody wants its token.
+    // One step may be ahead; nobody wants its token.
     KRASIS_CHECK(s.device->synchronize(sent[static_cast<std::size_t>(enqueued) % 2], "the last step is done"));
     break;
   }
-  result.cache_hits = decode_->hits + decode_->certain_hits() * enqueued;
-  result.cache_misses = decode_->misses;
+  result.cache = cache_->use();
+  cache_->end();
   return result;
 }
 
@@ -428,6 +426,7 @@ Expected<Evaluation> HybridEngine::evaluate(std::span<const std::int32_t> tokens
     const std::array writes{Access::of(staging_.forced)};
     home().device->host_access("forced token", {}, writes);
     copy(*home().device, home().compute, home().token, staging_.forced, "forced token");
+    cache_->before_step();
     if (hooks.forced != nullptr || hooks.recorded != nullptr) {
       decode_->enqueue(hooks, position);
     } else {
@@ -439,6 +438,7 @@ Expected<Evaluation> HybridEngine::evaluate(std::span<const std::int32_t> tokens
       KRASIS_CHECK(read_token(position, send_token(position)));
     }
   }
+  cache_->end();
   return result;
 }
 

@@ -34,6 +34,7 @@ class HybridEngine final : public Engine {
   std::vector<PlaceReport> memory_report() const override;
   void set_sampling(const RunConfiguration& configuration) override;
   const std::vector<int>& cached_experts() const override { return cached_on_; }
+  const std::vector<CacheChange>& cache_changes() const override { return cache_->changes(); }
   PrefillPath prefill_path(std::size_t tokens) const override;
   ThreadTeam& team() const override { return *cpu_.team; }
   /// How often each expert was picked by the tokens of the heatmap: [layers with experts, experts].
@@ -51,6 +52,7 @@ class HybridEngine final : public Engine {
     View<float> logits;                ///< [vocabulary]
     View<std::int32_t> tokens;         ///< [2]: token i of a sequence in place i % 2
     View<std::int64_t> gathered;       ///< [2, devices]: DeviceState::gathered before and after the last prompt by picked experts
+    View<std::int64_t> cache_tables;   ///< of ExpertCache, unless hcs is off
     DecodeStaging decode;
   };
 
@@ -95,9 +97,10 @@ class HybridEngine final : public Engine {
   std::vector<DeviceState> states_;
   Staging staging_;
   std::vector<int> cached_on_;
-  std::vector<std::vector<std::int64_t>> cache_offsets_, stream_offsets_;  ///< [devices][layers with experts * experts]
+  std::vector<std::vector<std::int64_t>> stream_offsets_;  ///< [devices][layers with experts * experts]
   std::vector<std::int64_t> heatmap_, heatmap_parts_;  ///< in all; [devices] of each
   std::unique_ptr<Prefill> prefill_;
+  std::unique_ptr<ExpertCache> cache_;
   std::unique_ptr<Decode> decode_;
   std::optional<Recording> step_;
   std::int64_t cpu_prompt_ = 0;     ///< prompts of up to so many tokens go to the CPU's experts,

@@ -115,8 +115,9 @@ void Prefill::compute_experts(DeviceState& state, const LayerGroup& group, const
     state.device->experts(state.compute, args);
   }
   if (layer.cached) {
-    args.pool = state.cache_pool.view<const std::byte>();
+    args.pool = state.cache_memory;
     args.offsets = state.cache_offsets.sub(row, experts);
+    args.blocks = &state.cached_blocks[static_cast<std::size_t>(layer.index)];
     state.device->experts(state.compute, args);
   }
 }

@@ -90,7 +90,7 @@ Accesses accesses_of(const RouterArgs& args) {
 
 Accesses accesses_of(const ExpertsArgs& args) {
   return Collector()
-      .reads(args.x, args.ids, args.weights, args.pool, args.offsets)
+      .reads(args.x, args.ids, args.weights, args.blocks ? View<const std::byte>{} : args.pool, args.offsets)
       .updates(args.out)
       .writes(args.workspace);
 }

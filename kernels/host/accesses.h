@@ -8,7 +8,8 @@
 namespace krasis {
 
 /// The bytes that an operation may read and write, as the happens-before checker sees them. What depends on values in
-/// device memory is declared as the whole: KV planes (values and scales), the expert pool, the history of a sequence.
+/// device memory is declared as the whole: KV planes (values and scales), the expert pool (unless the caller knows which
+/// blocks: ExpertsArgs::blocks), the history of a sequence.
 /// What is added to is both read and written; a workspace is only written.
 struct Accesses {
   std::vector<Access> reads, writes;

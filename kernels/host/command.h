@@ -46,6 +46,7 @@ struct Operation {
   std::string name;
   Toucher toucher = Toucher::Kernel;
   std::vector<Access> reads, writes;
+  const std::vector<View<const std::byte>>* more_reads = nullptr;  ///< as they are when the operation is enqueued
   std::size_t copied_bytes = 0;  ///< of a copy
   /// The weights that its parallel section goes through, in that order: known before it runs, so idle threads may fetch
   /// them (ThreadTeam::foresee).

@@ -117,10 +117,13 @@ void HostDevice::host_task(Stream stream, std::string_view name, std::span<const
 template <class Args>
 void HostDevice::enqueue(Stream stream, const char* name, void (*operation)(const Args&), const Args& args) {
   Accesses accesses = accesses_of(args);
+  const std::vector<View<const std::byte>>* more_reads = nullptr;
+  if constexpr (std::is_same_v<Args, ExpertsArgs>) more_reads = args.blocks;
   platform_.run(stream, {.name = name,
                          .toucher = Toucher::Kernel,
                          .reads = std::move(accesses.reads),
                          .writes = std::move(accesses.writes),
+                         .more_reads = more_reads,
                          .weights = weights_of(args),
                          .run = [operation, args] {
                            if (!operation) throw std::runtime_error("this set of operations does not have it");

@@ -41,6 +41,7 @@ TEST_F(DatabaseTest, ARunKeepsEverythingThatWasRecorded) {
   run.created_at = "2026-02-22T10:11:12.345Z";
   run.parameters.hcs = "multi";
   run.parameters.hcs_share = 0.125;
+  run.parameters.hcs_policy = "adaptive";
   run.parameters.kv_cache = "fp8";
   run.parameters.seed = -7;
   run.parameters.prompt_fingerprint = "p1";
@@ -387,6 +388,7 @@ TEST_F(DatabaseTest, MigratesFromVersion1) {
   ASSERT_EQ(summaries.size(), 2u);
   EXPECT_EQ(summaries[0].run.model.name, "Old-MoE");
   EXPECT_EQ(summaries[0].run.note, "kept from version 1");
+  EXPECT_EQ(summaries[0].run.parameters.hcs_policy, "static");
   EXPECT_EQ(summaries[0].run.verdict, (VerdictRecord{Verdict::Pass, "KL divergence", 0.01, 0.1}));
   EXPECT_EQ(summaries[0].decode_tokens_per_second.samples, std::vector<double>{4});
   EXPECT_EQ(must(database.repetitions(1))[0].decode_token_s, (std::vector<double>{0.25, 0.25, 0.25, 0.25}));

@@ -84,6 +84,7 @@ class WrappedEngine : public Engine {
   void set_sampling(const RunConfiguration& configuration) override { engine_.set_sampling(configuration); }
   PrefillPath prefill_path(std::size_t tokens) const override { return engine_.prefill_path(tokens); }
   const std::vector<int>& cached_experts() const override { return engine_.cached_experts(); }
+  const std::vector<CacheChange>& cache_changes() const override { return engine_.cache_changes(); }
 
  private:
   Engine& engine_;
@@ -180,6 +181,27 @@ TEST(Benchmark, PassesWithHotExpertsOnTheDevice) {
   EXPECT_EQ(record.finished.verdict.verdict, "pass") << record.finished.verdict.explanation;
   const auto metrics = nlohmann::json::parse(record.samples.back().metrics_json);
   EXPECT_GT(metrics.at("cache_hits").get<std::int64_t>(), 0);
+}
+
+TEST(Benchmark, PassesWithAnAdaptiveCache) {
+  RunConfiguration configuration = small_configuration();
+  configuration.hcs = HotCache::On;
+  configuration.hcs_share = 0.2;
+  configuration.hcs_policy = "adaptive";
+  configuration.cpu_bits = 8;  // then it matters who computes an expert
+  configuration.decode_tokens = 16;
+  Session session = load(configuration);
+  const Record record = benchmark(*session.engine, session, prompt_of(session), configuration);
+  EXPECT_EQ(record.finished.verdict.verdict, "pass") << record.finished.verdict.explanation;
+  const auto metrics = nlohmann::json::parse(record.samples.back().metrics_json);
+  EXPECT_GT(metrics.at("cache_admitted_experts").get<std::int64_t>(), 0);
+  EXPECT_GT(metrics.at("cache_admitted_bytes").get<std::int64_t>(), 0);
+  const auto sum = [&](const char* name) {
+    const auto counts = metrics.at(name).get<std::vector<std::int64_t>>();
+    return std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
+  };
+  EXPECT_EQ(sum("cache_layer_hits"), metrics.at("cache_hits").get<std::int64_t>());
+  EXPECT_EQ(sum("cache_layer_misses"), metrics.at("cache_misses").get<std::int64_t>());
 }
 
 TEST(Benchmark, SampledTextGetsNoVerdict) {

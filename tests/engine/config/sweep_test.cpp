@@ -49,6 +49,16 @@ TEST(Sweep, TheFirstSweepHasTwelveRuns) {
                                               "2 on 8", "4 off 4", "4 off 8", "4 on 4", "4 on 8"));
 }
 
+TEST(Sweep, TheCachePolicyIsAnAxis) {
+  const auto sweep = load_sweep(KRASIS_SOURCE_DIR "/tests/benchmarks/sweeps/adaptive-a.toml");
+  ASSERT_TRUE(sweep) << sweep.error().message();
+  const auto runs = expand(*sweep);
+  ASSERT_TRUE(runs);
+  ASSERT_EQ(runs->size(), 2u);
+  EXPECT_EQ(runs->front().hcs_policy, "static");
+  EXPECT_EQ(runs->back().hcs_policy, "adaptive");
+}
+
 TEST(Sweep, AxesKeepTheirOrderAndTakeRanges) {
   EXPECT_THAT(runs_of("[axes]\nlgs = \"1..4*2\"\nhcs = ['on', 'off']\n"),
               testing::ElementsAre("1 on 4", "1 off 4", "2 on 4", "2 off 4", "4 on 4", "4 off 4"));

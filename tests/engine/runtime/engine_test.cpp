@@ -77,6 +77,117 @@ TEST(Engine, AgreesWithTheScalarReference) {
   }
 }
 
+// What an adaptive cache computes where, at each step, by what it says itself.
+TEST(Engine, AnAdaptiveCacheAgreesWithTheScalarReference) {
+  for (const char* path : {"stream", "cpu"}) {
+    for (const HotCache hcs : {HotCache::On, HotCache::Multi}) {
+      RunConfiguration c = exact_configuration();
+      c.gpu_bits = 8;
+      c.cpu_bits = 4;  // so that a pick on the wrong side shows
+      c.hcs = hcs;
+      c.hcs_share = 0.25;
+      c.hcs_policy = "adaptive";
+      c.lgs = 1;
+      c.device_count = 2;
+      c.prefill_path = path;
+      auto t = make_engine({.model = "tiny-b", .configuration = c});
+      const auto tokens = test::random_tokens(60, t.engine->model().config.vocabulary, 9);
+      const std::vector<std::int32_t> positions{19, 25, 30, 40, 50, 59};
+      auto result = t.engine->evaluate(tokens, {.prefill_tokens = 20, .positions = positions});
+      ASSERT_TRUE(result) << result.error().message();
+      ASSERT_FALSE(t.engine->cache_changes().empty());
+      const CacheHistory cached(t.engine->cached_experts(), t.engine->cache_changes());
+      const int experts = t.engine->model().config.experts;
+      auto reference = reference_logits(t.engine->model(), KvElement::Bf16, tokens, positions, [&](int layer, int expert, int position) {
+        return (position < 20 && c.prefill_path == "stream") || cached.at(position - 20, layer * experts + expert);
+      });
+      ASSERT_TRUE(reference);
+      float largest = 0;
+      for (const float x : *reference) largest = std::max(largest, std::abs(x));
+      EXPECT_LT(worst_difference(result->logits, *reference), largest / 32) << path << ", hcs " << static_cast<int>(hcs);
+      if (t.platform) {
+        EXPECT_EQ(test::violations_text(*t.platform), "");
+      }
+    }
+  }
+}
+
+// After another text, and after a prompt that took the group buffers, the same text finds the same experts.
+TEST(Engine, AnAdaptiveCacheRepeatsItself) {
+  RunConfiguration c = exact_configuration();
+  c.gpu_bits = 8;
+  c.cpu_bits = 4;
+  c.hcs = HotCache::On;
+  c.hcs_share = 0.25;
+  c.hcs_policy = "adaptive";
+  auto t = make_engine({.model = "tiny-b", .configuration = c});
+  struct Outcome {
+    std::vector<float> logits;
+    std::vector<std::int64_t> changes;
+    bool operator==(const Outcome&) const = default;
+  };
+  const auto evaluate = [&](std::uint32_t seed, PrefillPath path) {
+    const auto tokens = test::random_tokens(60, t.engine->model().config.vocabulary, seed);
+    auto result = t.engine->evaluate(tokens, {.prefill_tokens = 20, .path = path, .positions = {19, 30, 45, 59}});
+    EXPECT_TRUE(result) << result.error().message();
+    Outcome outcome{result->logits, {}};
+    for (const CacheChange& change : t.engine->cache_changes()) {
+      outcome.changes.insert(outcome.changes.end(), {change.step, change.expert, change.cached});
+      EXPECT_EQ(change.step % kTokensPerAdmission, 0);
+    }
+    return outcome;
+  };
+  for (const PrefillPath path : {PrefillPath::Stream, PrefillPath::Cpu}) {
+    const Outcome first = evaluate(1, path);
+    EXPECT_FALSE(first.changes.empty());
+    EXPECT_EQ(evaluate(1, path), first);
+    EXPECT_NE(evaluate(2, PrefillPath::Stream).changes, first.changes);
+    EXPECT_EQ(evaluate(1, path), first) << "after another text";
+    evaluate(3, PrefillPath::Cpu);
+    EXPECT_EQ(evaluate(1, path), first) << "after a short prompt";
+  }
+}
+
+// A text that always picks the experts that the heatmap knows least.
+TEST(Engine, AnAdaptiveCacheFollowsTheText) {
+  const auto late_hits = [](const std::string& policy) {
+    RunConfiguration c = exact_configuration();
+    c.hcs = HotCache::On;
+    c.hcs_share = 0.25;
+    c.hcs_policy = policy;
+    auto t = make_engine({.model = "tiny-b", .configuration = c});
+    const ModelConfig& model = t.engine->model().config;
+    const auto tokens = test::random_tokens(200, model.vocabulary, 4);
+    RouterPicks picks;
+    for (std::int64_t layer = 0; layer < model.expert_layers(); ++layer) {
+      std::vector<std::int32_t> coldest(static_cast<std::size_t>(model.experts));
+      std::iota(coldest.begin(), coldest.end(), 0);
+      std::stable_sort(coldest.begin(), coldest.end(), [&](std::int32_t a, std::int32_t b) {
+        const auto count = [&](std::int32_t e) { return t.engine->heatmap()[static_cast<std::size_t>(layer * model.experts + e)]; };
+        return count(a) < count(b);
+      });
+      for (std::size_t token = 0; token < tokens.size(); ++token) {
+        for (int j = 0; j < model.top_k; ++j) {
+          picks.ids.push_back(coldest[static_cast<std::size_t>(j)]);
+          picks.weights.push_back(1.0f / static_cast<float>(model.top_k));
+        }
+      }
+    }
+    EXPECT_TRUE(t.engine->evaluate(tokens, {.prefill_tokens = 8, .positions = {199}, .forced_picks = &picks}));
+    const CacheHistory cached(t.engine->cached_experts(), t.engine->cache_changes());
+    double hits = 0;
+    for (std::int64_t layer = 0; layer < model.expert_layers(); ++layer) {
+      for (int j = 0; j < model.top_k; ++j) {
+        const std::int32_t expert = picks.ids[static_cast<std::size_t>(layer) * tokens.size() * static_cast<std::size_t>(model.top_k) + static_cast<std::size_t>(j)];
+        hits += cached.at(191, layer * model.experts + expert);
+      }
+    }
+    return hits / static_cast<double>(model.expert_layers() * model.top_k);
+  };
+  EXPECT_LT(late_hits("static"), 0.3);
+  EXPECT_EQ(late_hits("adaptive"), 1.0);
+}
+
 // Short prompts through the CPU's experts: many tokens at once, any split between cache and CPU, any owner of layers.
 TEST(Engine, AShortPromptOnTheCpuAgreesWithTheScalarReference) {
   for (const char* name : {"tiny-a", "tiny-b"}) {
@@ -216,9 +327,13 @@ TEST(Engine, CacheHitsAndMissesAddUpToAllPicks) {
   const auto prompt = test::random_tokens(20, model.vocabulary, 1);
   auto result = t.engine->generate(prompt, {.max_new_tokens = 17, .ignore_end_of_text = true}, {});
   ASSERT_TRUE(result);
-  EXPECT_EQ(result->cache_hits + result->cache_misses, 16 * model.expert_layers() * model.top_k);
-  EXPECT_GT(result->cache_hits, 0);
-  EXPECT_GT(result->cache_misses, 0);
+  const auto sum = [](const std::vector<std::int64_t>& counts) { return std::accumulate(counts.begin(), counts.end(), std::int64_t{0}); };
+  for (std::size_t layer = 0; layer < result->cache.hits.size(); ++layer) {
+    EXPECT_EQ(result->cache.hits[layer] + result->cache.misses[layer], 16 * model.top_k) << "layer " << layer;
+  }
+  EXPECT_EQ(static_cast<std::int64_t>(result->cache.hits.size()), model.expert_layers());
+  EXPECT_GT(sum(result->cache.hits), 0);
+  EXPECT_GT(sum(result->cache.misses), 0);
 
   // The heatmap counts each pick of each token once, and the cache keeps the most picked half.
   const auto& heatmap = t.engine->heatmap();

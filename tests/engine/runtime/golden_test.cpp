@@ -91,6 +91,7 @@ struct Path {
   std::string operations = "simd";
   std::string prefill_path = "stream";
   double hcs_share = 0.5;
+  std::string hcs_policy = "static";
 };
 
 RunConfiguration configuration_of(const Path& path, const Golden& golden) {
@@ -104,6 +105,7 @@ RunConfiguration configuration_of(const Path& path, const Golden& golden) {
   c.operations = path.operations;
   c.prefill_path = path.prefill_path;
   c.hcs_share = path.hcs_share;
+  c.hcs_policy = path.hcs_policy;
   return c;
 }
 
@@ -169,6 +171,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Path{"hcs_10_percent", "tiny-a", 1, 1, HotCache::On, 64, 60, "simd", "stream", 0.1},
                     Path{"hcs_100_percent", "tiny-a", 1, 1, HotCache::On, 64, 60, "simd", "stream", 1.0},
                     Path{"hcs_100_percent_short_prompt", "tiny-a", 1, 1, HotCache::On, 64, 60, "simd", "cpu", 1.0},
+                    Path{"hcs_adaptive", "tiny-a", 1, 1, HotCache::On, 64, 20, "simd", "stream", 0.25, "adaptive"},
                     Path{"short_prompt_on_cpu", "tiny-a", 2, 1, HotCache::Off, 64, 61, "simd", "cpu"},
                     Path{"short_prompt_on_both", "tiny-a", 1, 2, HotCache::Multi, 64, 61, "simd", "cpu"},
                     Path{"picked", "tiny-a", 3, 1, HotCache::Off, 4096, 0, "simd", "picked"},
@@ -184,6 +187,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Path{"scalar", "tiny-b", 2, 1, HotCache::Off, 64, 100, "scalar"},
                     Path{"chunks_lgs1", "tiny-b", 1, 1, HotCache::Off, 37, 0},
                     Path{"hcs_on", "tiny-b", 2, 1, HotCache::On, 64, 20},
+                    Path{"hcs_adaptive", "tiny-b", 1, 2, HotCache::Multi, 64, 20, "simd", "stream", 0.25, "adaptive"},
                     Path{"hcs_multi", "tiny-b", 1, 3, HotCache::Multi, 64, 20},
                     Path{"picked", "tiny-b", 2, 1, HotCache::On, 64, 20, "simd", "picked"},
                     Path{"picked_three_devices", "tiny-b", 1, 3, HotCache::Multi, 64, 64, "simd", "picked"},
@@ -198,6 +202,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Path{"chunks_lgs4", "embedded", 4, 1, HotCache::Off, 100, 0},
                     Path{"hcs_on", "embedded", 2, 1, HotCache::On, 256, 300},
                     Path{"hcs_multi", "embedded", 1, 2, HotCache::Multi, 256, 300},
+                    Path{"hcs_adaptive", "embedded", 2, 1, HotCache::On, 256, 100, "simd", "stream", 0.25, "adaptive"},
                     Path{"hcs_100_percent", "embedded", 2, 2, HotCache::Multi, 256, 300, "simd", "stream", 1.0},
                     Path{"short_prompt_on_both", "embedded", 1, 1, HotCache::On, 64, 40, "simd", "cpu"},
                     Path{"picked", "embedded", 2, 1, HotCache::Off, 256, 200, "simd", "picked"},

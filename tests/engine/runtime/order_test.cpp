@@ -13,11 +13,12 @@ using test::TestSetup;
 constexpr std::size_t kPrompt = 40;
 
 /// tiny-a has 3 layers with experts, tiny-b a dense one first.
-RunConfiguration small(int lgs, int devices, HotCache hcs) {
+RunConfiguration small(int lgs, int devices, HotCache hcs, const std::string& policy = "static") {
   RunConfiguration c = exact_configuration();
   c.lgs = lgs;
   c.device_count = devices;
   c.hcs = hcs;
+  c.hcs_policy = policy;
   c.max_context = 64;
   c.chunk_tokens = 16;
   return c;
@@ -37,6 +38,7 @@ struct Case {
   std::string model;
   int lgs, devices;
   HotCache hcs;
+  std::string policy = "static";
 };
 
 void PrintTo(const Case& c, std::ostream* out) { *out << c.model << " LGS " << c.lgs << " devices " << c.devices; }
@@ -44,11 +46,12 @@ void PrintTo(const Case& c, std::ostream* out) { *out << c.model << " LGS " << c
 class EveryConfiguration : public testing::TestWithParam<Case> {};
 
 TEST_P(EveryConfiguration, HasNoUnorderedAccess) {
-  const auto& [model, lgs, devices, hcs] = GetParam();
-  TestSetup setup{.model = model, .configuration = small(lgs, devices, hcs)};
+  const auto& [model, lgs, devices, hcs, policy] = GetParam();
+  TestSetup setup{.model = model, .configuration = small(lgs, devices, hcs, policy)};
   auto t = make_engine(setup);
-  generate(t, 4);
+  generate(t, 20);
   generate(t, 3);  // once more: reuse of every buffer
+  EXPECT_EQ(policy == "adaptive", [&] { generate(t, 20); return !t.engine->cache_changes().empty(); }());
   const auto tokens = test::random_tokens(30, t.engine->model().config.vocabulary, 5);
   ASSERT_TRUE(t.engine->evaluate(tokens, {.prefill_tokens = 20, .positions = {3, 19, 25, 29}, .record_picks = true}));
   EXPECT_TRUE(t.platform->violations().empty()) << test::violations_text(*t.platform);
@@ -60,11 +63,13 @@ INSTANTIATE_TEST_SUITE_P(Order, EveryConfiguration,
                          testing::Values(Case{"tiny-a", 1, 1, HotCache::Off}, Case{"tiny-a", 2, 1, HotCache::On},
                                          Case{"tiny-a", 3, 1, HotCache::Multi}, Case{"tiny-a", 1, 2, HotCache::On},
                                          Case{"tiny-a", 1, 2, HotCache::Multi}, Case{"tiny-a", 1, 3, HotCache::On},
-                                         Case{"tiny-b", 1, 2, HotCache::Multi}, Case{"tiny-b", 2, 2, HotCache::On}),
+                                         Case{"tiny-b", 1, 2, HotCache::Multi}, Case{"tiny-b", 2, 2, HotCache::On},
+                                         Case{"tiny-a", 2, 1, HotCache::On, "adaptive"}, Case{"tiny-a", 1, 2, HotCache::On, "adaptive"},
+                                         Case{"tiny-a", 1, 2, HotCache::Multi, "adaptive"}, Case{"tiny-b", 1, 3, HotCache::Multi, "adaptive"}),
                          [](const auto& test) {
                            std::string name = test.param.model + "_lgs" + std::to_string(test.param.lgs) + "_devices" +
                                               std::to_string(test.param.devices) + "_hcs" +
-                                              std::to_string(static_cast<int>(test.param.hcs));
+                                              std::to_string(static_cast<int>(test.param.hcs)) + "_" + test.param.policy;
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });
@@ -79,7 +84,7 @@ Outcome run(const RunConfiguration& configuration, std::vector<std::string> drop
   auto t = make_engine(setup);
   std::string error;
   if (t.engine && use) {
-    generate(t, 3, &error);
+    generate(t, configuration.hcs_policy == "adaptive" ? 12 : 3, &error);
     const auto tokens = test::random_tokens(30, t.engine->model().config.vocabulary, 5);
     (void)t.engine->evaluate(tokens, {.prefill_tokens = 20, .positions = {19, 25, 29}});
     (void)t.engine->evaluate(tokens, {.prefill_tokens = 20, .positions = {25}});
@@ -94,10 +99,12 @@ Outcome run(const RunConfiguration& configuration, std::vector<std::string> drop
 // Two devices, groups of one layer, cache on device 0 alone: every kind of wait occurs.
 TEST(Order, EachWaitIsNeeded) {
   RunConfiguration configuration = small(1, 2, HotCache::On);
+  RunConfiguration adaptive = small(1, 1, HotCache::On, "adaptive");
   RunConfiguration one_device = small(1, 1, HotCache::Off);  // three groups through two buffers of one device
   const Outcome two = run(configuration, {});
   const Outcome one = run(one_device, {});
   ASSERT_EQ(two.violations, "");
+  ASSERT_EQ(run(adaptive, {}).violations, "");
   ASSERT_EQ(one.violations, "");
   ASSERT_EQ(run(one_device, {}, false).violations, "");
   std::set<std::string> reasons = two.reasons;
@@ -105,11 +112,12 @@ TEST(Order, EachWaitIsNeeded) {
   const std::set<std::string> expected{
       "group is loaded", "group buffer is free", "residual arrives", "activations are on the host", "CPU experts are done",
       "activations arrive at the cache", "cached experts are done", "token is known", "logits are read", "prefill is done",
-      "heatmap is known", "engine ends"};
+      "heatmap is known", "experts are in the cache", "engine ends"};
   EXPECT_EQ(reasons, expected) << "a new wait needs its place here";
   for (const std::string& why : reasons) {
     // The third one ends while its weights are still being uploaded.
     const std::string found = run(configuration, {why}).violations + run(one_device, {why}).violations +
+                              run(adaptive, {why}).violations +
                               run(one_device, {why}, false).violations;
     EXPECT_NE(found, "") << "nothing notices when \"" << why << "\" is left out: is it needed?";
   }

@@ -10,6 +10,8 @@ struct Case {
   int lgs, devices, gpu_bits, cpu_bits;
   HotCache hcs;
   std::string kv_cache;
+  std::string hcs_policy = "static";
+  double hcs_share = 0.5;
 };
 
 class PlanMemory : public testing::TestWithParam<Case> {};
@@ -23,6 +25,9 @@ TEST_P(PlanMemory, PredictsEveryPlaceWithinThreePercent) {
   c.cpu_bits = p.cpu_bits;
   c.attention_bits = c.lm_head_bits = c.dense_mlp_bits = 8;
   c.hcs = p.hcs;
+  c.hcs_policy = p.hcs_policy;
+  c.hcs_share = p.hcs_share;
+  if (p.hcs_share == 0) c.vram_budget_mib = 4;  // a small one, so that not all experts fit
   c.kv_cache = p.kv_cache;
   auto t = test::make_engine({.model = p.model, .configuration = c});
   const auto prompt = test::random_tokens(200, t.engine->model().config.vocabulary, 3);
@@ -54,12 +59,17 @@ INSTANTIATE_TEST_SUITE_P(Plan, PlanMemory,
                                          Case{"embedded", 1, 1, 4, 4, HotCache::Off, "bf16"},
                                          Case{"embedded", 2, 1, 8, 4, HotCache::On, "bf16"},
                                          Case{"embedded", 4, 1, 8, 4, HotCache::Off, "fp8"},
-                                         Case{"embedded", 2, 2, 4, 4, HotCache::Multi, "bf16"}),
+                                         Case{"embedded", 2, 2, 4, 4, HotCache::Multi, "bf16"},
+                                         Case{"tiny-b", 1, 2, 8, 8, HotCache::Multi, "bf16", "adaptive"},
+                                         Case{"embedded", 1, 1, 8, 4, HotCache::On, "bf16", "adaptive", 0.1},
+                                         Case{"tiny-a", 1, 1, 16, 16, HotCache::On, "bf16", "static", 0},
+                                         Case{"tiny-a", 1, 1, 16, 16, HotCache::On, "bf16", "adaptive", 0}),
                          [](const auto& test) {
                            const Case& c = test.param;
                            std::string name = c.model + "_lgs" + std::to_string(c.lgs) + "_devices" + std::to_string(c.devices) +
                                               "_gpu" + std::to_string(c.gpu_bits) + "_cpu" + std::to_string(c.cpu_bits) +
-                                              "_hcs" + std::to_string(static_cast<int>(c.hcs)) + "_" + c.kv_cache;
+                                              "_hcs" + std::to_string(static_cast<int>(c.hcs)) + "_" + c.kv_cache + "_" +
+                                              c.hcs_policy + "_" + std::to_string(static_cast<int>(100 * c.hcs_share));
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });
@@ -87,6 +97,31 @@ TEST(Plan, RefusesWhatCannotBe) {
   EXPECT_EQ(message([](auto& c) { c.hcs_share = std::nan(""); }), "hcs_share is nan. Choose a share from 0 to 1.");
   EXPECT_THAT(message([](auto& c) { c.prompt_tokens = 2147483647; }), testing::HasSubstr("do not fit into a context"));
   EXPECT_THAT(message([](auto& c) { c.max_context = 1 << 30; }), testing::HasSubstr("was made for at most"));
+}
+
+TEST(Plan, AShareOfZeroCachesWhatTheBudgetLeaves) {
+  const ModelConfig model = tiny();
+  RunConfiguration c = test::exact_configuration();
+  c.hcs = HotCache::On;
+  c.hcs_share = 0;
+  const auto all = model.expert_layers() * model.experts;
+  EXPECT_EQ(hot_experts(model, c, 0), all) << "a large budget";
+  for (const char* policy : {"static", "adaptive"}) {
+    c.hcs_policy = policy;
+    bool some = false;
+    for (c.vram_budget_mib = 1; c.vram_budget_mib < 64; ++c.vram_budget_mib) {
+      const auto plan = make_plan(model, c, host_hardware());
+      ASSERT_TRUE(plan);
+      const std::int64_t cached = hot_experts(model, c, 0);
+      if (cached == 0 || cached == all) continue;
+      some = true;
+      ASSERT_TRUE(plan->fits());
+      const std::size_t free = plan->places.at(1).budget_bytes - plan->places.at(1).needed_bytes;
+      const std::size_t block = plan->bytes(0, "expert cache") / static_cast<std::size_t>(cached + cache_size(model, c, 0).spare);
+      EXPECT_LT(free, block + plan->places.at(1).budget_bytes / 256) << c.vram_budget_mib << " MiB, " << policy;
+    }
+    EXPECT_TRUE(some);
+  }
 }
 
 TEST(Plan, SaysWhatDoesNotFitAndWhatWouldHelp) {
