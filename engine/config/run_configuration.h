@@ -20,7 +20,7 @@ struct RunConfiguration {
   std::string gpus = "all";  ///< cuda only: "0,2" = these GPUs in this order; "all" in CUDA's order
   int lgs = 2;  ///< layers with experts resident together while prefilling
   HotCache hcs = HotCache::Off;
-  double hcs_share = 0.5;               ///< of all experts that are cached when hcs is on or multi, 0..1; 0 = what the VRAM budget leaves
+  double hcs_share = 0.5;               ///< of all experts, 0..1, that are cached when hcs is not off; 0 = what fits VRAM
   std::string hcs_policy = "static";    ///< "static": the measured heatmap's experts; "adaptive": exchanged while decoding
   std::int64_t vram_budget_mib = 4096;  ///< of each device
   std::string prefill_path = "auto";    ///< "stream", "picked", "cpu", or "auto": the faster one for the prompt's length, as measured

@@ -148,6 +148,33 @@ TEST(Engine, AnAdaptiveCacheRepeatsItself) {
   }
 }
 
+// While no prompt needs the group buffers they hold experts, too; a streamed prompt takes them back.
+TEST(Engine, AnAdaptiveCacheBorrowsTheGroupBuffers) {
+  RunConfiguration c = exact_configuration();
+  c.hcs = HotCache::On;
+  c.hcs_share = 0.1;
+  c.hcs_policy = "adaptive";
+  c.lgs = 1;
+  auto t = make_engine({.model = "tiny-b", .configuration = c});
+  const auto prompt = test::random_tokens(40, t.engine->model().config.vocabulary, 1);
+  const auto text = [&] {
+    auto result = t.engine->generate(prompt, {.max_new_tokens = 60, .path = PrefillPath::Stream, .ignore_end_of_text = true}, {});
+    EXPECT_TRUE(result) << result.error().message();
+    return result->tokens;
+  };
+  const auto first = text();
+  const CacheHistory cached(t.engine->cached_experts(), t.engine->cache_changes());
+  std::int64_t begun = 0, ended = 0;
+  for (std::size_t i = 0; i < t.engine->cached_experts().size(); ++i) {
+    begun += cached.at(-1, static_cast<std::int64_t>(i));
+    ended += cached.at(59, static_cast<std::int64_t>(i));
+  }
+  const CacheSize own = cache_size(t.engine->model().config, c, 0);
+  EXPECT_EQ(begun, own.experts);
+  EXPECT_GT(ended, own.experts + own.spare) << "more than the cache's own slots hold";
+  EXPECT_EQ(text(), first) << "the group buffers hold the prompt's experts in between";
+}
+
 // A text that always picks the experts that the heatmap knows least.
 TEST(Engine, AnAdaptiveCacheFollowsTheText) {
   const auto late_hits = [](const std::string& policy) {

@@ -95,6 +95,7 @@ TEST(Plan, RefusesWhatCannotBe) {
             "17 devices were asked for, but 16 exist. Choose a device count from 1 to 16.");
   EXPECT_EQ(message([](auto& c) { c.gpu_bits = 3; }), "gpu_bits is 3. Choose 4, 8 or 16 bits.");
   EXPECT_EQ(message([](auto& c) { c.hcs_share = std::nan(""); }), "hcs_share is nan. Choose a share from 0 to 1.");
+  EXPECT_EQ(message([](auto& c) { c.hcs_policy = "fifo"; }), "hcs_policy is \"fifo\". Choose static or adaptive.");
   EXPECT_THAT(message([](auto& c) { c.prompt_tokens = 2147483647; }), testing::HasSubstr("do not fit into a context"));
   EXPECT_THAT(message([](auto& c) { c.max_context = 1 << 30; }), testing::HasSubstr("was made for at most"));
 }
