@@ -105,6 +105,7 @@ std::vector<Column> varying_columns(Runs runs) {
                                        {"hcs_policy", false},
                                        {"vram_budget_mib", true},
                                        {"prefill_path", false},
+                                       {"attention", false},
                                        {"kv_cache", false},
                                        {"attention_bits", false},
                                        {"dense_mlp_bits", false},
@@ -183,6 +184,7 @@ std::string config_line(Runs runs) {
   for (std::string& item : precision_items(runs)) items.push_back(std::move(item));
   add("group_size", [](const std::string& v) { return "group size " + v; });
   add("prefill_path", [](const std::string& v) { return v == "auto" ? std::string() : v == "cpu" ? std::string("prompts through the CPU's experts") : v == "picked" ? std::string("prompts by picked experts") : std::string("streamed prefill"); });
+  add("attention", [&](const std::string& v) { return unless("resident", v, v + " attention"); });
   add("chunk_tokens", [&](const std::string& v) { return unless("0", v, v + " token chunks"); });
   add("vram_budget_mib", [&](const std::string& v) { return unless("0", v, v + " MiB VRAM budget"); });
   // What all rows with a cache have in common; empty if nothing.

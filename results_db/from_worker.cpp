@@ -22,6 +22,7 @@ RunParameters parameters_of(const RunConfiguration& c) {
           .lm_head_bits = c.lm_head_bits,
           .group_size = c.group_size,
           .prefill_path = c.prefill_path,
+          .attention = c.attention,
           .kv_cache = c.kv_cache,
           .chunk_tokens = c.chunk_tokens,
           .prompt_tokens = c.prompt_tokens,

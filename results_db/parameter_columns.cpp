@@ -6,7 +6,7 @@ namespace krasis::results {
 
 std::span<const ParameterColumn> parameter_columns() {
   using P = RunParameters;
-  static const std::array<ParameterColumn, 25> kColumns{{{"device", &P::device},
+  static const std::array<ParameterColumn, 26> kColumns{{{"device", &P::device},
                                                          {"operations", &P::operations},
                                                          {"device_count", &P::device_count},
                                                          {"gpus", &P::gpus},
@@ -23,6 +23,7 @@ std::span<const ParameterColumn> parameter_columns() {
                                                          {"lm_head_bits", &P::lm_head_bits},
                                                          {"group_size", &P::group_size},
                                                          {"prefill_path", &P::prefill_path},
+                                                         {"attention", &P::attention},
                                                          {"kv_cache", &P::kv_cache},
                                                          {"chunk_tokens", &P::chunk_tokens},
                                                          {"prompt_tokens", &P::prompt_tokens},

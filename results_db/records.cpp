@@ -61,6 +61,7 @@ std::vector<ParameterValue> describe(const RunParameters& p) {
           {"lm_head_bits", "LM head", bits_name(p.lm_head_bits)},
           {"group_size", "Group size", number(p.group_size)},
           {"prefill_path", "Prefill path", p.prefill_path},
+          {"attention", "Attention weights", p.attention},
           {"kv_cache", "KV cache", upper(p.kv_cache)},
           {"chunk_tokens", "Chunk (tokens)", number(p.chunk_tokens)},
           {"prompt_tokens", "Prompt (tokens)", number(p.prompt_tokens)},

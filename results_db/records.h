@@ -59,6 +59,7 @@ struct RunParameters {
   std::int64_t lm_head_bits = 8;
   std::int64_t group_size = 128;
   std::string prefill_path = "auto";  ///< "auto", "stream", "picked" or "cpu"
+  std::string attention = "resident";  ///< or "streamed"
   std::string kv_cache = "bf16";  ///< "bf16" or "fp8"
   std::int64_t chunk_tokens = 512;
   std::int64_t prompt_tokens = 0;

@@ -165,7 +165,12 @@ constexpr const char* kHcsPolicy = R"sql(
 ALTER TABLE runs ADD COLUMN hcs_policy TEXT NOT NULL DEFAULT 'static';
 )sql";
 
-constexpr std::array<const char*, 5> kMigrations{kTables, kEvidence, kPrefillPath, kTelemetry, kHcsPolicy};
+/// Until then all attention weights were resident.
+constexpr const char* kAttention = R"sql(
+ALTER TABLE runs ADD COLUMN attention TEXT NOT NULL DEFAULT 'resident';
+)sql";
+
+constexpr std::array<const char*, 6> kMigrations{kTables, kEvidence, kPrefillPath, kTelemetry, kHcsPolicy, kAttention};
 
 }  // namespace
 

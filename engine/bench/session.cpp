@@ -106,6 +106,7 @@ std::string Session::plan_json() const {
                         {"host_peak_bytes", peak_resident_bytes().value_or(0)},
                         {"prefill_copy_bytes", plan.prefill_copy_bytes},
                         {"decode_bytes_per_token", plan.decode_bytes_per_token},
+                        {"decode_copy_bytes_per_token", plan.decode_copy_bytes_per_token},
                         {"predicted_prefill_s", plan.predicted_prefill_s},
                         {"predicted_decode_s_per_token", plan.predicted_decode_s_per_token},
                         {"cached_experts", plan.cached_experts}}

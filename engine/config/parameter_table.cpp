@@ -175,6 +175,18 @@ std::vector<Parameter> make_table() {
        "but only those that its tokens picked are copied, for prompts of up to 512 tokens and one chunk; CPU: where they lie, "
        "for up to 64 tokens; longer ones are streamed. Auto: the one that was faster for such a length when the model was loaded.",
        kPrefill},
+      {"attention",
+       "Attention weights",
+       G::Placement,
+       T::Choice,
+       &R::attention,
+       0,
+       0,
+       {{"resident", "Resident"}, {"streamed", "Streamed"}},
+       "",
+       "Where the attention's weights are. Resident: on their device; Streamed: in host memory, and pass through two buffers of "
+       "a layer group for each prompt and each token, for cards that cannot hold them. The KV cache stays on the device.",
+       kMemory | kPrefill | kDecode},
       {"threads",
        "CPU threads",
        G::Placement,

@@ -24,6 +24,7 @@ struct RunConfiguration {
   std::string hcs_policy = "static";    ///< "static": the measured heatmap's experts; "adaptive": exchanged while decoding
   std::int64_t vram_budget_mib = 4096;  ///< of each device
   std::string prefill_path = "auto";    ///< "stream", "picked", "cpu", or "auto": the faster one for the prompt's length, as measured
+  std::string attention = "resident";   ///< or "streamed": its weights pass through two buffers, too
   int threads = 0;                      ///< CPU threads of the experts; 0 = physical cores
 
   // Quantization (bits: 4, 8 or 16 = BF16)

@@ -35,15 +35,23 @@ class Sizes {
   std::int64_t chunk() const { return std::min(r_.chunk_tokens, r_.max_context); }
   std::int64_t together() const { return std::min<std::int64_t>(chunk(), 64); }  ///< tokens of a prompt for the CPU's experts
 
-  /// Attention, norms and router or dense MLP of one layer.
-  std::size_t resident_layer(std::int64_t layer) const {
+  /// q, k, v and o of one layer.
+  std::size_t attention_layer() const {
     const std::int64_t q = std::int64_t{m_.heads} * m_.head_dim;
     const std::int64_t kv = std::int64_t{m_.kv_heads} * m_.head_dim;
     const auto attention = [&](std::int64_t rows, std::int64_t columns) {
       return matrix_bytes(r_.attention_bits, r_.group_size, rows, columns);
     };
-    std::size_t bytes = 2 * vector_bytes(m_.hidden, 2) + 2 * vector_bytes(m_.head_dim, 2) + attention(q, m_.hidden) +
-                        2 * attention(kv, m_.hidden) + attention(m_.hidden, q);
+    return attention(q, m_.hidden) + 2 * attention(kv, m_.hidden) + attention(m_.hidden, q);
+  }
+  /// The same as it is copied: in one piece with the heads' norms; 0 if attention is resident.
+  std::size_t streamed_layer() const {
+    return r_.attention == "streamed" ? attention_layer() + 2 * matrix_bytes(16, 0, 1, m_.head_dim) : 0;
+  }
+
+  /// Attention, norms and router or dense MLP of one layer.
+  std::size_t layer(std::int64_t layer) const {
+    std::size_t bytes = 2 * vector_bytes(m_.hidden, 2) + 2 * vector_bytes(m_.head_dim, 2) + attention_layer();
     if (m_.has_experts[static_cast<std::size_t>(layer)]) {
       bytes += matrix_bytes(16, 0, m_.experts, m_.hidden);
     } else {
@@ -52,6 +60,9 @@ class Sizes {
     }
     return bytes;
   }
+
+  /// What of it stays on the device.
+  std::size_t resident_layer(std::int64_t index) const { return layer(index) - (streamed_layer() > 0 ? attention_layer() : 0); }
 
   std::size_t embedding() const { return matrix_bytes(16, 0, m_.vocabulary, m_.hidden); }
   std::size_t lm_head() const {
@@ -147,6 +158,9 @@ Expected<void> check(const ModelConfig& m, const RunConfiguration& r, const Hard
   if (r.kv_cache != "bf16" && r.kv_cache != "fp8") {
     return fail(ErrorCode::InvalidArgument, fmt::format("kv_cache is \"{}\".", r.kv_cache), "Choose bf16 or fp8.");
   }
+  if (r.attention != "resident" && r.attention != "streamed") {
+    return fail(ErrorCode::InvalidArgument, fmt::format("attention is \"{}\".", r.attention), "Choose resident or streamed.");
+  }
   if (r.vram_budget_mib < 1) {
     return fail(ErrorCode::InvalidArgument, fmt::format("vram_budget_mib is {}.", r.vram_budget_mib), "Choose 1 or more.");
   }
@@ -168,7 +182,7 @@ std::int64_t cacheable_experts(const ModelConfig& m, const RunConfiguration& r, 
 std::vector<PlanItem> device_items(const ModelConfig& m, const RunConfiguration& r, const Sizes& sizes, int device) {
   std::size_t resident = static_cast<std::size_t>(m.head_dim) * 2;  // rotary frequencies
   std::size_t largest_group = 0;
-  std::int64_t layers = 0, groups = 0;
+  std::int64_t layers = 0, groups = 0, own_groups = 0, most_layers = 0;
   for (std::int64_t first = 0; first < m.layers; first += r.lgs) {
     if (owner_of_layer(first, r) != device) continue;
     std::size_t group = 0;
@@ -178,13 +192,21 @@ std::vector<PlanItem> device_items(const ModelConfig& m, const RunConfiguration&
     }
     largest_group = std::max(largest_group, group);
     groups += group > 0;
+    ++own_groups;
+    most_layers = std::max(most_layers, std::min<std::int64_t>(r.lgs, m.layers - first));
   }
   const auto buffers = static_cast<std::size_t>(std::min<std::int64_t>(groups, 2));
   std::vector<PlanItem> items;
   const auto item = [&](const char* place, std::size_t bytes, std::string meaning) {
     if (bytes > 0) items.push_back({device, place, bytes, std::move(meaning)});
   };
-  item("resident weights", resident, fmt::format("attention, norms and routers of {} layers, {} bits", layers, r.attention_bits));
+  const bool streamed = sizes.streamed_layer() > 0;
+  item("resident weights", resident,
+       streamed ? fmt::format("norms and routers of {} layers", layers)
+                : fmt::format("attention, norms and routers of {} layers, {} bits", layers, r.attention_bits));
+  const std::int64_t halves = std::min<std::int64_t>(own_groups, 2);
+  item("attention buffers", static_cast<std::size_t>(halves * most_layers) * sizes.streamed_layer(),
+       fmt::format("{} x attention of {} layers, {} bits", halves, most_layers, r.attention_bits));
   if (device == 0) {
     item("embedding and head", sizes.embedding() + sizes.lm_head() + sizes.final_norm(),
          fmt::format("{} tokens x {}, head {} bits", m.vocabulary, m.hidden, r.lm_head_bits));
@@ -216,13 +238,15 @@ void predict_times(Plan& plan, const ModelConfig& m, const RunConfiguration& r, 
   // Experts that their own layer's device caches are not copied; with hcs = on that is device 0's share of the layers.
   const std::int64_t spared = plan.cached_experts / (r.hcs == HotCache::On ? r.device_count : 1);
   plan.prefill_copy_bytes = static_cast<std::size_t>(m.expert_layers() * m.experts - spared) * sizes.gpu_expert();
+  plan.decode_copy_bytes_per_token = static_cast<std::size_t>(m.layers) * sizes.streamed_layer();
+  plan.prefill_copy_bytes += plan.decode_copy_bytes_per_token;
   const double picks = expert_layers * m.top_k;
   const double all = expert_layers * m.experts;
   const double hit = all > 0 ? plan.cached_experts / all : 0.0;  // uniform routing: real routing hits more
   const double cpu_bytes = picks * (1.0 - hit) * static_cast<double>(sizes.cpu_expert());
   double device_bytes = picks * hit * static_cast<double>(sizes.gpu_expert()) +
                         static_cast<double>(sizes.lm_head() > 0 ? sizes.lm_head() : sizes.embedding());
-  for (std::int64_t layer = 0; layer < m.layers; ++layer) device_bytes += static_cast<double>(sizes.resident_layer(layer));
+  for (std::int64_t layer = 0; layer < m.layers; ++layer) device_bytes += static_cast<double>(sizes.layer(layer));
   const double context = r.prompt_tokens + r.decode_tokens / 2.0;
   device_bytes += static_cast<double>(m.layers) * static_cast<double>(sizes.kv_layer()) * context / r.max_context;
   plan.decode_bytes_per_token = static_cast<std::size_t>(cpu_bytes + device_bytes);
@@ -235,6 +259,10 @@ void predict_times(Plan& plan, const ModelConfig& m, const RunConfiguration& r, 
   if (hw.host_read_gb_per_s > 0 && hw.device_read_gb_per_s > 0) {
     plan.predicted_decode_s_per_token =
         cpu_bytes / (hw.host_read_gb_per_s * 1e9) + device_bytes / (hw.device_read_gb_per_s * 1e9);
+    if (hw.h2d_gb_per_s > 0) {  // beside all that
+      const double copy_s = static_cast<double>(plan.decode_copy_bytes_per_token) / (hw.h2d_gb_per_s * 1e9 * r.device_count);
+      plan.predicted_decode_s_per_token = std::max(plan.predicted_decode_s_per_token, copy_s);
+    }
   }
 }
 
@@ -242,7 +270,7 @@ Plan plan_without_advice(const ModelConfig& m, const RunConfiguration& r, const 
   Plan plan;
   const Sizes sizes(m, r);
   std::size_t dense = sizes.embedding() + sizes.lm_head() + sizes.final_norm();
-  for (std::int64_t layer = 0; layer < m.layers; ++layer) dense += sizes.resident_layer(layer);
+  for (std::int64_t layer = 0; layer < m.layers; ++layer) dense += sizes.layer(layer);
   const auto experts = static_cast<std::size_t>(m.expert_layers() * m.experts);
   plan.items.push_back({-1, "dense weights", dense, "attention, norms, routers, embedding and head"});
   plan.items.push_back({-1, "experts (GPU)", experts * sizes.gpu_expert(),
@@ -289,6 +317,7 @@ std::vector<std::string> advise(const ModelConfig& m, const RunConfiguration& r,
   });
   change("GPU bits 4", [](auto& c) { c.gpu_bits = 4; });
   change("attention bits 8", [](auto& c) { c.attention_bits = std::min(c.attention_bits, 8); });
+  change("streamed attention", [](auto& c) { c.attention = "streamed"; });
   change("LM head bits 8", [](auto& c) { c.lm_head_bits = std::min(c.lm_head_bits, 8); });
   change("KV cache fp8", [](auto& c) { c.kv_cache = "fp8"; });
   const int needed_context = r.prompt_tokens + r.decode_tokens + 1;

@@ -46,7 +46,8 @@ struct Plan {
   double predicted_prefill_s = 0;       ///< of prompt_tokens; 0 if the hardware's rates are not known
   double predicted_decode_s_per_token = 0;
   std::size_t prefill_copy_bytes = 0;   ///< over the link for one prompt
-  std::size_t decode_bytes_per_token = 0;
+  std::size_t decode_bytes_per_token = 0;       ///< read by CPU and devices
+  std::size_t decode_copy_bytes_per_token = 0;  ///< over the link: streamed attention
   int cached_experts = 0;
 
   bool fits() const;

@@ -9,7 +9,7 @@ namespace krasis {
 
 Decode::Decode(const PackedModel& model, std::span<DeviceState> devices, const DecodeStaging& staging,
                const HostCompute& cpu, ExpertCache& cache)
-    : model_(model), devices_(devices), staging_(staging), cpu_(cpu), cache_(cache) {
+    : model_(model), devices_(devices), attention_(model, devices), staging_(staging), cpu_(cpu), cache_(cache) {
   cpu_lane_ = devices_[0].device->create_stream("CPU experts", Lane::Host);
   for (DeviceState& state : devices_) {
     to_cpu_.push_back(state.device->create_signal("to CPU " + std::to_string(state.index)));
@@ -120,6 +120,7 @@ void Decode::enqueue_layers(const Tokens& tokens, const PickHooks& hooks) {
   DeviceState& home = devices_[0];
   DeviceState* current = &home;
   std::int64_t expert_layer = 0;
+  attention_.begin();
   for (std::int64_t l = 0; l < c.layers; ++l) {
     DeviceState& owner = *std::find_if(devices_.begin(), devices_.end(), [&](const DeviceState& state) {
       return std::binary_search(state.layers.begin(), state.layers.end(), l);
@@ -136,7 +137,9 @@ void Decode::enqueue_layers(const Tokens& tokens, const PickHooks& hooks) {
                                  batch,
                                  owner.residual.sub(0, elements),
                                  owner.workspace};
+    attention_.acquire(l);
     qwen3_moe::attend(*owner.device, owner.compute, layer);
+    attention_.release(l);
     if (!c.has_experts[static_cast<std::size_t>(l)]) {
       qwen3_moe::dense_mlp(*owner.device, owner.compute, layer);
       continue;

@@ -7,6 +7,7 @@
 
 #include "engine/runtime/expert_cache.h"
 #include "engine/runtime/picks.h"
+#include "engine/runtime/streamed_attention.h"
 #include "kernels/host/operations/operations.h"
 #include "kernels/host/operations/thread_team.h"
 
@@ -62,6 +63,7 @@ class Decode {
 
   const PackedModel& model_;
   std::span<DeviceState> devices_;
+  StreamedAttention attention_;
   DecodeStaging staging_;
   HostCompute cpu_;
   ExpertCache& cache_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/runtime/engine.h"
+#include "engine/runtime/streamed_attention.h"
 
 namespace krasis {
 namespace {
@@ -55,6 +56,33 @@ Expected<void> allocate_workspace(Allocator& allocate, qwen3_moe::Workspace& w, 
   return {};
 }
 
+/// Allocates the "attention buffers" and gives each of the device's layers its place there.
+Expected<void> place_attention(DeviceState& s, const PackedModel& model, const std::vector<LayerGroup>& groups) {
+  const std::size_t bytes = attention_weights(model.layers.front()).bytes();  // of any layer
+  std::int64_t own = 0, largest = 0;
+  for (const LayerGroup& group : groups) {
+    if (group.owner != s.index) continue;
+    ++own;
+    largest = std::max(largest, group.count);
+  }
+  std::vector<View<std::byte>> halves;
+  for (std::int64_t i = 0; i < std::min<std::int64_t>(own, 2); ++i) {
+    KRASIS_TRY(Buffer buffer, s.device->allocate("attention buffers", static_cast<std::size_t>(largest) * bytes, MemorySpace::Device));
+    halves.push_back(buffer.view<std::byte>());
+    s.buffers.push_back(std::move(buffer));
+  }
+  s.attention_places.resize(model.layers.size());
+  std::size_t half = 0;
+  for (const LayerGroup& group : groups) {
+    if (group.owner != s.index) continue;
+    for (std::int64_t i = 0; i < group.count; ++i) {
+      s.attention_places[static_cast<std::size_t>(group.first + i)] = halves[half % 2].sub(static_cast<std::size_t>(i) * bytes, bytes);
+    }
+    ++half;
+  }
+  return {};
+}
+
 }  // namespace
 
 std::int64_t most_together(const RunConfiguration& configuration) {
@@ -98,7 +126,8 @@ Expected<DeviceState> DeviceState::create(Device& device, int index, const Packe
     largest_group = std::max(largest_group, group.bytes);
     loaded_groups += group.bytes > 0;
   }
-  KRASIS_TRY(s.resident, ResidentWeights::upload(device, s.compute, model, s.layers, frequencies, index == 0));
+  if (configuration.attention == "streamed") KRASIS_CHECK(place_attention(s, model, groups));
+  KRASIS_TRY(s.resident, ResidentWeights::upload(device, s.compute, model, s.layers, s.attention_places, frequencies, index == 0));
   KRASIS_TRY(s.sequence, SequenceState::create(device, c, configuration, s.layers));
   for (std::int64_t i = 0; i < std::min<std::int64_t>(loaded_groups, 2); ++i) {
     KRASIS_TRY(Buffer buffer, device.allocate("group buffers", largest_group, MemorySpace::Device));

@@ -38,6 +38,9 @@ struct DeviceState {
   View<std::int32_t> id, token;       ///< [1] each: the step's input, the sampled output (device 0; others: idle copies)
   View<float> cpu_sum, cached_sum;    ///< [most_together, hidden] each: experts computed elsewhere
 
+  /// Streamed attention: [layers of the model], where q, k, v and o of its own layers are copied to. Two buffers of a group
+  /// each in turn, a place for each layer. Empty if attention is resident.
+  std::vector<View<std::byte>> attention_places;
   std::vector<Buffer> group_buffers;
   View<std::int64_t> stream_offsets;  ///< [layers with experts, experts]: expert e is the e-th block of its slot; -1 = cached here
   Buffer cache_pool;                  ///< the expert cache

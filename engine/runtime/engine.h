@@ -70,7 +70,7 @@ class CacheHistory {
 struct Generation {
   std::vector<std::int32_t> tokens;   ///< generated, the first one from the prefill
   PrefillPath path = PrefillPath::Stream;
-  std::size_t prefill_copied_bytes = 0;  ///< experts copied to the devices for the prompt
+  std::size_t prefill_copied_bytes = 0;  ///< weights copied to the devices for the prompt
   double prefill_s = 0;               ///< prompt tokens to the first sampled token, on the device (= TTFT without text work)
   std::vector<double> token_s;        ///< of each later token: tokens.size() - 1 entries
   StopReason stop = StopReason::Length;

@@ -291,14 +291,14 @@ void HybridEngine::send_gathered(std::size_t row) {
 
 std::size_t HybridEngine::prompt_bytes(PrefillPath path) {
   if (path == PrefillPath::Stream) return prefill_->copied_bytes();
-  if (path == PrefillPath::Cpu) return 0;
+  if (path == PrefillPath::Cpu) return prefill_->attention_bytes();
   const std::array reads{Access::of(staging_.gathered)};
   home().device->host_access("gathered experts", reads, {});
   const auto sum = [&](std::size_t row) {
     const std::int64_t* counts = staging_.gathered.data + row * states_.size();
     return std::accumulate(counts, counts + states_.size(), std::int64_t{0});
   };
-  return static_cast<std::size_t>(sum(1) - sum(0)) * model_->gpu_expert_layout.bytes();
+  return static_cast<std::size_t>(sum(1) - sum(0)) * model_->gpu_expert_layout.bytes() + prefill_->attention_bytes();
 }
 
 void HybridEngine::enqueue_head(std::size_t row) {

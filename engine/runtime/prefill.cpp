@@ -11,7 +11,7 @@ void move_residual(DeviceState& from, DeviceState& to, std::size_t elements) {
 
 Prefill::Prefill(const PackedModel& model, const RunConfiguration& configuration, const std::vector<LayerGroup>& groups,
                  std::span<DeviceState> devices)
-    : model_(model), configuration_(configuration), groups_(groups), devices_(devices) {
+    : model_(model), configuration_(configuration), groups_(groups), devices_(devices), attention_(model, devices) {
   const std::int64_t experts = model.config.experts;
   slot_bytes_ = static_cast<std::size_t>(experts) * model.gpu_expert_layout.bytes();
   layers_.resize(model.layers.size());
@@ -51,7 +51,7 @@ std::size_t Prefill::copied_bytes() const {
   for (const ExpertLayer& layer : layers_) {
     for (const Run& run : layer.streamed) experts += run.count;
   }
-  return static_cast<std::size_t>(experts) * model_.gpu_expert_layout.bytes();
+  return static_cast<std::size_t>(experts) * model_.gpu_expert_layout.bytes() + attention_.bytes();
 }
 
 std::size_t Prefill::next_of_buffer(std::size_t group) const {
@@ -140,7 +140,9 @@ void Prefill::compute(std::size_t index, std::int64_t tokens, const PickHooks& h
       const qwen3_moe::Layer layer{c, state.resident.layer(l), state.resident.inverse_frequency(), state.sequence.layer(l),
                                    batch, residual, state.workspace};
       const ExpertLayer& experts = layers_[static_cast<std::size_t>(l)];
+      if (begin == 0) attention_.acquire(l);
       qwen3_moe::attend(*state.device, state.compute, layer);
+      if (begin + count == tokens) attention_.release(l);
       if (experts.index < 0) {
         qwen3_moe::dense_mlp(*state.device, state.compute, layer);
         continue;
@@ -164,6 +166,7 @@ void Prefill::compute(std::size_t index, std::int64_t tokens, const PickHooks& h
 
 void Prefill::enqueue(std::int64_t tokens, const PickHooks& hooks) {
   picked_ = false;
+  attention_.begin();
   for (ExpertLayer& layer : layers_) layer.loaded = {};
   last_use_.assign(devices_.size() * 2 * slots_, Event{});
   // Both buffers of every device fill at once; later groups follow behind the last use of their slots.
@@ -179,6 +182,7 @@ void Prefill::enqueue(std::int64_t tokens, const PickHooks& hooks) {
 
 void Prefill::enqueue_picked(std::int64_t tokens, const PickHooks& hooks) {
   picked_ = true;
+  attention_.begin();
   for (ExpertLayer& layer : layers_) layer.loaded = {};
   enqueue_layers(tokens, hooks);
 }

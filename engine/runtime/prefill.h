@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "engine/runtime/picks.h"
+#include "engine/runtime/streamed_attention.h"
 
 namespace krasis {
 
@@ -32,6 +33,8 @@ class Prefill {
   /// The same by picked experts; at most a chunk of tokens.
   void enqueue_picked(std::int64_t tokens, const PickHooks& hooks);
 
+  /// Bytes of attention weights that one prompt copies to the devices, on any path.
+  std::size_t attention_bytes() const { return attention_.bytes(); }
   /// Bytes that one prompt copies to the devices, but by picked experts.
   std::size_t copied_bytes() const;
 
@@ -67,6 +70,7 @@ class Prefill {
   const RunConfiguration& configuration_;
   const std::vector<LayerGroup>& groups_;
   std::span<DeviceState> devices_;
+  StreamedAttention attention_;
   std::vector<ExpertLayer> layers_;  ///< [layers]
   std::size_t slots_ = 1;            ///< of a buffer: layers with experts in the largest group
   std::size_t slot_bytes_ = 0;

@@ -40,7 +40,8 @@ class Uploader {
 }  // namespace
 
 Expected<ResidentWeights> ResidentWeights::upload(Device& device, Stream stream, const PackedModel& model,
-                                                  const std::vector<std::int64_t>& layers, View<const float> frequencies,
+                                                  const std::vector<std::int64_t>& layers,
+                                                  const std::vector<View<std::byte>>& attention_places, View<const float> frequencies,
                                                   bool with_head) {
   ResidentWeights weights;
   weights.layers_.resize(model.layers.size());
@@ -52,9 +53,15 @@ Expected<ResidentWeights> ResidentWeights::upload(Device& device, Stream stream,
                              &LayerWeights::k_norm}) {
       KRASIS_CHECK(upload(from.*field, to.*field));
     }
-    for (const auto field : {&LayerWeights::q_proj, &LayerWeights::k_proj, &LayerWeights::v_proj, &LayerWeights::o_proj,
-                             &LayerWeights::router, &LayerWeights::gate_proj, &LayerWeights::up_proj,
-                             &LayerWeights::down_proj}) {
+    for (const auto field : {&LayerWeights::q_proj, &LayerWeights::k_proj, &LayerWeights::v_proj, &LayerWeights::o_proj}) {
+      if (attention_places.empty()) {
+        KRASIS_CHECK(upload(from.*field, to.*field));
+      } else {
+        to.*field = from.*field;
+        (to.*field).data = attention_places[static_cast<std::size_t>(index)].data + ((from.*field).data - from.q_proj.data);
+      }
+    }
+    for (const auto field : {&LayerWeights::router, &LayerWeights::gate_proj, &LayerWeights::up_proj, &LayerWeights::down_proj}) {
       KRASIS_CHECK(upload(from.*field, to.*field));
     }
   }

@@ -11,10 +11,12 @@ namespace krasis {
 /// The weights that stay on one device: those of its layers, and on device 0 embedding and LM head.
 class ResidentWeights {
  public:
-  /// Allocates "resident weights" (and "embedding and head") on `device` and enqueues their copies on `stream`.
+  /// Allocates "resident weights" (and "embedding and head") on `device` and enqueues their copies on `stream`. Where
+  /// `attention_places` (DeviceState) are given, q, k, v and o are there: somebody else copies them.
   /// `frequencies` are the rotary embedding's [head_dim / 2]; they must live until the stream is done.
   static Expected<ResidentWeights> upload(Device& device, Stream stream, const PackedModel& model,
-                                          const std::vector<std::int64_t>& layers, View<const float> frequencies,
+                                          const std::vector<std::int64_t>& layers,
+                                          const std::vector<View<std::byte>>& attention_places, View<const float> frequencies,
                                           bool with_head);
 
   const LayerWeights& layer(std::int64_t layer) const { return layers_[static_cast<std::size_t>(layer)]; }

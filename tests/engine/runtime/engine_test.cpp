@@ -270,6 +270,56 @@ TEST(Engine, ThePathOfAPromptCanBeAskedForWhereItIsPossible) {
   EXPECT_EQ(refused.error().message(), "65 tokens are too many for the CPU's experts at once. Stream prompts of more than 64 tokens.");
 }
 
+// The same weights elsewhere: no bit differs, on any path, with any cache; and each crosses the link once for each pass.
+TEST(Engine, StreamedAttentionGivesTheResidentBits) {
+  struct Outcome {
+    std::vector<std::vector<float>> logits;
+    std::vector<std::vector<std::int32_t>> texts;
+    std::vector<std::size_t> copied;
+    bool operator==(const Outcome&) const = default;
+  };
+  const auto outcome = [](const RunConfiguration& c, const std::string& model) {
+    Outcome all;
+    auto t = make_engine({.model = model, .configuration = c});
+    const auto tokens = test::random_tokens(70, t.engine->model().config.vocabulary, 9);
+    for (const auto& [path, prefill] : {std::pair{PrefillPath::Stream, 60}, std::pair{PrefillPath::Picked, 40}, std::pair{PrefillPath::Cpu, 40}}) {
+      auto result = t.engine->evaluate(tokens, {.prefill_tokens = prefill, .path = path, .positions = {0, 39, 45, 69}});
+      EXPECT_TRUE(result) << result.error().message();
+      if (result) all.logits.push_back(result->logits);
+      auto text = t.engine->generate(std::span(tokens).first(static_cast<std::size_t>(prefill)),
+                                     {.max_new_tokens = 6, .path = path, .ignore_end_of_text = true}, {});
+      EXPECT_TRUE(text) << text.error().message();
+      if (!text) continue;
+      all.texts.push_back(text->tokens);
+      all.copied.push_back(text->prefill_copied_bytes);
+    }
+    if (t.platform) {
+      EXPECT_EQ(test::violations_text(*t.platform), "");
+    }
+    return all;
+  };
+  for (const char* name : {"tiny-a", "tiny-b"}) {
+    for (const auto& [lgs, devices, hcs] : {std::tuple{1, 1, HotCache::Off}, std::tuple{2, 1, HotCache::On}, std::tuple{3, 1, HotCache::Off},
+                                            std::tuple{1, 3, HotCache::Multi}}) {
+      RunConfiguration c = exact_configuration();
+      c.gpu_bits = c.cpu_bits = 4;
+      c.attention_bits = 8;
+      c.lgs = lgs;
+      c.device_count = devices;
+      c.hcs = hcs;
+      c.chunk_tokens = 48;
+      Outcome expected = outcome(c, name);
+      std::size_t attention = 0;
+      for (const PackedLayer& layer : test::packed(name, c)->layers) attention += attention_weights(layer).bytes();
+      for (std::size_t& bytes : expected.copied) bytes += attention;
+      c.attention = "streamed";
+      const Outcome streamed = outcome(c, name);
+      EXPECT_EQ(streamed.copied, expected.copied);
+      EXPECT_TRUE(streamed == expected) << name << ", LGS " << lgs << ", " << devices << " devices";
+    }
+  }
+}
+
 // The same experts by the same products: bit for bit what streaming gives, on any placement and with any cache.
 TEST(Engine, PickedExpertsGiveTheStreamedBits) {
   for (const char* name : {"tiny-a", "tiny-b"}) {

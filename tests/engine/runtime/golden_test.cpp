@@ -92,6 +92,7 @@ struct Path {
   std::string prefill_path = "stream";
   double hcs_share = 0.5;
   std::string hcs_policy = "static";
+  std::string attention = "resident";
 };
 
 RunConfiguration configuration_of(const Path& path, const Golden& golden) {
@@ -106,6 +107,7 @@ RunConfiguration configuration_of(const Path& path, const Golden& golden) {
   c.prefill_path = path.prefill_path;
   c.hcs_share = path.hcs_share;
   c.hcs_policy = path.hcs_policy;
+  c.attention = path.attention;
   return c;
 }
 
@@ -180,6 +182,24 @@ INSTANTIATE_TEST_SUITE_P(
                     Path{"picked_two_devices", "tiny-a", 1, 2, HotCache::Multi, 64, 61, "simd", "picked"},
                     Path{"picked_hcs_100_percent", "tiny-a", 1, 1, HotCache::On, 64, 60, "simd", "picked", 1.0},
                     Path{"token_by_token", "tiny-a", 3, 1, HotCache::Off, 64, 1}),
+    [](const auto& test) { return test.param.name; });
+/// Streamed attention: one chunk, several, every LGS, decode, caches, devices, each path.
+Path streamed(std::string name, std::string model, int lgs, int devices, HotCache hcs, int chunk, int prefill, std::string path = "stream",
+              double share = 0.5) {
+  return {std::move(name), std::move(model), lgs, devices, hcs, chunk, prefill, "simd", std::move(path), share, "static", "streamed"};
+}
+INSTANTIATE_TEST_SUITE_P(
+    StreamedAttention, GoldenPath,
+    testing::Values(streamed("one_chunk", "tiny-a", 2, 1, HotCache::Off, 4096, 0), streamed("chunks_lgs1", "tiny-a", 1, 1, HotCache::Off, 48, 0),
+                    streamed("chunks_lgs2", "tiny-a", 2, 1, HotCache::Off, 48, 0), streamed("chunks_lgs3", "tiny-a", 3, 1, HotCache::Off, 48, 0),
+                    streamed("hcs_50_percent", "tiny-a", 1, 1, HotCache::On, 64, 20),
+                    streamed("hcs_100_percent_three_devices", "tiny-a", 1, 3, HotCache::Multi, 64, 60, "stream", 1.0),
+                    streamed("token_by_token", "tiny-a", 1, 1, HotCache::Off, 64, 1), streamed("on_cpu", "tiny-a", 2, 1, HotCache::Off, 64, 61, "cpu"),
+                    streamed("picked", "tiny-a", 1, 1, HotCache::Off, 64, 61, "picked"),
+                    streamed("tiny_b_chunks", "tiny-b", 1, 1, HotCache::On, 37, 100), streamed("tiny_b_three_devices", "tiny-b", 1, 3, HotCache::Multi, 64, 20),
+                    streamed("embedded_lgs1", "embedded", 1, 1, HotCache::Off, 100, 300), streamed("embedded_lgs2", "embedded", 2, 1, HotCache::On, 100, 300),
+                    streamed("embedded_lgs4", "embedded", 4, 1, HotCache::Off, 256, 300),
+                    streamed("embedded_three_devices", "embedded", 1, 3, HotCache::Multi, 100, 300)),
     [](const auto& test) { return test.param.name; });
 INSTANTIATE_TEST_SUITE_P(
     TinyB, GoldenPath,

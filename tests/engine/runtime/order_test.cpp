@@ -39,6 +39,7 @@ struct Case {
   int lgs, devices;
   HotCache hcs;
   std::string policy = "static";
+  std::string attention = "resident";
 };
 
 void PrintTo(const Case& c, std::ostream* out) { *out << c.model << " LGS " << c.lgs << " devices " << c.devices; }
@@ -46,8 +47,9 @@ void PrintTo(const Case& c, std::ostream* out) { *out << c.model << " LGS " << c
 class EveryConfiguration : public testing::TestWithParam<Case> {};
 
 TEST_P(EveryConfiguration, HasNoUnorderedAccess) {
-  const auto& [model, lgs, devices, hcs, policy] = GetParam();
+  const auto& [model, lgs, devices, hcs, policy, attention] = GetParam();
   TestSetup setup{.model = model, .configuration = small(lgs, devices, hcs, policy)};
+  setup.configuration.attention = attention;
   auto t = make_engine(setup);
   generate(t, 20);
   generate(t, 3);  // once more: reuse of every buffer
@@ -65,11 +67,15 @@ INSTANTIATE_TEST_SUITE_P(Order, EveryConfiguration,
                                          Case{"tiny-a", 1, 2, HotCache::Multi}, Case{"tiny-a", 1, 3, HotCache::On},
                                          Case{"tiny-b", 1, 2, HotCache::Multi}, Case{"tiny-b", 2, 2, HotCache::On},
                                          Case{"tiny-a", 2, 1, HotCache::On, "adaptive"}, Case{"tiny-a", 1, 2, HotCache::On, "adaptive"},
-                                         Case{"tiny-a", 1, 2, HotCache::Multi, "adaptive"}, Case{"tiny-b", 1, 3, HotCache::Multi, "adaptive"}),
+                                         Case{"tiny-a", 1, 2, HotCache::Multi, "adaptive"}, Case{"tiny-b", 1, 3, HotCache::Multi, "adaptive"},
+                                         Case{"tiny-a", 1, 1, HotCache::Off, "static", "streamed"}, Case{"tiny-a", 2, 1, HotCache::On, "static", "streamed"},
+                                         Case{"tiny-a", 3, 1, HotCache::Off, "static", "streamed"}, Case{"tiny-b", 1, 2, HotCache::Multi, "static", "streamed"},
+                                         Case{"tiny-b", 1, 3, HotCache::On, "static", "streamed"},
+                                         Case{"tiny-a", 1, 2, HotCache::Multi, "adaptive", "streamed"}),
                          [](const auto& test) {
                            std::string name = test.param.model + "_lgs" + std::to_string(test.param.lgs) + "_devices" +
                                               std::to_string(test.param.devices) + "_hcs" +
-                                              std::to_string(static_cast<int>(test.param.hcs)) + "_" + test.param.policy;
+                                              std::to_string(static_cast<int>(test.param.hcs)) + "_" + test.param.policy + "_" + test.param.attention;
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });
@@ -101,24 +107,29 @@ TEST(Order, EachWaitIsNeeded) {
   RunConfiguration configuration = small(1, 2, HotCache::On);
   RunConfiguration adaptive = small(1, 1, HotCache::On, "adaptive");
   RunConfiguration one_device = small(1, 1, HotCache::Off);  // three groups through two buffers of one device
+  RunConfiguration streamed = one_device;
+  streamed.attention = "streamed";
   const Outcome two = run(configuration, {});
   const Outcome one = run(one_device, {});
+  const Outcome passing = run(streamed, {});
+  ASSERT_EQ(passing.violations, "");
   ASSERT_EQ(two.violations, "");
   ASSERT_EQ(run(adaptive, {}).violations, "");
   ASSERT_EQ(one.violations, "");
   ASSERT_EQ(run(one_device, {}, false).violations, "");
   std::set<std::string> reasons = two.reasons;
   reasons.insert(one.reasons.begin(), one.reasons.end());
+  reasons.insert(passing.reasons.begin(), passing.reasons.end());
   const std::set<std::string> expected{
       "group is loaded", "group buffer is free", "residual arrives", "activations are on the host", "CPU experts are done",
       "activations arrive at the cache", "cached experts are done", "token is known", "logits are read", "prefill is done",
-      "heatmap is known", "experts are in the cache", "engine ends"};
+      "heatmap is known", "experts are in the cache", "engine ends", "attention is loaded", "attention buffer is free", "last attention is done"};
   EXPECT_EQ(reasons, expected) << "a new wait needs its place here";
   for (const std::string& why : reasons) {
     // The third one ends while its weights are still being uploaded.
     const std::string found = run(configuration, {why}).violations + run(one_device, {why}).violations +
                               run(adaptive, {why}).violations +
-                              run(one_device, {why}, false).violations;
+                              run(one_device, {why}, false).violations + run(streamed, {why}).violations;
     EXPECT_NE(found, "") << "nothing notices when \"" << why << "\" is left out: is it needed?";
   }
 }
@@ -161,8 +172,9 @@ TEST(Order, WithoutAWaitSomeScheduleGivesAnotherResult) {
     EXPECT_TRUE(evaluation);
     return evaluation ? evaluation->logits : std::vector<float>{};
   };
+  configuration.attention = "streamed";
   const auto expected = logits(0, {});
-  for (const char* why : {"group is loaded", "group buffer is free"}) {
+  for (const char* why : {"group is loaded", "group buffer is free", "attention is loaded", "attention buffer is free"}) {
     bool differs = false;
     for (std::uint64_t seed = 0; seed < 50 && !differs; ++seed) differs = logits(seed, {why}) != expected;
     EXPECT_TRUE(differs) << why;

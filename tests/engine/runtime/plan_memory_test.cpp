@@ -12,6 +12,7 @@ struct Case {
   std::string kv_cache;
   std::string hcs_policy = "static";
   double hcs_share = 0.5;
+  std::string attention = "resident";
 };
 
 class PlanMemory : public testing::TestWithParam<Case> {};
@@ -29,10 +30,14 @@ TEST_P(PlanMemory, PredictsEveryPlaceWithinThreePercent) {
   c.hcs_share = p.hcs_share;
   if (p.hcs_share == 0) c.vram_budget_mib = 4;  // a small one, so that not all experts fit
   c.kv_cache = p.kv_cache;
+  c.attention = p.attention;
   auto t = test::make_engine({.model = p.model, .configuration = c});
   const auto prompt = test::random_tokens(200, t.engine->model().config.vocabulary, 3);
   ASSERT_TRUE(t.engine->generate(prompt, {.max_new_tokens = 4, .ignore_end_of_text = true}, {}));
 
+  std::size_t attention = 0;
+  for (const PackedLayer& layer : t.engine->model().layers) attention += attention_weights(layer).bytes();
+  EXPECT_EQ(t.engine->plan().decode_copy_bytes_per_token, p.attention == "streamed" ? attention : 0);
   const auto report = t.engine->memory_report();
   ASSERT_FALSE(report.empty());
   for (const PlaceReport& row : report) {
@@ -63,13 +68,19 @@ INSTANTIATE_TEST_SUITE_P(Plan, PlanMemory,
                                          Case{"tiny-b", 1, 2, 8, 8, HotCache::Multi, "bf16", "adaptive"},
                                          Case{"embedded", 1, 1, 8, 4, HotCache::On, "bf16", "adaptive", 0.1},
                                          Case{"tiny-a", 1, 1, 16, 16, HotCache::On, "bf16", "static", 0},
-                                         Case{"tiny-a", 1, 1, 16, 16, HotCache::On, "bf16", "adaptive", 0}),
+                                         Case{"tiny-a", 1, 1, 16, 16, HotCache::On, "bf16", "adaptive", 0},
+                                         Case{"tiny-a", 2, 1, 4, 4, HotCache::Off, "bf16", "static", 0.5, "streamed"},
+                                         Case{"tiny-b", 1, 2, 4, 4, HotCache::On, "fp8", "static", 0.5, "streamed"},
+                                         Case{"tiny-b", 1, 3, 4, 4, HotCache::Off, "bf16", "static", 0.5, "streamed"},
+                                         Case{"embedded", 1, 1, 4, 4, HotCache::Off, "bf16", "static", 0.5, "streamed"},
+                                         Case{"embedded", 4, 1, 8, 4, HotCache::On, "bf16", "static", 0.5, "streamed"},
+                                         Case{"tiny-a", 1, 1, 16, 16, HotCache::On, "bf16", "adaptive", 0, "streamed"}),
                          [](const auto& test) {
                            const Case& c = test.param;
                            std::string name = c.model + "_lgs" + std::to_string(c.lgs) + "_devices" + std::to_string(c.devices) +
                                               "_gpu" + std::to_string(c.gpu_bits) + "_cpu" + std::to_string(c.cpu_bits) +
                                               "_hcs" + std::to_string(static_cast<int>(c.hcs)) + "_" + c.kv_cache + "_" +
-                                              c.hcs_policy + "_" + std::to_string(static_cast<int>(100 * c.hcs_share));
+                                              c.hcs_policy + "_" + std::to_string(static_cast<int>(100 * c.hcs_share)) + "_" + c.attention;
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });
@@ -93,6 +104,7 @@ TEST(Plan, RefusesWhatCannotBe) {
   EXPECT_EQ(message([](auto& c) { c.lgs = 4; }), "LGS is 4, but tiny-a has 3 layers. Choose an LGS from 1 to 3.");
   EXPECT_EQ(message([](auto& c) { c.device_count = 17; }),
             "17 devices were asked for, but 16 exist. Choose a device count from 1 to 16.");
+  EXPECT_EQ(message([](auto& c) { c.attention = "away"; }), "attention is \"away\". Choose resident or streamed.");
   EXPECT_EQ(message([](auto& c) { c.gpu_bits = 3; }), "gpu_bits is 3. Choose 4, 8 or 16 bits.");
   EXPECT_EQ(message([](auto& c) { c.hcs_share = std::nan(""); }), "hcs_share is nan. Choose a share from 0 to 1.");
   EXPECT_EQ(message([](auto& c) { c.hcs_policy = "fifo"; }), "hcs_policy is \"fifo\". Choose static or adaptive.");
@@ -140,6 +152,36 @@ TEST(Plan, SaysWhatDoesNotFitAndWhatWouldHelp) {
   EXPECT_EQ(engine.error().code, ErrorCode::OutOfMemory);
   EXPECT_THAT(engine.error().cause, testing::HasSubstr("of device 0, but 2.0 MiB are there"));
   EXPECT_THAT(engine.error().remedy, testing::HasSubstr("frees"));
+}
+
+TEST(Plan, StreamedAttentionMovesWeightsIntoTwoBuffersAndOverTheLink) {
+  auto model = load_model_config(test::model_path("embedded"));
+  ASSERT_TRUE(model);
+  RunConfiguration c = test::exact_configuration();
+  c.lgs = 1;
+  Hardware hardware = host_hardware();
+  hardware.h2d_gb_per_s = 1e-3;  // so slow that copies decide
+  hardware.host_read_gb_per_s = hardware.device_read_gb_per_s = hardware.device_tflop_per_s = 1e3;
+  const auto resident = make_plan(*model, c, hardware);
+  c.attention = "streamed";
+  const auto streamed = make_plan(*model, c, hardware);
+  ASSERT_TRUE(resident && streamed);
+  const std::size_t pass = streamed->decode_copy_bytes_per_token;
+  EXPECT_GT(pass, 0u);
+  EXPECT_EQ(resident->decode_copy_bytes_per_token, 0u);
+  EXPECT_EQ(streamed->prefill_copy_bytes, resident->prefill_copy_bytes + pass);
+  EXPECT_EQ(streamed->bytes(0, "attention buffers"), 2 * pass / static_cast<std::size_t>(model->layers));
+  EXPECT_EQ(resident->bytes(0, "attention buffers"), 0u);
+  EXPECT_LT(streamed->bytes(0, "resident weights") + pass, resident->bytes(0, "resident weights") + 4096u * static_cast<std::size_t>(model->layers));
+  EXPECT_EQ(streamed->bytes(-1, "dense weights"), resident->bytes(-1, "dense weights"));
+  EXPECT_DOUBLE_EQ(streamed->predicted_decode_s_per_token, static_cast<double>(pass) / 1e6);
+
+  c.attention = "resident";
+  c.vram_budget_mib = static_cast<std::int64_t>((resident->places.back().needed_bytes - 1) >> 20);
+  const auto full = make_plan(*model, c, hardware);
+  ASSERT_TRUE(full);
+  ASSERT_FALSE(full->fits());
+  EXPECT_THAT(full->advice, testing::Contains(testing::HasSubstr("streamed attention frees")));
 }
 
 TEST(Plan, ABudgetTooSmallForOneLayerIsRefusedBeforeAnythingIsLoaded) {

@@ -1,0 +1,63 @@
+#include "engine/runtime/streamed_attention.h"
+
+namespace krasis {
+
+View<const std::byte> attention_weights(const LayerWeights& layer) {
+  const std::byte* const end = layer.o_proj.data + layer.o_proj.layout.bytes();
+  return {layer.q_proj.data, static_cast<std::size_t>(end - layer.q_proj.data)};
+}
+
+StreamedAttention::StreamedAttention(const PackedModel& model, std::span<DeviceState> devices) : layers_(model.layers.size()) {
+  for (DeviceState& state : devices) {
+    if (state.attention_places.empty()) continue;
+    for (const std::int64_t l : state.layers) {
+      const auto index = static_cast<std::size_t>(l);
+      layers_[index] = {&state, state.attention_places[index], attention_weights(model.layers[index]), true, -1, {}};
+      for (std::size_t before = index; before-- > 0;) {
+        Layer& last = layers_[before];
+        if (last.owner != &state || last.place.data != layers_[index].place.data) continue;
+        last.next = l;
+        layers_[index].first = false;
+        break;
+      }
+    }
+  }
+}
+
+std::size_t StreamedAttention::bytes() const {
+  std::size_t bytes = 0;
+  for (const Layer& layer : layers_) bytes += layer.weights.bytes();
+  return bytes;
+}
+
+void StreamedAttention::load(Layer& layer) {
+  Device& device = *layer.owner->device;
+  device.copy(layer.owner->loader, layer.place, layer.weights, "load attention");
+  layer.loaded = device.record(layer.owner->loader);
+}
+
+void StreamedAttention::begin() {
+  const DeviceState* waiting = nullptr;
+  for (Layer& layer : layers_) {
+    if (!layer.first) continue;
+    DeviceState& owner = *layer.owner;
+    if (waiting != &owner) owner.device->wait(owner.loader, owner.device->record(owner.compute), "last attention is done");
+    waiting = &owner;
+    load(layer);
+  }
+}
+
+void StreamedAttention::acquire(std::int64_t index) {
+  const Layer& layer = layers_[static_cast<std::size_t>(index)];
+  if (layer.owner != nullptr) layer.owner->device->wait(layer.owner->compute, layer.loaded, "attention is loaded");
+}
+
+void StreamedAttention::release(std::int64_t index) {
+  const Layer& layer = layers_[static_cast<std::size_t>(index)];
+  if (layer.next < 0) return;
+  DeviceState& owner = *layer.owner;
+  owner.device->wait(owner.loader, owner.device->record(owner.compute), "attention buffer is free");
+  load(layers_[static_cast<std::size_t>(layer.next)]);
+}
+
+}  // namespace krasis
