@@ -184,7 +184,7 @@ Expected<void> HybridEngine::measure_paths() {
   const auto gathers = time_prompt(1, PrefillPath::Picked);
   if (!gathers && gathers.error().code != ErrorCode::Unsupported) return tl::unexpected(gathers.error());
   picked.open = gathers.has_value();
-  for (std::int64_t tokens = 1, last = 0; last < most && (on_cpu.open || picked.open); last = tokens, tokens = std::min(4 * tokens, most)) {
+  for (std::int64_t tokens = 1, last = 0; last < most && (on_cpu.open || picked.open); last = tokens, tokens = std::min(2 * tokens, most)) {
     double cpu_s = INFINITY, picked_s = INFINITY;
     if (on_cpu.open && tokens <= most_cpu) {
       KRASIS_TRY(cpu_s, time_prompt(tokens, PrefillPath::Cpu));

@@ -253,6 +253,14 @@ TEST(Engine, ThePathOfAPromptCanBeAskedForWhereItIsPossible) {
   RunConfiguration c = exact_configuration();
   c.prefill_path = "auto";
   auto t = make_engine({.configuration = c});
+  // Measured thresholds: the CPU first, then picked experts, then streaming.
+  const auto place = [&](std::size_t tokens) {
+    const PrefillPath path = t.engine->prefill_path(tokens);
+    return path == PrefillPath::Cpu ? 0 : path == PrefillPath::Picked ? 1 : 2;
+  };
+  for (std::size_t tokens = 1; tokens < 200; ++tokens) EXPECT_LE(place(tokens), place(tokens + 1)) << tokens;
+  EXPECT_GT(place(65), 0);
+  EXPECT_EQ(t.engine->prefill_path(129), PrefillPath::Stream);  // more than a chunk
   const auto text = [&](std::size_t prompt, std::optional<PrefillPath> path) {
     return t.engine->generate(test::random_tokens(prompt, 100, 1), {.max_new_tokens = 8, .path = path, .ignore_end_of_text = true}, {});
   };
