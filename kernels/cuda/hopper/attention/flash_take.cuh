@@ -6,12 +6,19 @@
 /// of the weights before and their values are under way.
 namespace krasis::cuda::flash {
 
+/// 2^x to 2 ulp; what would be below 2^-126 is 0.
+__device__ inline float exp2_flushed(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 template <class S>
 class Take {
  public:
   using Shared = typename S::Shared;
-  using Scores = Products<S::kKeys>;
-  using Values = Products<S::kD>;
+  using Scores = Wgmma<S::kKeys>;
+  using Values = Wgmma<S::kD>;
 
   __device__ Take(const Job& job, Shared& shared)
       : job_(job),
@@ -35,7 +42,7 @@ class Take {
  private:
   __device__ void attend(const Tile& tile) {
     const int g = lane_id() / 4;
-    row_ = group_ * 64 + warp_id() % kGroupWarps * 16 + g;
+    row_ = group_ * 64 + warp_id() % (kGroupThreads / kWarp) * 16 + g;
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       // What rows beyond the last one make is not stored.
@@ -55,8 +62,8 @@ class Take {
     end_turn();
     products_wait<0>();
     keep_here(scores_);
-    warp_arrive(shared_.emptied + slot);
-    if (tile.count == 1) warp_arrive(&shared_.queries_emptied);
+    arrive(shared_.emptied + slot, lane_id());
+    if (tile.count == 1) arrive(&shared_.queries_emptied, lane_id());
     weigh(0, tile.first_hidden < S::kKeys);
     pack();
 #pragma unroll 1
@@ -69,15 +76,15 @@ class Take {
       end_turn();
       products_wait<1>();
       keep_here(scores_);
-      warp_arrive(shared_.emptied + keys);
-      if (i + 1 == tile.count) warp_arrive(&shared_.queries_emptied);
+      arrive(shared_.emptied + keys, lane_id());
+      if (i + 1 == tile.count) arrive(&shared_.queries_emptied, lane_id());
       weigh(i * S::kKeys, (i + 1) * S::kKeys > tile.first_hidden);
       // The assembler would move the wait before the softmax, if nothing that looks at memory depended on all weights.
       if (total_[0] < 0.0f || total_[1] < 0.0f) shared_.never = 1;
       products_wait<0>();
       keep_here(sums_);
       keep_here(weights_);
-      warp_arrive(shared_.emptied + values);
+      arrive(shared_.emptied + values, lane_id());
       rescale();
       pack();
     }
@@ -85,7 +92,7 @@ class Take {
     multiply_values(slot);
     products_wait<0>();
     keep_here(sums_);
-    warp_arrive(shared_.emptied + slot);
+    arrive(shared_.emptied + slot, lane_id());
     store(tile);
   }
 
@@ -110,7 +117,7 @@ class Take {
     products_fence();
 #pragma unroll
     for (int c = 0; c < S::kD / 16; ++c) {
-      Scores::scores(scores_, further(queries, c / 4 * S::kQueryHalfBytes + c % 4 * 32),
+      Scores::shared(scores_, further(queries, c / 4 * S::kQueryHalfBytes + c % 4 * 32),
                      further(keys, c / 4 * S::kHalfBytes + c % 4 * 32), c > 0);
     }
     products_commit();
@@ -121,7 +128,8 @@ class Take {
     keep_here(weights_);
     products_fence();
 #pragma unroll
-    for (int k = 0; k < S::kKeys / 16; ++k) Values::values(sums_, weights_[k], further(values, k * (16 * 128)));
+    for (int k = 0; k < S::kKeys / 16; ++k)
+      Values::template registers<true>(sums_, weights_[k], further(values, k * (16 * 128)), 1);
     products_commit();
   }
 

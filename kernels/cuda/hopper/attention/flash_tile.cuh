@@ -3,15 +3,15 @@
 #include <algorithm>
 #include <climits>
 
-#include "kernels/cuda/hopper/attention/instructions.cuh"
+#include "kernels/cuda/hopper/instructions.cuh"
 #include "kernels/cuda/operations/fragments.cuh"
 #include "kernels/cuda/operations/kv_cache.cuh"
 
 /// What both sides of the pipeline know: the shape, shared memory, and which rows a block attends for.
 namespace krasis::cuda::flash {
 
-constexpr int kGroupThreads = 128;  ///< of a warpgroup
-constexpr int kGroupWarps = kGroupThreads / kWarp;
+using namespace hopper;
+
 constexpr float kLog2E = 1.4426950408889634f;
 
 /// kD: head_dim. kGroups warpgroups multiply, each 64 rows; kKeys keys at a time; kSlots planes (the keys or the values
@@ -44,12 +44,12 @@ struct Shape {
 
   __device__ static void init(Shared& shared) {
     for (int i = 0; i < kSlots; ++i) {
-      barrier_init(shared.filled + i, kGroupWarps);
-      barrier_init(shared.emptied + i, kGroups * kGroupWarps);
+      barrier_init(shared.filled + i, kGroupThreads);
+      barrier_init(shared.emptied + i, kGroups * kGroupThreads);
     }
-    barrier_init(&shared.queries_filled, kGroupWarps);
-    barrier_init(&shared.queries_emptied, kGroups * kGroupWarps);
-    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    barrier_init(&shared.queries_filled, kGroupThreads);
+    barrier_init(&shared.queries_emptied, kGroups * kGroupThreads);
+    barriers_made();
   }
 };
 

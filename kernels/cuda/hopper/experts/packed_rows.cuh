@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/cuda/hopper/experts/wgmma.cuh"
+#include "kernels/cuda/hopper/instructions.cuh"
 #include "kernels/cuda/operations/fragments.cuh"
 
 /// Packed weights of a step in shared memory, and from there in registers as the operand a of warpgroup products.

@@ -8,7 +8,6 @@
 /// two others multiply them. The steps of all items form one sequence, so that copies run ahead across items.
 namespace krasis::cuda::hopper {
 
-constexpr int kGroupThreads = 128;
 constexpr int kBlockThreads = 3 * kGroupThreads;
 constexpr int kMostTileTokens = 128;
 
@@ -36,13 +35,13 @@ struct Pipeline {
     filled_ = reinterpret_cast<std::uint64_t*>(scales_ + kStages * Rows::kScaleBytes);
     emptied_ = filled_ + kStages;
   }
-  /// By one thread, before a barrier of the block: an arrival of each warp ends a phase.
+  /// By one thread, before a barrier of the block.
   __device__ void init() {
     for (int i = 0; i < kStages; ++i) {
-      barrier_init(filled_ + i, kGroupThreads / kWarp);
-      barrier_init(emptied_ + i, 2 * kGroupThreads / kWarp);
+      barrier_init(filled_ + i, kGroupThreads);
+      barrier_init(emptied_ + i, 2 * kGroupThreads);
     }
-    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    barriers_made();
   }
   __device__ std::uint8_t* tokens(int slot) const { return tokens_ + slot * kTokenBytes; }
   __device__ std::uint8_t* weights(int slot) const { return weights_ + slot * Rows::kBytes; }
@@ -181,8 +180,7 @@ class Copier {
   /// The oldest step that was not announced is there.
   __device__ void announce() {
     fence_for_products();
-    __syncwarp();
-    if (lane_id() == 0) barrier_arrive(pipe_.filled_ + announced_.slot);
+    arrive(pipe_.filled_ + announced_.slot, lane_id());
     announced_.next();
   }
   const Pipe& pipe_;
@@ -215,8 +213,7 @@ class Multiplier {
       Turn<Pipe::kStages> next = turn_;
       if (step + 1 < steps) next.next();
       parts<kTokens>(sums, group, a, next, std::integral_constant<int, 0>{});
-      __syncwarp();
-      if (lane_ == 0) barrier_arrive(pipe_.emptied_ + turn_.slot);
+      arrive(pipe_.emptied_ + turn_.slot, lane_);
       turn_ = next;
     }
     turn_.next();
@@ -242,11 +239,11 @@ class Multiplier {
 #pragma unroll
     for (int p = 0; p < Rows::kProducts; ++p) {
       const int column = kAt * Rows::kPart + p * 16;
-      const std::uint64_t b = token_descriptor(tokens + column / 64 * (kMostTileTokens * 128) + column % 64 * 2);
+      const std::uint64_t b = operand(tokens + column / 64 * (kMostTileTokens * 128) + column % 64 * 2, 0);
       if constexpr (Rows::kScalesSums) {
-        Wgmma<kTokens>::multiply(group, own[p], b, kBegins && p == 0 ? 0 : 1);
+        Wgmma<kTokens>::template registers<false>(group, own[p], b, kBegins && p == 0 ? 0 : 1);
       } else {
-        Wgmma<kTokens>::multiply(sums, own[p], b, 1);
+        Wgmma<kTokens>::template registers<false>(sums, own[p], b, 1);
       }
     }
     products_commit();
