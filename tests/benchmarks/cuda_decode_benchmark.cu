@@ -1,50 +1,20 @@
 /// Time of a decode step of one token with all weights on the GPU: one graph of 48 layers, head and sampling, at full
 /// size with random weights, so that nothing but what a step uses again is in the L2 cache. Not a test; run it by hand.
 /// Each time is the median of replays.
-#include <cuda_bf16.h>
-#include <cuda_runtime.h>
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <functional>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "kernels/cuda/operations/blocks.h"
+#include "tests/benchmarks/cuda_benchmark.cuh"
 
 namespace {
 
 using namespace krasis;
-
-void check(cudaError_t status, const char* what) {
-  if (status == cudaSuccess) return;
-  std::fprintf(stderr, "%s: %s\n", what, cudaGetErrorString(status));
-  std::exit(1);
-}
-
-__device__ unsigned hash(unsigned long long v) {
-  v = (v ^ (v >> 31)) * 0x9e3779b97f4a7c15ULL;
-  v = (v ^ (v >> 29)) * 0xbf58476d1ce4e5b9ULL;
-  return static_cast<unsigned>(v >> 32);
-}
-__global__ void fill_bytes(unsigned* out, std::size_t words, unsigned seed) {
-  const std::size_t stride = static_cast<std::size_t>(gridDim.x) * blockDim.x;
-  for (std::size_t i = blockIdx.x * static_cast<std::size_t>(blockDim.x) + threadIdx.x; i < words; i += stride) {
-    out[i] = hash(i * 2654435761ULL + seed);
-  }
-}
-/// Numbers between `low` and `high`, of random sign if `both`.
-template <class T>
-__global__ void fill_numbers(T* out, std::size_t count, float low, float high, bool both, unsigned seed) {
-  const std::size_t stride = static_cast<std::size_t>(gridDim.x) * blockDim.x;
-  for (std::size_t i = blockIdx.x * static_cast<std::size_t>(blockDim.x) + threadIdx.x; i < count; i += stride) {
-    const unsigned bits = hash(i * 40503ULL + seed);
-    const float value = low + (high - low) * static_cast<float>(bits & 0xffff) / 65536.0f;
-    out[i] = static_cast<T>(both && bits >> 31 ? -value : value);
-  }
-}
+using namespace krasis::benchmark;
 
 /// All device memory of the program; it ends with it.
 std::byte* allocate(std::size_t bytes) {
@@ -70,58 +40,18 @@ template <class T>
 View<T> room(std::size_t count) {
   return {reinterpret_cast<T*>(allocate(count * sizeof(T))), count};
 }
-void randomize(std::byte* data, const MatrixLayout& layout) {
-  if (layout.format.element == Element::Bf16) {
-    fill_numbers<<<1024, 256>>>(reinterpret_cast<__nv_bfloat16*>(data), layout.bytes() / 2, 0.0f, 0.05f, true,
-                                next_seed++);
-    return;
-  }
-  const float step = layout.format.element == Element::Int8 ? 0.0003f : 0.005f;
-  fill_bytes<<<1024, 256>>>(reinterpret_cast<unsigned*>(data), layout.bytes() / 4, next_seed++);
-  fill_numbers<<<256, 256>>>(reinterpret_cast<__nv_bfloat16*>(data + layout.scales_offset()),
-                             (layout.bytes() - layout.scales_offset()) / 2, step, 2 * step, false, next_seed++);
-}
 Matrix matrix(Element element, int group, std::int64_t rows, std::int64_t columns) {
   const MatrixLayout layout{fit_format(element, group, columns), rows, columns};
   std::byte* data = allocate(layout.bytes());
-  randomize(data, layout);
+  randomize(data, layout, next_seed += 2);
   return {layout, data};
 }
 
 cuda::Launch launch;
 int compute_major = 0;
 
-/// Microseconds of a replay of the graph of `step`: the median of 15.
 double time_of(const std::function<void()>& step) {
-  check(cudaDeviceSynchronize(), "filling");
-  step();
-  check(cudaStreamSynchronize(launch.stream), "warming up");
-  check(cudaGetLastError(), "launch");
-  cudaGraph_t graph = nullptr;
-  cudaGraphExec_t replay = nullptr;
-  check(cudaStreamBeginCapture(launch.stream, cudaStreamCaptureModeThreadLocal), "capture");
-  step();
-  check(cudaStreamEndCapture(launch.stream, &graph), "capture");
-  check(cudaGraphInstantiate(&replay, graph, 0), "instantiate");
-  cudaEvent_t begin, end;
-  check(cudaEventCreate(&begin), "event");
-  check(cudaEventCreate(&end), "event");
-  std::vector<float> times;
-  for (int round = 0; round < 18; ++round) {
-    check(cudaEventRecord(begin, launch.stream), "record");
-    check(cudaGraphLaunch(replay, launch.stream), "replay");
-    check(cudaEventRecord(end, launch.stream), "record");
-    check(cudaEventSynchronize(end), "replay");
-    float milliseconds = 0;
-    check(cudaEventElapsedTime(&milliseconds, begin, end), "time");
-    if (round > 2) times.push_back(milliseconds);
-  }
-  std::nth_element(times.begin(), times.begin() + 7, times.end());
-  cudaGraphExecDestroy(replay);
-  cudaGraphDestroy(graph);
-  cudaEventDestroy(begin);
-  cudaEventDestroy(end);
-  return 1000.0 * times[7];
+  return benchmark::time_of(launch.stream, 15, step);
 }
 
 struct Shape {
@@ -302,16 +232,8 @@ class Model {
 }  // namespace
 
 int main() {
-  int count = 0;
-  if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0) {
-    std::fprintf(stderr, "no CUDA device can be used\n");
-    return 77;
-  }
-  cudaDeviceProp properties{};
-  check(cudaGetDeviceProperties(&properties, 0), "properties");
-  launch.multiprocessors = properties.multiProcessorCount;
-  launch.compute_major = compute_major = properties.major;
-  check(cudaStreamCreateWithFlags(&launch.stream, cudaStreamNonBlocking), "stream");
+  launch = open_device();
+  compute_major = launch.compute_major;
   launch.counters = reinterpret_cast<unsigned*>(allocate(cuda::kCounters * sizeof(unsigned)));
   check(cudaMemset(launch.counters, 0, cuda::kCounters * sizeof(unsigned)), "memset");
   for (const Shape& shape : {Shape{"A", 48, 2048, 32, 4, 128, 128, 8, 768, 151936},

@@ -1,14 +1,9 @@
 /// Times of the CUDA operations at the shapes that dominate a run, each beside the ceiling that holds for it: device
 /// memory's reads for few tokens, the dense BF16 product for many. Not a test; run it by hand. Weights are random and
 /// rotate, so that the L2 cache (50 MB) does not stand in for memory; each time is the median of replays of a graph of
-/// many calls.
-#include <cuda_bf16.h>
-#include <cuda_runtime.h>
-
+/// many calls. An argument chooses a part: "many", products of many tokens; "copies", from a device to another.
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <functional>
 #include <memory>
 #include <numeric>
@@ -18,16 +13,12 @@
 
 #include "kernels/cuda/operations/dense_products.h"
 #include "kernels/cuda/operations/operations.h"
+#include "tests/benchmarks/cuda_benchmark.cuh"
 
 namespace {
 
 using namespace krasis;
-
-void check(cudaError_t status, const char* what) {
-  if (status == cudaSuccess) return;
-  std::fprintf(stderr, "%s: %s\n", what, cudaGetErrorString(status));
-  std::exit(1);
-}
+using namespace krasis::benchmark;
 
 /// Device memory until the end of the scope.
 class Memory {
@@ -55,74 +46,22 @@ std::unique_ptr<Memory> uploaded(const std::vector<T>& values) {
   return memory;
 }
 
-__device__ unsigned hash(unsigned long long v) {
-  v = (v ^ (v >> 31)) * 0x9e3779b97f4a7c15ULL;
-  v = (v ^ (v >> 29)) * 0xbf58476d1ce4e5b9ULL;
-  return static_cast<unsigned>(v >> 32);
-}
-__global__ void fill_bytes(unsigned* out, std::size_t words, unsigned seed) {
-  const std::size_t stride = static_cast<std::size_t>(gridDim.x) * blockDim.x;
-  for (std::size_t i = blockIdx.x * static_cast<std::size_t>(blockDim.x) + threadIdx.x; i < words; i += stride) {
-    out[i] = hash(i * 2654435761ULL + seed);
-  }
-}
-/// BF16 numbers of random sign and mantissa, of one or two magnitudes around `magnitude`.
-__global__ void fill_bf16(__nv_bfloat16* out, std::size_t count, float magnitude, unsigned seed) {
-  const std::size_t stride = static_cast<std::size_t>(gridDim.x) * blockDim.x;
-  for (std::size_t i = blockIdx.x * static_cast<std::size_t>(blockDim.x) + threadIdx.x; i < count; i += stride) {
-    const unsigned bits = hash(i * 40503ULL + seed);
-    const float value = magnitude * (0.25f + static_cast<float>(bits & 0xffff) / 65536.0f);
-    out[i] = __float2bfloat16_rn(bits >> 31 ? -value : value);
-  }
-}
-void randomize(std::byte* data, const MatrixLayout& layout, unsigned seed) {
-  if (layout.format.element == Element::Bf16) {
-    fill_bf16<<<1024, 256>>>(reinterpret_cast<__nv_bfloat16*>(data), layout.bytes() / 2, 0.02f, seed);
-    return;
-  }
-  fill_bytes<<<1024, 256>>>(reinterpret_cast<unsigned*>(data), layout.bytes() / 4, seed);
-  fill_bf16<<<256, 256>>>(reinterpret_cast<__nv_bfloat16*>(data + layout.scales_offset()),
-                          (layout.bytes() - layout.scales_offset()) / 2, 0.004f, seed + 1);
-}
 std::unique_ptr<Memory> random_bf16(std::size_t count, float magnitude) {
   auto memory = std::make_unique<Memory>(count * 2);
-  fill_bf16<<<1024, 256>>>(reinterpret_cast<__nv_bfloat16*>(memory->bytes()), count, magnitude, 7);
+  fill_numbers<<<1024, 256>>>(reinterpret_cast<__nv_bfloat16*>(memory->bytes()), count, 0.25f * magnitude,
+                              1.25f * magnitude, true, 7);
   return memory;
 }
 
 cuda::Launch launch;
 
-/// Microseconds of one call: the median of 7 replays of a graph of `calls` calls.
+/// Microseconds of one of `calls` calls.
 double time_of(int calls, const std::function<void(int)>& call) {
-  check(cudaDeviceSynchronize(), "filling");  // the data come by another stream
-  call(0);
-  check(cudaStreamSynchronize(launch.stream), "warming up");
-  check(cudaGetLastError(), "launch");
-  cudaGraph_t graph = nullptr;
-  cudaGraphExec_t replay = nullptr;
-  check(cudaStreamBeginCapture(launch.stream, cudaStreamCaptureModeThreadLocal), "capture");
-  for (int i = 0; i < calls; ++i) call(i);
-  check(cudaStreamEndCapture(launch.stream, &graph), "capture");
-  check(cudaGraphInstantiate(&replay, graph, 0), "instantiate");
-  cudaEvent_t begin, end;
-  check(cudaEventCreate(&begin), "event");
-  check(cudaEventCreate(&end), "event");
-  std::vector<float> times;
-  for (int round = 0; round < 8; ++round) {
-    check(cudaEventRecord(begin, launch.stream), "record");
-    check(cudaGraphLaunch(replay, launch.stream), "replay");
-    check(cudaEventRecord(end, launch.stream), "record");
-    check(cudaEventSynchronize(end), "replay");
-    float milliseconds = 0;
-    check(cudaEventElapsedTime(&milliseconds, begin, end), "time");
-    if (round > 0) times.push_back(milliseconds);
-  }
-  std::nth_element(times.begin(), times.begin() + 3, times.end());
-  cudaGraphExecDestroy(replay);
-  cudaGraphDestroy(graph);
-  cudaEventDestroy(begin);
-  cudaEventDestroy(end);
-  return 1000.0 * times[3] / calls;
+  return benchmark::time_of(launch.stream, 7,
+                            [&] {
+                              for (int i = 0; i < calls; ++i) call(i);
+                            }) /
+         calls;
 }
 
 double read_gb_per_second = 1;
@@ -382,20 +321,51 @@ void small_operations() {
   }
 }
 
+/// The residual of 10,000 tokens from a device to the next: directly, which between logical devices of one GPU is a
+/// copy inside its memory, and through page-locked memory, the way of GPUs that cannot reach each other; there the way
+/// up follows the way down by a piece.
+void copies_between_devices() {
+  constexpr std::size_t kBytes = std::size_t{10000} * 2048 * sizeof(float), kPiece = std::size_t{4} << 20;
+  const Memory from(kBytes), to(kBytes);
+  void* host = nullptr;
+  check(cudaHostAlloc(&host, kBytes, cudaHostAllocPortable), "page-locked memory");
+  auto* staging = static_cast<std::byte*>(host);
+  const auto copy = [](std::byte* target, const std::byte* source, std::size_t bytes, cudaStream_t stream) {
+    check(cudaMemcpyAsync(target, source, bytes, cudaMemcpyDefault, stream), "copy");
+  };
+  const auto print = [](const char* way, double microseconds) {
+    std::printf("%-58s %9.1f us %8.1f GB/s\n", way, microseconds, static_cast<double>(kBytes) / microseconds / 1e3);
+  };
+  print("residual of 10,000 tokens to a device, directly",
+        time_of(4, [&](int) { copy(to.bytes(), from.bytes(), kBytes, launch.stream); }));
+  cudaStream_t up = nullptr;
+  cudaEvent_t arrived = nullptr, done = nullptr;
+  check(cudaStreamCreateWithFlags(&up, cudaStreamNonBlocking), "stream");
+  check(cudaEventCreateWithFlags(&arrived, cudaEventDisableTiming), "event");
+  check(cudaEventCreateWithFlags(&done, cudaEventDisableTiming), "event");
+  print("the same through page-locked memory", time_of(4, [&](int) {
+          for (std::size_t at = 0; at < kBytes; at += kPiece) {
+            const std::size_t bytes = std::min(kPiece, kBytes - at);
+            copy(staging + at, from.bytes() + at, bytes, launch.stream);
+            check(cudaEventRecord(arrived, launch.stream), "record");
+            check(cudaStreamWaitEvent(up, arrived, 0), "wait");
+            copy(to.bytes() + at, staging + at, bytes, up);
+          }
+          check(cudaEventRecord(done, up), "record");
+          check(cudaStreamWaitEvent(launch.stream, done, 0), "wait");
+        }));
+  cudaEventDestroy(arrived);
+  cudaEventDestroy(done);
+  cudaStreamDestroy(up);
+  cudaFreeHost(host);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  int count = 0;
-  if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0) {
-    std::fprintf(stderr, "no CUDA device can be used\n");
-    return 77;
-  }
-  cudaDeviceProp properties{};
-  check(cudaGetDeviceProperties(&properties, 0), "properties");
-  std::printf("%s, %d multiprocessors\n", properties.name, properties.multiProcessorCount);
-  launch.multiprocessors = properties.multiProcessorCount;
-  launch.compute_major = properties.major;
-  check(cudaStreamCreateWithFlags(&launch.stream, cudaStreamNonBlocking), "stream");
+  launch = open_device();
+  const std::string part = argc > 1 ? argv[1] : "";
+  if (part == "copies") return copies_between_devices(), 0;
   const Memory dense_workspace(cuda::DenseProducts::kWorkspaceBytes);
   auto dense = cuda::DenseProducts::load(dense_workspace.view<std::byte>());
   if (dense)
@@ -404,8 +374,6 @@ int main(int argc, char** argv) {
     std::printf("%s\n", dense.error().message().c_str());
 
   measure_ceilings();
-  // "many": products of many tokens alone.
-  const bool many = argc > 1 && std::strcmp(argv[1], "many") == 0;
   matmuls(4096, 2048, {64, 512, 4096, 10000});
   matmuls(2048, 4096, {4096});
   for (const Shape& s : kShapes) experts(s, {Element::Int4, 128}, {16, 64, 256, 1024, 4096, 8192, 10000});
@@ -413,7 +381,7 @@ int main(int argc, char** argv) {
   experts(kShapes[0], {Element::Int8, 128}, {64, 8192});
   experts(kShapes[0], {Element::Mxfp4, 32}, {64, 8192});
   experts(kShapes[0], {Element::Bf16, 0}, {64, 8192});
-  if (many) return 0;
+  if (part == "many") return 0;
   matmuls(4096, 2048, {1, 8, 16});
   matmuls(2048, 4096, {1});
   matmuls(151936, 2048, {1});
@@ -431,5 +399,6 @@ int main(int argc, char** argv) {
     for (const int context : {127, 10000}) attention(16, 2, 256, element, 1, context);
   }
   small_operations();
+  copies_between_devices();
   return 0;
 }
