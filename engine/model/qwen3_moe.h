@@ -20,7 +20,7 @@ struct Workspace {
   View<float> weights;           ///< [tokens, top_k]
   View<float> gate, up;          ///< [tokens, dense_width]
   View<bf16> activated;          ///< [tokens, dense_width]
-  View<std::byte> experts;       ///< experts_workspace_bytes
+  View<std::byte> experts;       ///< experts_workspace_bytes; may overlap `attention`
 };
 
 /// One layer at work on one batch.

@@ -84,9 +84,8 @@ class Sizes {
     bytes += vector_bytes(c * h, 2) + 2 * vector_bytes(c * q, 2) + 2 * vector_bytes(c * kv, 2);  // normed, q, attended, k, v
     std::size_t attention = vector_bytes(std::int64_t{128} * m_.heads * (m_.head_dim + 2), 4);  // attention_workspace_bytes of a token
     if (r_.kv_cache == "fp8") attention = std::max(attention, vector_bytes(t * kv, 4));        // widened_cache_bytes
-    bytes += attention;
+    bytes += std::max(attention, m_.expert_layers() > 0 ? experts_workspace(c) : 0);           // in turn
     bytes += vector_bytes(c * m_.experts, 4) + 2 * vector_bytes(c * m_.top_k, 4);             // router logits, ids, weights
-    if (m_.expert_layers() > 0) bytes += experts_workspace(c);
     if (m_.expert_layers() < m_.layers) bytes += 2 * vector_bytes(c * m_.dense_width, 4) + vector_bytes(c * m_.dense_width, 2);
     bytes += vector_bytes(t, 4) + 2 * vector_bytes(together() * h, 4) + 5 * 64;  // positions; experts' sums; batch
     if (device == 0) bytes += 2 * vector_bytes(t, 4) + vector_bytes(m_.vocabulary, 4) + 64;  // prompt, history, logits, sampling

@@ -40,14 +40,15 @@ Expected<void> allocate_workspace(Allocator& allocate, qwen3_moe::Workspace& w, 
   if (configuration.kv_cache == "fp8") {
     attention = std::max(attention, widened_cache_bytes(configuration.max_context, c.kv_heads, c.head_dim));
   }
-  KRASIS_CHECK(allocate(kPlace, w.attention, static_cast<std::int64_t>(attention)));
+  const std::size_t experts =
+      c.expert_layers() > 0 ? experts_workspace_bytes(chunk, c.top_k, model.gpu_expert_layout) : 0;
+  View<std::byte> shared;  // attention and experts take turns on the compute stream
+  KRASIS_CHECK(allocate(kPlace, shared, static_cast<std::int64_t>(std::max(attention, experts))));
+  w.attention = shared.sub(0, attention);
+  w.experts = shared.sub(0, experts);
   KRASIS_CHECK(allocate(kPlace, w.router_logits, chunk * c.experts));
   KRASIS_CHECK(allocate(kPlace, w.ids, chunk * c.top_k));
   KRASIS_CHECK(allocate(kPlace, w.weights, chunk * c.top_k));
-  if (c.expert_layers() > 0) {
-    const std::size_t bytes = experts_workspace_bytes(chunk, c.top_k, model.gpu_expert_layout);
-    KRASIS_CHECK(allocate(kPlace, w.experts, static_cast<std::int64_t>(bytes)));
-  }
   if (c.expert_layers() < c.layers) {
     KRASIS_CHECK(allocate(kPlace, w.gate, chunk * c.dense_width));
     KRASIS_CHECK(allocate(kPlace, w.up, chunk * c.dense_width));
