@@ -87,7 +87,7 @@ struct Copy {
     copy_async_wait<0>();
     fence_for_products();
     for (; pending > 0; --pending) {
-      arrive(shared.filled + announced.slot, lane_id());
+      arrive(shared.filled + announced.slot);
       announced.next();
     }
   }
@@ -101,7 +101,7 @@ struct Copy {
       if (++pending > kAhead) {
         copy_async_wait<kAhead>();
         fence_for_products();
-        arrive(shared.filled + announced.slot, lane_id());
+        arrive(shared.filled + announced.slot);
         announced.next();
         --pending;
       }
@@ -112,7 +112,7 @@ struct Copy {
         query_parity ^= 1;
         copy_queries(job, at.tile, shared.queries);
         flush(shared, announced, pending);
-        arrive(&shared.queries_filled, lane_id());
+        arrive(&shared.queries_filled);
       }
     }
     flush(shared, announced, pending);

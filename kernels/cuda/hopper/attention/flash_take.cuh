@@ -62,8 +62,8 @@ class Take {
     end_turn();
     products_wait<0>();
     keep_here(scores_);
-    arrive(shared_.emptied + slot, lane_id());
-    if (tile.count == 1) arrive(&shared_.queries_emptied, lane_id());
+    arrive(shared_.emptied + slot);
+    if (tile.count == 1) arrive(&shared_.queries_emptied);
     weigh(0, tile.first_hidden < S::kKeys);
     pack();
 #pragma unroll 1
@@ -76,15 +76,15 @@ class Take {
       end_turn();
       products_wait<1>();
       keep_here(scores_);
-      arrive(shared_.emptied + keys, lane_id());
-      if (i + 1 == tile.count) arrive(&shared_.queries_emptied, lane_id());
+      arrive(shared_.emptied + keys);
+      if (i + 1 == tile.count) arrive(&shared_.queries_emptied);
       weigh(i * S::kKeys, (i + 1) * S::kKeys > tile.first_hidden);
       // The assembler would move the wait before the softmax, if nothing that looks at memory depended on all weights.
       if (total_[0] < 0.0f || total_[1] < 0.0f) shared_.never = 1;
       products_wait<0>();
       keep_here(sums_);
       keep_here(weights_);
-      arrive(shared_.emptied + values, lane_id());
+      arrive(shared_.emptied + values);
       rescale();
       pack();
     }
@@ -92,7 +92,7 @@ class Take {
     multiply_values(slot);
     products_wait<0>();
     keep_here(sums_);
-    arrive(shared_.emptied + slot, lane_id());
+    arrive(shared_.emptied + slot);
     store(tile);
   }
 

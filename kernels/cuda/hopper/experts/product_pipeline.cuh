@@ -180,7 +180,7 @@ class Copier {
   /// The oldest step that was not announced is there.
   __device__ void announce() {
     fence_for_products();
-    arrive(pipe_.filled_ + announced_.slot, lane_id());
+    arrive(pipe_.filled_ + announced_.slot);
     announced_.next();
   }
   const Pipe& pipe_;
@@ -213,7 +213,7 @@ class Multiplier {
       Turn<Pipe::kStages> next = turn_;
       if (step + 1 < steps) next.next();
       parts<kTokens>(sums, group, a, next, std::integral_constant<int, 0>{});
-      arrive(pipe_.emptied_ + turn_.slot, lane_);
+      arrive(pipe_.emptied_ + turn_.slot);
       turn_ = next;
     }
     turn_.next();
