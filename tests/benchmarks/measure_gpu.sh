@@ -48,7 +48,7 @@ step() {
       nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.sm,power.draw --format=csv
       for test in kernels/cuda/cuda_probe_test kernels/cuda/cuda_platform_test \
         kernels/cuda/operations/cuda_operations_test engine/runtime/cuda_engine_test; do
-        run 120 stdbuf -oL "$(program "tests/$test")" --gtest_brief=1
+        run 240 stdbuf -oL "$(program "tests/$test")" --gtest_brief=1
       done
       ;;
     operations) run 120 "$(program tests/benchmarks/krasis_cuda_operations_benchmark)" ;;
