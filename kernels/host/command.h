@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -48,9 +47,6 @@ struct Operation {
   std::vector<Access> reads, writes;
   const std::vector<View<const std::byte>>* more_reads = nullptr;  ///< as they are when the operation is enqueued
   std::size_t copied_bytes = 0;  ///< of a copy
-  /// The weights that its parallel section goes through, in that order: known before it runs, so idle threads may fetch
-  /// them (ThreadTeam::foresee).
-  std::vector<std::span<const std::byte>> weights = {};
   std::function<void()> run;
 };
 

@@ -10,18 +10,6 @@
 namespace krasis {
 namespace {
 
-/// The packed rows, without their scales: what the rows of a product are to memory.
-std::span<const std::byte> rows_of(const MatmulArgs& args) {
-  const MatrixLayout& layout = args.weight.layout;
-  return {args.weight.data, static_cast<std::size_t>(layout.rows) * layout.row_bytes()};
-}
-
-template <class Args>
-std::vector<std::span<const std::byte>> weights_of(const Args& args) {
-  if constexpr (std::is_same_v<Args, MatmulArgs>) return {rows_of(args)};
-  return {};
-}
-
 std::string cpu_name() {
   std::ifstream file("/proc/cpuinfo");
   for (std::string line; std::getline(file, line);) {
@@ -124,7 +112,6 @@ void HostDevice::enqueue(Stream stream, const char* name, void (*operation)(cons
                          .reads = std::move(accesses.reads),
                          .writes = std::move(accesses.writes),
                          .more_reads = more_reads,
-                         .weights = weights_of(args),
                          .run = [operation, args] {
                            if (!operation) throw std::runtime_error("this set of operations does not have it");
                            operation(args);
@@ -147,14 +134,11 @@ void HostDevice::matmuls(Stream stream, std::span<const MatmulArgs> products) {
   const auto operation = platform_.operations().matmuls;
   if (!operation) return Device::matmuls(stream, products);
   Accesses accesses = accesses_of(products);
-  std::vector<std::span<const std::byte>> weights;
-  for (const MatmulArgs& product : products) weights.push_back(rows_of(product));
   platform_.run(stream,
                 {.name = "matmuls",
                  .toucher = Toucher::Kernel,
                  .reads = std::move(accesses.reads),
                  .writes = std::move(accesses.writes),
-                 .weights = std::move(weights),
                  .run = [operation, kept = std::vector(products.begin(), products.end())] { operation(kept); }});
 }
 void HostDevice::swiglu(Stream stream, const SwiGluArgs& args) {

@@ -10,9 +10,6 @@
 namespace krasis {
 namespace {
 
-/// Commands of a stream that are looked at for weights: about a layer's.
-constexpr std::size_t kForeseen = 32;
-
 /// As many threads as streams, but none belongs to a stream: a thread goes on with its stream while that can run, and
 /// takes up any other that can when it cannot. So a stream that hands over to another and then waits for it (a decode
 /// step does so in every layer) costs no wake-up, while streams that can run at the same time do.
@@ -113,16 +110,6 @@ class ThreadExecutor final : public Executor {
     }
   }
 
-  /// Tells the team the weights of the next operation that has some, so that memory is not idle during what comes before.
-  void foresee(const StreamLane& lane) {
-    if (!team_) return;
-    const auto end = lane.queue.begin() + static_cast<std::ptrdiff_t>(std::min(lane.queue.size(), kForeseen));
-    const auto next = std::find_if(lane.queue.begin(), end, [](const Command& command) {
-      return command.operation && !command.operation->weights.empty();
-    });
-    if (next != end) team_->foresee(next->operation->weights);
-  }
-
   /// Runs commands of a stream until it must wait.
   void run(StreamLane& lane, std::unique_lock<std::mutex>& lock) {
     lane.taken = true;
@@ -131,7 +118,6 @@ class ThreadExecutor final : public Executor {
       lane.queue.pop_front();
       if (command.kind == Command::Kind::Run) {
         const bool trace = trace_;
-        foresee(lane);
         lock.unlock();
         const std::int64_t start = trace ? trace_clock_ns() : 0;
         auto error = run_operation(*command.operation, lane.name);

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 #include <vector>
 
 #include "kernels/host/operations/sampling.h"
@@ -38,13 +39,19 @@ void penalize(const SamplingState& state, const SampleArgs& args, std::vector<fl
   }
 }
 
-std::int32_t greedy(const std::vector<float>& logits) {
-  std::size_t best = logits.size();
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    if (std::isnan(logits[i])) continue;
-    if (best == logits.size() || logits[i] > logits[best]) best = i;
+/// The largest first, by lanes that the compiler makes vectors of (a NaN is not larger), then where it is.
+std::int32_t greedy(std::span<const float> logits) {
+  constexpr std::size_t kLanes = 16;
+  float lanes[kLanes];
+  std::fill_n(lanes, kLanes, -std::numeric_limits<float>::infinity());
+  std::size_t i = 0;
+  for (; i + kLanes <= logits.size(); i += kLanes) {
+    for (std::size_t l = 0; l < kLanes; ++l) lanes[l] = logits[i + l] > lanes[l] ? logits[i + l] : lanes[l];
   }
-  return best == logits.size() ? 0 : static_cast<std::int32_t>(best);
+  float largest = *std::max_element(lanes, lanes + kLanes);
+  for (; i < logits.size(); ++i) largest = logits[i] > largest ? logits[i] : largest;
+  const auto found = std::find(logits.begin(), logits.end(), largest);
+  return found == logits.end() ? 0 : static_cast<std::int32_t>(found - logits.begin());
 }
 
 void collect(const std::vector<float>& logits, float temperature, std::vector<Candidate>& candidates) {
@@ -106,10 +113,12 @@ std::int32_t draw(std::vector<Candidate>& candidates, const SamplingState& state
 }
 
 std::int32_t choose(const SampleArgs& args, const SamplingState& state) {
+  const bool is_greedy = !(state.temperature > 0.0f) || state.top_k == 1;
+  if (is_greedy && state.repetition_penalty == 1.0f) return greedy({args.logits.data, args.logits.size});
   thread_local Scratch scratch;
   scratch.logits.assign(args.logits.data, args.logits.data + args.logits.size);
   penalize(state, args, scratch.logits);
-  if (!(state.temperature > 0.0f) || state.top_k == 1) return greedy(scratch.logits);
+  if (is_greedy) return greedy(scratch.logits);
   collect(scratch.logits, state.temperature, scratch.candidates);
   if (scratch.candidates.empty()) return greedy(scratch.logits);
   keep_top_k(scratch.candidates, state.top_k);

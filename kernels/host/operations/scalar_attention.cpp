@@ -22,6 +22,8 @@ float read_kv(const KvCache& cache, const KvPlane& plane, std::int64_t row, int 
   return plane.scales.data[row * cache.heads + head] * value;
 }
 
+}  // namespace
+
 void write_head(const KvCache& cache, const KvPlane& plane, std::int64_t row, int head, const bf16* from) {
   const std::int64_t at = plane_offset(cache, row, head);
   if (cache.element == KvElement::Bf16) {
@@ -37,9 +39,11 @@ void write_head(const KvCache& cache, const KvPlane& plane, std::int64_t row, in
   for (int i = 0; i < cache.head_dim; ++i) to[i] = fp8_e4m3(static_cast<float>(from[i]) / scale);
 }
 
-}  // namespace
-
 void kv_append(const KvAppendArgs& args) {
+  kv_append(args, write_head);
+}
+
+void kv_append(const KvAppendArgs& args, WriteHead write) {
   const KvCache& cache = args.cache;
   for (std::size_t s = 0; s < args.batch.sequences.size; ++s) {
     const SequenceSpan& span = args.batch.sequences.data[s];
@@ -50,8 +54,8 @@ void kv_append(const KvAppendArgs& args) {
       }
       for (int head = 0; head < cache.heads; ++head) {
         const std::int64_t from = (static_cast<std::int64_t>(t) * cache.heads + head) * cache.head_dim;
-        write_head(cache, cache.keys, row, head, args.k.data + from);
-        write_head(cache, cache.values, row, head, args.v.data + from);
+        write(cache, cache.keys, row, head, args.k.data + from);
+        write(cache, cache.values, row, head, args.v.data + from);
       }
     }
   }

@@ -12,6 +12,7 @@
 #include <numeric>
 #include <vector>
 
+#include "kernels/host/operations/fp8.h"
 #include "kernels/host/operations/operations.h"
 #include "kernels/host/operations/parallel.h"
 #include "kernels/host/operations/scalar.h"
@@ -82,7 +83,8 @@ void rotary(const Kernels& k, const RotaryArgs& args) {
   parallel_units(args.batch.tokens, token_size * args.batch.tokens, [&](std::int64_t t) {
     const float* angles = angles_of(args.batch.positions.data[t], args.inverse_frequency.data, half);
     for (int h = 0; h < args.heads; ++h) {
-      k.rotate(args.x.data + t * token_size + static_cast<std::int64_t>(h) * args.head_dim, angles, angles + half, half);
+      k.rotate(args.x.data + t * token_size + static_cast<std::int64_t>(h) * args.head_dim, angles, angles + half,
+               half);
     }
   });
 }
@@ -92,7 +94,9 @@ void route(const RouterArgs& args, const float* logits, std::int32_t* ids, float
   thread_local std::vector<std::int32_t> order;
   order.resize(static_cast<std::size_t>(args.experts));
   std::iota(order.begin(), order.end(), 0);
-  const auto number = [&](std::int32_t e) { return std::isnan(logits[e]) ? -std::numeric_limits<float>::infinity() : logits[e]; };
+  const auto number = [&](std::int32_t e) {
+    return std::isnan(logits[e]) ? -std::numeric_limits<float>::infinity() : logits[e];
+  };
   const auto ranks_before = [&](std::int32_t a, std::int32_t b) {  // NaN last, of equals the first
     if (std::isnan(logits[a]) != std::isnan(logits[b])) return std::isnan(logits[b]);
     return number(a) != number(b) ? number(a) > number(b) : a < b;
@@ -118,6 +122,15 @@ void router(const RouterArgs& args) {
           args.weights.data + t * args.top_k);
   });
 }
+
+#ifdef KRASIS_HAVE_AVX2
+void write_head(const KvCache& cache, const KvPlane& plane, std::int64_t row, int head, const bf16* from) {
+  if (cache.element != KvElement::Fp8) return scalar::write_head(cache, plane, row, head, from);
+  const std::int64_t at = row * cache.heads + head;
+  auto* const codes = reinterpret_cast<std::uint8_t*>(plane.values.data) + at * cache.head_dim;
+  plane.scales.data[at] = narrow_fp8_avx2(from, cache.head_dim, codes);
+}
+#endif
 
 void add(const Kernels& k, const AddArgs& args) {
   parallel_chunks(args.out.size, [&](std::int64_t begin, std::int64_t count) {
@@ -150,6 +163,7 @@ HostOperations operations_with() {
   set.matmuls = [](std::span<const MatmulArgs> products) { matmuls(table(), products); };
   set.swiglu = [](const SwiGluArgs& args) { swiglu(table(), args); };
   set.rotary = [](const RotaryArgs& args) { rotary(table(), args); };
+  set.kv_append = [](const KvAppendArgs& args) { scalar::kv_append(args, write_head); };
   set.attention = [](const AttentionArgs& args) { attention(table(), args); };
   set.router = router;
   set.experts = [](const ExpertsArgs& args) { experts(table(), args); };

@@ -19,8 +19,6 @@ constexpr int kSpins = 4000;
 /// Of these the first, some 20 to 50 us, keep the CPU; then every so often the member offers it to other threads.
 constexpr int kQuickSpins = 1000;
 constexpr int kSpinsForYield = 32;
-/// Cache lines that an idle member asks for between two looks at the state: some 0.5 us.
-constexpr std::size_t kFetchBytes = 16 * 64;
 /// Pieces of a share at most.
 constexpr std::int64_t kPieces = 64;
 
@@ -101,7 +99,7 @@ void ThreadTeam::run(Section section) {
     for (int spins = 0; inside.load(std::memory_order_seq_cst) == open; ++spins) {
       if (spins >= spins_) {
         std::this_thread::yield();
-      } else if (!fetch(0)) {
+      } else {
         pause();
       }
     }
@@ -190,53 +188,11 @@ std::size_t ThreadTeam::ahead_bytes() {
   return bytes;
 }
 
-void ThreadTeam::foresee(std::span<const std::span<const std::byte>> reads) {
-  bool same = true;
-  for (std::size_t i = 0; i < std::size(foreseen_); ++i) {
-    const std::span<const std::byte> read = i < reads.size() ? reads[i] : std::span<const std::byte>{};
-    same = same && foreseen_[i].data.load(std::memory_order_relaxed) == read.data() &&
-           foreseen_[i].bytes.load(std::memory_order_relaxed) == read.size();
-    foreseen_[i].data.store(read.data(), std::memory_order_relaxed);
-    foreseen_[i].bytes.store(read.size(), std::memory_order_relaxed);
-  }
-  if (!same) foreseen_version_.fetch_add(1, std::memory_order_release);
-}
-
-/// Asks for some of what is foreseen for this member; false if there is nothing left. Who reads while foresee() writes
-/// may ask for the wrong memory, no more.
-bool ThreadTeam::fetch(int me) {
-  Fetched& fetched = places_[static_cast<std::size_t>(me)].fetched;
-  const std::uint32_t version = foreseen_version_.load(std::memory_order_acquire);
-  if (version == fetched.version && fetched.next >= fetched.end) return false;
-  if (version != fetched.version) {
-    std::size_t all = 0;
-    for (const Foreseen& f : foreseen_) all += f.bytes.load(std::memory_order_relaxed);
-    const auto members = static_cast<std::size_t>(size_), member = static_cast<std::size_t>(me);
-    const std::size_t begin = all * member / members;
-    fetched = {version, begin, std::min(all * (member + 1) / members, begin + ahead_bytes())};
-  }
-  std::size_t before = 0;  // bytes of what lies before f
-  for (const Foreseen& f : foreseen_) {
-    const std::size_t bytes = f.bytes.load(std::memory_order_relaxed);
-    const std::size_t end = std::min({fetched.end, before + bytes, fetched.next + kFetchBytes});
-    if (fetched.next >= before && fetched.next < end) {
-      const std::byte* data = f.data.load(std::memory_order_relaxed);
-      for (; fetched.next < end; fetched.next += 64) __builtin_prefetch(data + (fetched.next - before), 0, 2);
-      return true;
-    }
-    before += bytes;
-  }
-  fetched.next = fetched.end;
-  return false;
-}
-
 /// Returns when the state may be another one.
-void ThreadTeam::idle(int me, std::uint32_t state) {
+void ThreadTeam::idle(std::uint32_t state) const {
   for (int spins = 0; spins < spins_; ++spins) {
     if (state_.load(std::memory_order_relaxed) != state) return;
-    if (fetch(me)) {
-      spins = 0;
-    } else if (spins >= kQuickSpins && spins % kSpinsForYield == 0) {
+    if (spins >= kQuickSpins && spins % kSpinsForYield == 0) {
       std::this_thread::yield();
     } else {
       pause();
@@ -251,7 +207,7 @@ void ThreadTeam::member(const std::stop_token& stop, int me) {
   while (!stop.stop_requested()) {
     const std::uint32_t state = state_.load(std::memory_order_acquire);
     if (state % 2 == 0 || state == seen) {
-      idle(me, state);
+      idle(state);
       continue;
     }
     seen = state;

@@ -57,9 +57,6 @@ class ThreadTeam {
     run({step(first_count, first), step(second_count, second), call_of<Ahead>, &ahead, ahead_most});
   }
 
-  /// What the next section is likely to read, in the order of its indices. Members that have nothing to do fetch their
-  /// equal shares of it, up to half of a core's own cache. Only a hint: the memory may be gone by then.
-  void foresee(std::span<const std::span<const std::byte>> reads);
   /// Bytes that one core may fetch ahead: half of its second-level cache.
   static std::size_t ahead_bytes();
 
@@ -103,21 +100,11 @@ class ThreadTeam {
   static Step step(std::int64_t count, const Body& body) {
     return {.call = call_of<Body>, .body = &body, .count = count};
   }
-  /// What a member has fetched of what is foreseen: bytes of all, one after another.
-  struct Fetched {
-    std::uint32_t version = 0;
-    std::size_t next = 0, end = 0;
-  };
   /// A member's own cache lines.
   struct Place {
     /// State of the section << 32 | pieces taken of the share of each step.
     alignas(64) std::atomic<std::uint64_t> taken[2] = {};
     alignas(64) std::atomic<std::uint32_t> inside{0};  ///< state of the section that the member works at; 0 = none
-    alignas(64) Fetched fetched;                       ///< the member's alone
-  };
-  struct Foreseen {
-    std::atomic<const std::byte*> data{nullptr};
-    std::atomic<std::size_t> bytes{0};
   };
   struct Range {
     std::int64_t begin = 0, end = 0;
@@ -131,8 +118,7 @@ class ThreadTeam {
   std::int64_t work_at(int which, int me, std::uint32_t state);
   void work(int me, std::uint32_t state);
   void wait_for_first(int me, std::uint32_t state);
-  bool fetch(int me);
-  void idle(int me, std::uint32_t state);
+  void idle(std::uint32_t state) const;
   void member(const std::stop_token& stop, int me);
 
   std::mutex busy_;
@@ -144,8 +130,6 @@ class ThreadTeam {
   Section section_;                                   ///< only those inside read it
   alignas(64) std::atomic<std::int64_t> done_{0};     ///< pieces of the first of two steps
   alignas(64) std::atomic<std::uint32_t> passed_{0};  ///< state of the section whose first step is done
-  alignas(64) std::atomic<std::uint32_t> foreseen_version_{0};
-  Foreseen foreseen_[4];
   std::vector<std::jthread> members_;
 };
 

@@ -44,7 +44,8 @@ TEST_P(Team, RangesTogetherAreEveryIndexOnce) {
 /// the second and is no work.
 TEST_P(Team, TheSecondStepSeesAllOfTheFirst) {
   ThreadTeam team(GetParam());
-  for (const auto& [first, second] : {std::pair<std::int64_t, std::int64_t>{1, 1}, {300, 7}, {5, 400}, {64, 64}, {0, 9}}) {
+  for (const auto& [first, second] :
+       {std::pair<std::int64_t, std::int64_t>{1, 1}, {300, 7}, {5, 400}, {64, 64}, {0, 9}}) {
     for (int round = 0; round < 50; ++round) {
       std::vector<std::int64_t> written(static_cast<std::size_t>(first), 0);
       std::vector<std::atomic<int>> visits(static_cast<std::size_t>(second));
@@ -64,19 +65,6 @@ TEST_P(Team, TheSecondStepSeesAllOfTheFirst) {
       for (const auto& v : visits) ASSERT_EQ(v, 1) << first << " and " << second;
     }
   }
-}
-
-/// What is foreseen is only asked for: it may change at any time and need not exist.
-TEST_P(Team, ForeseenMemoryNeedNotExist) {
-  ThreadTeam team(GetParam());
-  std::atomic<std::int64_t> sum = 0;
-  for (int round = 0; round < 200; ++round) {
-    const auto* nowhere = reinterpret_cast<const std::byte*>(std::uintptr_t{4096} * static_cast<std::uintptr_t>(1 + round % 3));
-    const std::span<const std::byte> reads[] = {{nowhere, 100000}, {nowhere, 70}};
-    team.foresee(std::span(reads).first(static_cast<std::size_t>(round % 3)));
-    team.run(64, [&](std::int64_t i) { sum += i; });
-  }
-  EXPECT_EQ(sum, 200 * 64 * 63 / 2);
 }
 
 /// Shares are equal, work is not: all of it lies in one member's share, and the others take from it.

@@ -107,6 +107,29 @@ TEST_P(AttentionTest, AppendQuantizesToTheNearestFp8OfEachHead) {
   }
 }
 
+/// Every set writes the reference's bits: all magnitudes, numbers that are not finite, heads of any width.
+TEST_P(AttentionTest, AppendedFp8HasTheReferencesBits) {
+  if (kOnDevice) GTEST_SKIP() << "a device may round a quotient otherwise";
+  const std::vector<std::int32_t> positions = {0};
+  const std::vector<SequenceSpan> spans = {{0, 1, 0}};
+  const float special[] = {0.0f, -0.0f, INFINITY, -INFINITY, NAN, 1e-39f, -3e38f};
+  for (const int head_dim : {1, 7, 8, 64, 129}) {
+    for (int round = 0; round < 40; ++round) {
+      auto k = random_.bf16s(4 * head_dim, 1.0);
+      const auto magnitudes = random_.floats(k.size());
+      for (std::size_t i = 0; i < k.size(); ++i) k[i] = bf16(static_cast<float>(k[i]) * std::exp(4.0f * magnitudes[i]));
+      if (round % 4 == 3) k[static_cast<std::size_t>(round) % k.size()] = bf16(special[round / 4 % 7]);
+      const auto v = random_.bf16s(k.size(), 1e-3);
+      Cache c(KvElement::Fp8, 1, 4, head_dim), expected(KvElement::Fp8, 1, 4, head_dim);
+      op().kv_append({view(k), view(v), c.cache, {1, view(positions), view(spans)}});
+      scalar_operations().kv_append({view(k), view(v), expected.cache, {1, view(positions), view(spans)}});
+      ASSERT_EQ(c.keys, expected.keys);
+      ASSERT_EQ(c.values, expected.values);
+      for (int head = 0; head < 4; ++head) ASSERT_EQ(c.key_scales[head], expected.key_scales[head]);
+    }
+  }
+}
+
 TEST_P(AttentionTest, AppendRefusesARowBeyondTheCache) {
   if (kOnDevice) GTEST_SKIP() << "a kernel cannot throw: it skips the row";
   Cache c(KvElement::Bf16, 4, 1, 8);
@@ -250,8 +273,12 @@ TEST_P(AttentionTest, ATokensBitsDoNotDependOnItsBatch) {
   const std::vector<SequenceSpan> one = {{0, 1, 0}};
   for (std::size_t t = 0; t < kTokens; ++t) {
     const View<const std::int32_t> position = view(std::as_const(s.positions)).sub(t, 1);
-    op().attention({view(q).sub(t * kToken, kToken), c.cache, {1, position, view(one)}, view(alone).sub(t * kToken, kToken),
-                    kHeads, 0.125f});
+    op().attention({view(q).sub(t * kToken, kToken),
+                    c.cache,
+                    {1, position, view(one)},
+                    view(alone).sub(t * kToken, kToken),
+                    kHeads,
+                    0.125f});
   }
   for (std::size_t i = 0; i < together.size(); ++i) ASSERT_EQ(alone[i].bits, together[i].bits) << "element " << i;
 }

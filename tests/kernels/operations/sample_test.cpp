@@ -58,6 +58,24 @@ TEST_P(SampleTest, GreedyTakesTheLargestAndTheSmallerIdOfEquals) {
   EXPECT_EQ(choose(op(), {-5.0f, -3.0f}, {.temperature = -1.0f}), 1);
 }
 
+TEST_P(SampleTest, GreedyFindsTheLargestAnywhereInAVocabulary) {
+  Random random;
+  SCOPED_TRACE("KRASIS_TEST_SEED=" + std::to_string(random.seed()));
+  for (const int size : {1, 15, 16, 17, 50, 1000}) {
+    for (int at = 0; at < size; at += 1 + size / 17) {
+      auto logits = random.floats(static_cast<std::size_t>(size));
+      const float largest = *std::max_element(logits.begin(), logits.end());
+      logits[static_cast<std::size_t>(at)] = largest + 1.0f;
+      if (at + 1 < size) logits.back() = largest + 1.0f;  // equal, but behind
+      if (at > 0) logits.front() = kNaN;
+      EXPECT_EQ(choose(op(), logits, {}), at) << size;
+      std::fill(logits.begin(), logits.end(), kNaN);
+      logits[static_cast<std::size_t>(at)] = -kInfinity;
+      EXPECT_EQ(choose(op(), logits, {}), at) << size;
+    }
+  }
+}
+
 TEST_P(SampleTest, NotANumberNeverWins) {
   for (const float temperature : {0.0f, 1.0f}) {
     SamplingState state{.temperature = temperature, .seed = random_.seed()};
