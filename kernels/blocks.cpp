@@ -10,6 +10,17 @@ void Device::matmuls(Stream stream, std::span<const MatmulArgs> products) {
   for (const MatmulArgs& product : products) matmul(stream, product);
 }
 
+void Device::copy_and_raise(Stream stream, std::span<const CopyArgs> copies, Signal signal) {
+  for (const CopyArgs& args : copies) copy(stream, args.to, args.from, args.name);
+  raise(stream, signal);
+}
+
+void Device::await_and_add(Stream stream, Signal signal, std::string_view why, const AddArgs& sum, View<float> arrived) {
+  await(stream, signal, why);
+  krasis::copy(*this, stream, arrived, sum.x, "sum from the CPU");
+  add(stream, {arrived, sum.out});
+}
+
 void Device::attention_block(Stream stream, const AttentionBlock& b) {
   const std::int64_t tokens = b.batch.tokens;
   const std::int64_t hidden = b.q_proj.layout.columns;

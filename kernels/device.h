@@ -173,6 +173,13 @@ class Device {
   /// operation: those of the same activations, e.g. q, k and v.
   virtual void matmuls(Stream stream, std::span<const MatmulArgs> products);
 
+  /// A step's hand-over to the host and back, as copies, raise, await and add (the defaults), or each as one operation.
+  /// Copies `copies`, at most 3, then raises.
+  virtual void copy_and_raise(Stream stream, std::span<const CopyArgs> copies, Signal signal);
+  /// Awaits, then out += x. `x`, page-locked, was written before the raise; `arrived`, as large, is there for a device
+  /// that has to copy it first.
+  virtual void await_and_add(Stream stream, Signal signal, std::string_view why, const AddArgs& sum, View<float> arrived);
+
   // Blocks (blocks.h): a default composes primitives, a device may fuse one. --------------------------------------
   virtual void attention_block(Stream stream, const struct AttentionBlock& block);
   virtual void mlp_block(Stream stream, const struct MlpBlock& block);

@@ -143,6 +143,13 @@ struct AddArgs {
   View<float> out;
 };
 
+/// to = from, of equal size
+struct CopyArgs {
+  View<std::byte> to;
+  View<const std::byte> from;
+  const char* name = "";
+};
+
 /// out[i] = value
 struct FillArgs {
   View<float> out;

@@ -87,6 +87,10 @@ void describe_decode(const Json& decode, std::vector<TelemetryLine>& lines) {
   lines.push_back({"Decode", exact ? "device waits" : "device waits at most", share(cpu),
                    exact ? "For the CPU's experts: the device has none of its own to compute meanwhile."
                          : "For the CPU's experts; meanwhile it computes those that it caches."});
+  if (const double predicted = number(decode, "predicted_s_per_token"); predicted > 0) {
+    lines.push_back({"Decode", "predicted", share(predicted),
+                     "By the bytes of a token, the measured hit rate and the measured bandwidths; nothing for starting and handing over."});
+  }
 }
 
 void describe_gpu(const Json& gpu, std::vector<TelemetryLine>& lines) {

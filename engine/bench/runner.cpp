@@ -11,6 +11,20 @@
 namespace krasis {
 namespace {
 
+/// What the plan predicts of a token with the hits that were measured; 0 if it cannot.
+double predicted_decode_s(const Generation& generation, const Engine& engine, const Ceilings& ceilings) {
+  const CacheUse& cache = generation.cache;
+  std::vector<double> shares;
+  for (std::size_t layer = 0; layer < cache.hits.size(); ++layer) {
+    const auto picks = static_cast<double>(cache.hits[layer] + cache.misses[layer]);
+    shares.push_back(picks > 0 ? static_cast<double>(cache.hits[layer]) / picks : 0.0);
+  }
+  const Hardware hardware{.h2d_gb_per_s = ceilings.copy_gb_per_s,
+                          .host_read_gb_per_s = ceilings.read_gb_per_s,
+                          .device_read_gb_per_s = ceilings.device_read_gb_per_s};
+  return predict_decode_s(engine.model().config, engine.configuration(), hardware, shares);
+}
+
 protocol::Sample sample_of(const Generation& generation, const BenchmarkPrompt& prompt, const Engine& engine,
                            const Tokenizer* tokenizer, const Ceilings& ceilings) {
   protocol::Sample sample;
@@ -33,6 +47,10 @@ protocol::Sample sample_of(const Generation& generation, const BenchmarkPrompt& 
                         sample.decode_s / 1e9;
     metrics["decode_gb_per_s"] = rate;
     if (ceilings.read_gb_per_s > 0) metrics["decode_share_of_read_limit"] = rate / ceilings.read_gb_per_s;
+  }
+  if (const double predicted_s = predicted_decode_s(generation, engine, ceilings); predicted_s > 0 && sample.decode_s > 0) {
+    metrics["decode_predicted_s_per_token"] = predicted_s;
+    metrics["decode_share_of_prediction"] = predicted_s * static_cast<double>(sample.decode_tokens) / sample.decode_s;
   }
   metrics["prefill_copied_bytes"] = generation.prefill_copied_bytes;
   if (generation.prefill_s > 0 && generation.prefill_copied_bytes > 0) {
@@ -117,6 +135,9 @@ Expected<protocol::Finished> run_benchmark(Engine& engine, const Tokenizer* toke
   }
   finished.stop_reason = "length";
   telemetry["decode"] = decode_telemetry(timed, engine.plan().cached_experts > 0);
+  double predicted_s = 0;
+  for (const Generation& generation : timed) predicted_s += predicted_decode_s(generation, engine, ceilings);
+  if (predicted_s > 0) telemetry["decode"]["predicted_s_per_token"] = predicted_s / static_cast<double>(timed.size());
   if (monitor && monitor->unknown_because().empty()) {
     telemetry["gpus"] = gpu_telemetry(monitor->stop());
   } else if (monitor) {

@@ -232,37 +232,34 @@ void add_device(Plan& plan, const ModelConfig& m, const RunConfiguration& r, con
                         std::move(meaning)});
 }
 
+/// What a token reads on devices, experts aside: the layers' weights, the head, keys and values behind half of the text.
+double dense_bytes_of_token(const ModelConfig& m, const RunConfiguration& r, const Sizes& sizes) {
+  auto bytes = static_cast<double>(sizes.lm_head() > 0 ? sizes.lm_head() : sizes.embedding());
+  for (std::int64_t layer = 0; layer < m.layers; ++layer) bytes += static_cast<double>(sizes.layer(layer));
+  const double context = r.prompt_tokens + r.decode_tokens / 2.0;
+  return bytes + static_cast<double>(m.layers) * static_cast<double>(sizes.kv_layer()) * context / r.max_context;
+}
+
 void predict_times(Plan& plan, const ModelConfig& m, const RunConfiguration& r, const Hardware& hw, const Sizes& sizes) {
-  const auto expert_layers = static_cast<double>(m.expert_layers());
   // Experts that their own layer's device caches are not copied; with hcs = on that is device 0's share of the layers.
   const std::int64_t spared = plan.cached_experts / (r.hcs == HotCache::On ? r.device_count : 1);
   plan.prefill_copy_bytes = static_cast<std::size_t>(m.expert_layers() * m.experts - spared) * sizes.gpu_expert();
   plan.decode_copy_bytes_per_token = static_cast<std::size_t>(m.layers) * sizes.streamed_layer();
   plan.prefill_copy_bytes += plan.decode_copy_bytes_per_token;
-  const double picks = expert_layers * m.top_k;
-  const double all = expert_layers * m.experts;
+  const double picks = static_cast<double>(m.expert_layers()) * m.top_k;
+  const double all = static_cast<double>(m.expert_layers() * m.experts);
   const double hit = all > 0 ? plan.cached_experts / all : 0.0;  // uniform routing: real routing hits more
   const double cpu_bytes = picks * (1.0 - hit) * static_cast<double>(sizes.cpu_expert());
-  double device_bytes = picks * hit * static_cast<double>(sizes.gpu_expert()) +
-                        static_cast<double>(sizes.lm_head() > 0 ? sizes.lm_head() : sizes.embedding());
-  for (std::int64_t layer = 0; layer < m.layers; ++layer) device_bytes += static_cast<double>(sizes.layer(layer));
-  const double context = r.prompt_tokens + r.decode_tokens / 2.0;
-  device_bytes += static_cast<double>(m.layers) * static_cast<double>(sizes.kv_layer()) * context / r.max_context;
-  plan.decode_bytes_per_token = static_cast<std::size_t>(cpu_bytes + device_bytes);
+  const double cached_bytes = picks * hit * static_cast<double>(sizes.gpu_expert());
+  plan.decode_bytes_per_token = static_cast<std::size_t>(cpu_bytes + cached_bytes + dense_bytes_of_token(m, r, sizes));
 
   if (hw.h2d_gb_per_s > 0 && hw.device_tflop_per_s > 0) {
     const double copy_s = static_cast<double>(plan.prefill_copy_bytes) / (hw.h2d_gb_per_s * 1e9 * r.device_count);
     const double compute_s = 2.0 * static_cast<double>(m.active_parameters()) * r.prompt_tokens / (hw.device_tflop_per_s * 1e12);
     plan.predicted_prefill_s = std::max(copy_s, compute_s);
   }
-  if (hw.host_read_gb_per_s > 0 && hw.device_read_gb_per_s > 0) {
-    plan.predicted_decode_s_per_token =
-        cpu_bytes / (hw.host_read_gb_per_s * 1e9) + device_bytes / (hw.device_read_gb_per_s * 1e9);
-    if (hw.h2d_gb_per_s > 0) {  // beside all that
-      const double copy_s = static_cast<double>(plan.decode_copy_bytes_per_token) / (hw.h2d_gb_per_s * 1e9 * r.device_count);
-      plan.predicted_decode_s_per_token = std::max(plan.predicted_decode_s_per_token, copy_s);
-    }
-  }
+  const std::vector<double> hits(static_cast<std::size_t>(m.expert_layers()), hit);
+  plan.predicted_decode_s_per_token = predict_decode_s(m, r, hw, hits);
 }
 
 Plan plan_without_advice(const ModelConfig& m, const RunConfiguration& r, const Hardware& hw) {
@@ -377,6 +374,19 @@ CacheSize cache_size(const ModelConfig& model, const RunConfiguration& configura
 
 std::int64_t hot_experts(const ModelConfig& model, const RunConfiguration& configuration, int device) {
   return cache_size(model, configuration, device).experts;
+}
+
+double predict_decode_s(const ModelConfig& model, const RunConfiguration& configuration, const Hardware& hardware,
+                        std::span<const double> hit_shares) {
+  if (!(hardware.host_read_gb_per_s > 0 && hardware.device_read_gb_per_s > 0)) return 0;
+  const Sizes sizes(model, configuration);
+  const double on_cpu_s = static_cast<double>(sizes.cpu_expert()) / (hardware.host_read_gb_per_s * 1e9);
+  const double on_device_s = static_cast<double>(sizes.gpu_expert()) / (hardware.device_read_gb_per_s * 1e9);
+  double seconds = dense_bytes_of_token(model, configuration, sizes) / (hardware.device_read_gb_per_s * 1e9);
+  for (const double hit : hit_shares) seconds += model.top_k * std::max((1 - hit) * on_cpu_s, hit * on_device_s);
+  if (!(hardware.h2d_gb_per_s > 0)) return seconds;
+  const double copied = static_cast<double>(model.layers) * static_cast<double>(sizes.streamed_layer());  // beside all that
+  return std::max(seconds, copied / (hardware.h2d_gb_per_s * 1e9 * configuration.device_count));
 }
 
 Expected<Plan> make_plan(const ModelConfig& model, const RunConfiguration& configuration, const Hardware& hardware) {

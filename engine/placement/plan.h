@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -57,6 +58,14 @@ struct Plan {
 /// The plan of `configuration` for `model` on `hardware`. Errors are about parameters that cannot be (LGS beyond the
 /// layers, more devices than exist); a plan that does not fit is no error here: it says so.
 Expected<Plan> make_plan(const ModelConfig& model, const RunConfiguration& configuration, const Hardware& hardware);
+
+/// Seconds of a token of decode if reading its bytes takes all the time: in each layer first what is resident, then the
+/// picked experts, which CPU and device read at the same time; streamed attention is copied beside all that. No kernel's start, no hand-over: a limit.
+///
+/// @param hit_shares  [layers with experts] of the picks, 0..1, whose expert a device caches, as measured or foreseen
+/// @return 0 if a bandwidth is not known
+double predict_decode_s(const ModelConfig& model, const RunConfiguration& configuration, const Hardware& hardware,
+                        std::span<const double> hit_shares);
 
 /// The device that owns a layer: its attention, KV cache and group buffer. Groups of LGS layers alternate.
 int owner_of_layer(std::int64_t layer, const RunConfiguration& configuration);

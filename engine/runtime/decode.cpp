@@ -6,6 +6,14 @@
 #include "engine/runtime/prefill.h"
 
 namespace krasis {
+namespace {
+
+template <class T>
+View<std::byte> bytes_of(View<T> view) {
+  return {reinterpret_cast<std::byte*>(view.data), view.bytes()};
+}
+
+}  // namespace
 
 Decode::Decode(const PackedModel& model, std::span<DeviceState> devices, const DecodeStaging& staging,
                const HostCompute& cpu, ExpertCache& cache)
@@ -82,9 +90,8 @@ void Decode::enqueue_experts(DeviceState& owner, const Tokens& tokens, std::int6
     enqueue_cached(owner, devices_[static_cast<std::size_t>(cache)], tokens, expert_layer);
   }
   if (!cpu) return;
-  owner.device->await(owner.compute, from_cpu_[static_cast<std::size_t>(owner.index)], "CPU experts are done");
-  copy(*owner.device, owner.compute, owner.cpu_sum.sub(0, elements), staging_.sum.sub(0, elements), "sum from the CPU");
-  owner.device->add(owner.compute, {owner.cpu_sum.sub(0, elements), owner.residual.sub(0, elements)});
+  owner.device->await_and_add(owner.compute, from_cpu_[static_cast<std::size_t>(owner.index)], "CPU experts are done",
+                              {staging_.sum.sub(0, elements), owner.residual.sub(0, elements)}, owner.cpu_sum.sub(0, elements));
 }
 
 void Decode::hand_to_cpu(DeviceState& owner, const Tokens& tokens, std::int64_t layer, std::int64_t expert_layer) {
@@ -96,10 +103,11 @@ void Decode::hand_to_cpu(DeviceState& owner, const Tokens& tokens, std::int64_t 
   const View<bf16> x = staging_.x.sub(0, elements);
   const View<std::int32_t> ids = staging_.ids.sub(0, picks);
   const View<float> weights = staging_.weights.sub(0, picks);
-  copy(device, owner.compute, x, owner.workspace.normed.sub(0, elements), "activations to the CPU");
-  copy(device, owner.compute, ids, owner.workspace.ids.sub(0, picks), "picks to the CPU");
-  copy(device, owner.compute, weights, owner.workspace.weights.sub(0, picks), "picks to the CPU");
-  device.raise(owner.compute, to_cpu_[index]);
+  device.copy_and_raise(owner.compute,
+                        std::array{CopyArgs{bytes_of(x), bytes_of(owner.workspace.normed.sub(0, elements)), "activations to the CPU"},
+                                   CopyArgs{bytes_of(ids), bytes_of(owner.workspace.ids.sub(0, picks)), "picks to the CPU"},
+                                   CopyArgs{bytes_of(weights), bytes_of(owner.workspace.weights.sub(0, picks)), "picks to the CPU"}},
+                        to_cpu_[index]);
 
   Device& home = *devices_[0].device;
   home.await(cpu_lane_, to_cpu_[index], "activations are on the host");

@@ -93,6 +93,34 @@ void CudaPlatform::Impl::await(Stream stream, Signal signal, std::string_view wh
   add({.kind = StreamCommand::Kind::Await, .stream = stream.id, .name = std::string(why), .signal = signal.id});
 }
 
+bool CudaPlatform::Impl::copy_and_raise(Stream stream, std::span<const CopyArgs> copies, Signal signal) {
+  cuda::SmallCopies small;
+  std::size_t bytes = 0;
+  for (const auto& [to, from, name] : copies) {
+    const auto bits = reinterpret_cast<std::uintptr_t>(to.data) | reinterpret_cast<std::uintptr_t>(from.data) | from.bytes();
+    if (small.count == cuda::SmallCopies::kMost || bits % 4 != 0 || !is_small_copy(this->stream(stream.id), to, from)) return false;
+    small.to[small.count] = reinterpret_cast<std::uint32_t*>(to.data);
+    small.from[small.count] = reinterpret_cast<const std::uint32_t*>(from.data);
+    small.words[small.count++] = static_cast<std::uint32_t>(from.bytes() / 4);
+    bytes += from.bytes();
+  }
+  add({.kind = StreamCommand::Kind::Raise, .stream = stream.id, .copied_bytes = bytes, .signal = signal.id, .copies = small});
+  return true;
+}
+
+bool CudaPlatform::Impl::await_and_add(Stream stream, Signal signal, std::string_view why, const AddArgs& sum) {
+  const View<const std::byte> x{reinterpret_cast<const std::byte*>(sum.x.data), sum.x.bytes()};
+  const View<const std::byte> out{reinterpret_cast<const std::byte*>(sum.out.data), sum.out.bytes()};
+  if (!is_small_copy(this->stream(stream.id), out, x)) return false;
+  add({.kind = StreamCommand::Kind::Await,
+       .stream = stream.id,
+       .name = std::string(why),
+       .copied_bytes = sum.x.bytes(),
+       .signal = signal.id,
+       .sum = sum});
+  return true;
+}
+
 void CudaPlatform::Impl::launch(Stream stream, std::string_view name, std::function<void(const cuda::Launch&)> launch,
                                 std::size_t copied_bytes) {
   if (this->stream(stream.id).host) {
@@ -143,11 +171,7 @@ void CudaPlatform::Impl::copy(Stream stream, View<std::byte> to, View<const std:
     return misuse("Copy '" + std::string(name) +
                   "' of a recorded step uses host memory that is neither allocated nor registered here.");
   }
-  const auto in_reach = [&](const std::optional<cuda::AddressMap::Range>& range) {
-    return range &&
-           (range->kind == Kind::PageLocked || (range->kind == Kind::Device && range->cuda_index == lane.cuda_index));
-  };
-  const bool small = lane.compute && bytes <= cuda::kSmallCopyBytes && in_reach(target) && in_reach(source);
+  const bool small = is_small_copy(lane, to, from);
   launch(
       stream, name,
       [to, from, bytes, small](const cuda::Launch& launch) {
@@ -161,6 +185,16 @@ void CudaPlatform::Impl::copy(Stream stream, View<std::byte> to, View<const std:
 bool CudaPlatform::Impl::reads_directly(View<const std::byte> host) const {
   const auto range = addresses_.find(host.data, host.bytes());
   return range && range->kind == cuda::AddressMap::Kind::PageLocked;
+}
+
+bool CudaPlatform::Impl::is_small_copy(const StreamState& lane, View<const std::byte> to, View<const std::byte> from) const {
+  using Kind = cuda::AddressMap::Kind;
+  const auto in_reach = [&](View<const std::byte> view) {
+    const auto range = addresses_.find(view.data, view.bytes());
+    return range &&
+           (range->kind == Kind::PageLocked || (range->kind == Kind::Device && range->cuda_index == lane.cuda_index));
+  };
+  return lane.compute && to.bytes() == from.bytes() && from.bytes() <= cuda::kSmallCopyBytes && in_reach(to) && in_reach(from);
 }
 
 void CudaPlatform::Impl::host_access() {
@@ -320,7 +354,20 @@ void CudaPlatform::Impl::launch_signal(const StreamState& stream, const SignalSt
   check(cudaGetLastError(), "enqueue signal '" + signal.name + "'");
 }
 
+void CudaPlatform::Impl::launch_signal(const StreamState& stream, const StreamCommand& command) {
+  const SignalState& state = signal(command.signal);
+  if (command.copies) {
+    cuda::launch_copy_and_raise(stream.launch, *command.copies, state.gpu_raises, state.line);
+  } else if (command.sum) {
+    cuda::launch_await_and_add(stream.launch, state.gpu_awaits, state.line, *command.sum);
+  } else {
+    return launch_signal(stream, state, command.kind == StreamCommand::Kind::Raise);
+  }
+  check(cudaGetLastError(), "enqueue signal '" + state.name + "'");
+}
+
 void CudaPlatform::Impl::execute_signal(const StreamCommand& command) {
+  copied_bytes_ += command.copied_bytes;
   SignalState& state = signal(command.signal);
   StreamState& lane = stream(command.stream);
   const bool raise = command.kind == StreamCommand::Kind::Raise;
@@ -333,7 +380,7 @@ void CudaPlatform::Impl::execute_signal(const StreamCommand& command) {
     return lane.host->submit({.kind = raise ? HostCommand::Kind::Raise : HostCommand::Kind::Await, .signal = &state});
   }
   prepare(lane);
-  launch_signal(lane, state, raise);
+  launch_signal(lane, command);
 }
 
 // The enqueuing thread waits -----------------------------------------------------------------------------------------

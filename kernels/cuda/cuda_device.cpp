@@ -37,6 +37,12 @@ void CudaDevice::raise(Stream stream, Signal signal) {
 void CudaDevice::await(Stream stream, Signal signal, std::string_view why) {
   platform_.await(stream, signal, why);
 }
+void CudaDevice::copy_and_raise(Stream stream, std::span<const CopyArgs> copies, Signal signal) {
+  if (!platform_.copy_and_raise(stream, copies, signal)) Device::copy_and_raise(stream, copies, signal);
+}
+void CudaDevice::await_and_add(Stream stream, Signal signal, std::string_view why, const AddArgs& sum, View<float> arrived) {
+  if (!platform_.await_and_add(stream, signal, why, sum)) Device::await_and_add(stream, signal, why, sum, arrived);
+}
 Expected<void> CudaDevice::synchronize(Event event, std::string_view why) {
   return platform_.synchronize(event, why);
 }

@@ -22,6 +22,8 @@ class CudaDevice final : public Device {
   void wait(Stream stream, Event event, std::string_view why) override;
   void raise(Stream stream, Signal signal) override;
   void await(Stream stream, Signal signal, std::string_view why) override;
+  void copy_and_raise(Stream stream, std::span<const CopyArgs> copies, Signal signal) override;
+  void await_and_add(Stream stream, Signal signal, std::string_view why, const AddArgs& sum, View<float> arrived) override;
   Expected<void> synchronize(Event event, std::string_view why) override;
   void host_access(std::string_view name, std::span<const Access> reads, std::span<const Access> writes) override;
 

@@ -31,6 +31,8 @@ struct StreamCommand {
   std::shared_ptr<const Operation> task;      ///< Task: host code
   Event event;                                ///< Record, Wait
   int signal = -1;                            ///< Raise, Await
+  std::optional<SmallCopies> copies;          ///< Raise: before it
+  std::optional<AddArgs> sum;                 ///< Await: behind it
 };
 
 /// A stream of the platform: a CUDA stream, or a host lane.
@@ -90,6 +92,9 @@ class CudaPlatform::Impl {
   Event record(Stream stream);
   void wait(Stream stream, Event event, std::string_view why);
   void raise(Stream stream, Signal signal);
+  /// False, and nothing is enqueued: not by one kernel.
+  bool copy_and_raise(Stream stream, std::span<const CopyArgs> copies, Signal signal);
+  bool await_and_add(Stream stream, Signal signal, std::string_view why, const AddArgs& sum);
   void await(Stream stream, Signal signal, std::string_view why);
   Expected<void> synchronize(Event event, std::string_view why);
   void host_access();
@@ -160,6 +165,10 @@ class CudaPlatform::Impl {
   int new_signal(std::string_view name);
   /// Enqueues the kernel that raises or awaits.
   void launch_signal(const cuda::StreamState& stream, const cuda::SignalState& signal, bool raise);
+  /// The same, with what the command does before the raise or behind the await.
+  void launch_signal(const cuda::StreamState& stream, const cuda::StreamCommand& command);
+  /// Whether a kernel of the stream copies between these: few bytes, memory that its GPU can address.
+  bool is_small_copy(const cuda::StreamState& stream, View<const std::byte> to, View<const std::byte> from) const;
   void check(cudaError_t status, std::string_view what) { failures_.check(status, what); }
   cuda::StreamState& stream(int id) { return *streams_[static_cast<std::size_t>(id)]; }
   const cuda::StreamState& stream(int id) const { return *streams_[static_cast<std::size_t>(id)]; }

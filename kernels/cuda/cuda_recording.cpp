@@ -135,7 +135,7 @@ class GraphBuilder {
         if (recorded_on_[command.event.id] != command.stream) depend(command.stream, edges_[command.event.id]);
         return;
       case StreamCommand::Kind::Raise:
-        platform_.launch_signal(state, platform_.signal(command.signal), true);
+        platform_.launch_signal(state, command);
         last_raise_[command.signal] = mark(command.stream);
         return;
       case StreamCommand::Kind::Await:
@@ -143,7 +143,7 @@ class GraphBuilder {
             raised != last_raise_.end() && platform_.signal(command.signal).raiser != command.stream) {
           depend(command.stream, raised->second);
         }
-        return platform_.launch_signal(state, platform_.signal(command.signal), false);
+        return platform_.launch_signal(state, command);
       case StreamCommand::Kind::Task:
         return;  // host lanes alone
     }

@@ -1,5 +1,6 @@
 #include <cuda_runtime.h>
 
+#include "kernels/cuda/operations/overlap.cuh"
 #include "kernels/cuda/signal_kernels.h"
 
 namespace krasis::cuda {
@@ -40,6 +41,44 @@ __global__ void await_value_kernel(const SignalLine* line, std::uint32_t wanted)
   wait_until(line, wanted);
 }
 
+constexpr unsigned kHandOverThreads = 512;
+
+/// One block, so that one barrier tells that all is written.
+__global__ void copy_and_raise_kernel(SmallCopies copies, std::uint32_t* count, SignalLine* line) {
+  wait_for_predecessor();
+  for (int i = 0; i < copies.count; ++i) {
+    for (std::uint32_t j = threadIdx.x; j < copies.words[i]; j += blockDim.x) copies.to[i][j] = __ldcv(copies.from[i] + j);
+  }
+  __syncthreads();
+  if (threadIdx.x != 0) return;
+  const std::uint32_t n = *count + 1;
+  *count = n;
+  __threadfence_system();  // release, as in raise_kernel; the barrier brings the block's writes along
+  asm volatile("st.volatile.global.u32 [%0], %1;" ::"l"(&line->raised), "r"(n) : "memory");
+}
+
+/// T is float, or float4 where everything is aligned.
+template <class T>
+__global__ void await_and_add_kernel(std::uint32_t* count, const SignalLine* line, const T* x, T* out, std::size_t elements) {
+  wait_for_predecessor();
+  if (threadIdx.x == 0) {
+    const std::uint32_t n = *count + 1;
+    *count = n;
+    wait_until(line, n);
+  }
+  __syncthreads();
+  for (std::size_t i = threadIdx.x; i < elements; i += blockDim.x) {
+    const T a = __ldcv(x + i);
+    if constexpr (sizeof(T) == sizeof(float)) {
+      out[i] += a;
+    } else {
+      T sum = out[i];
+      sum.x += a.x, sum.y += a.y, sum.z += a.z, sum.w += a.w;
+      out[i] = sum;
+    }
+  }
+}
+
 /// Reads with __ldcv, past the caches: the host may have written the source after an earlier kernel read it.
 template <class T>
 __global__ void small_copy_kernel(T* to, const T* from, std::size_t count) {
@@ -72,6 +111,21 @@ void launch_await_value(cudaStream_t stream, const SignalLine* line, std::uint32
   await_value_kernel<<<1, 1, 0, stream>>>(line, wanted);
 }
 
+void launch_copy_and_raise(const Launch& launch, const SmallCopies& copies, std::uint32_t* count, SignalLine* line) {
+  launch_overlapped(launch, copy_and_raise_kernel, dim3(1), kHandOverThreads, 0, copies, count, line);
+}
+
+void launch_await_and_add(const Launch& launch, std::uint32_t* count, const SignalLine* line, const AddArgs& sum) {
+  const auto bits = reinterpret_cast<std::uintptr_t>(sum.x.data) | reinterpret_cast<std::uintptr_t>(sum.out.data) | sum.x.bytes();
+  if (bits % sizeof(float4) == 0) {
+    launch_overlapped(launch, await_and_add_kernel<float4>, dim3(1), kHandOverThreads, 0, count, line,
+                      reinterpret_cast<const float4*>(sum.x.data), reinterpret_cast<float4*>(sum.out.data), sum.x.size / 4);
+  } else {
+    launch_overlapped(launch, await_and_add_kernel<float>, dim3(1), kHandOverThreads, 0, count, line, sum.x.data, sum.out.data,
+                      sum.x.size);
+  }
+}
+
 void launch_small_copy(cudaStream_t stream, std::byte* to, const std::byte* from, std::size_t bytes) {
   if (bytes == 0) return;
   const auto bits = reinterpret_cast<std::uintptr_t>(to) | reinterpret_cast<std::uintptr_t>(from) | bytes;
@@ -84,7 +138,9 @@ cudaError_t load_signal_kernels() {
   cudaFuncAttributes attributes{};
   for (const void* kernel :
        {reinterpret_cast<const void*>(raise_kernel), reinterpret_cast<const void*>(await_kernel),
-        reinterpret_cast<const void*>(await_value_kernel), reinterpret_cast<const void*>(small_copy_kernel<uint4>),
+        reinterpret_cast<const void*>(await_value_kernel), reinterpret_cast<const void*>(copy_and_raise_kernel),
+        reinterpret_cast<const void*>(await_and_add_kernel<float>), reinterpret_cast<const void*>(await_and_add_kernel<float4>),
+        reinterpret_cast<const void*>(small_copy_kernel<uint4>),
         reinterpret_cast<const void*>(small_copy_kernel<std::uint32_t>),
         reinterpret_cast<const void*>(small_copy_kernel<unsigned char>)}) {
     if (const cudaError_t status = cudaFuncGetAttributes(&attributes, kernel); status != cudaSuccess) return status;

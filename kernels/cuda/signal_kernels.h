@@ -5,7 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/operations.h"
+
 namespace krasis::cuda {
+
+struct Launch;
 
 /// What the two lanes of a signal share: one line of page-locked host memory, so that a poll is one read over the link.
 /// Counters wrap; "reached" compares their difference, so at most 2^31 raises may be outstanding.
@@ -30,6 +34,19 @@ void launch_await_value(cudaStream_t stream, const SignalLine* line, std::uint32
 /// Copies between memories that the stream's GPU can address, page-locked host memory included. For the few kilobytes
 /// of a decode step this starts faster than a copy engine; see kSmallCopyBytes.
 void launch_small_copy(cudaStream_t stream, std::byte* to, const std::byte* from, std::size_t bytes);
+
+/// Several small copies; addresses and sizes are multiples of 4 bytes.
+struct SmallCopies {
+  static constexpr int kMost = 3;
+  int count = 0;
+  std::uint32_t* to[kMost] = {};
+  const std::uint32_t* from[kMost] = {};
+  std::uint32_t words[kMost] = {};
+};
+/// The copies, then launch_raise(), as one kernel: a layer's hand-over to the CPU is on the way of every token.
+void launch_copy_and_raise(const Launch& launch, const SmallCopies& copies, std::uint32_t* count, SignalLine* line);
+/// launch_await(), then out += x, where x is page-locked host memory.
+void launch_await_and_add(const Launch& launch, std::uint32_t* count, const SignalLine* line, const AddArgs& sum);
 
 /// Copies on a compute lane up to this size are done by a kernel: a copy engine takes some 2 us more to start and to
 /// hand back, which is what 64 KiB take over PCIe 4 or 5.

@@ -169,17 +169,18 @@ TEST(TelemetryLines, SayWhatWasMeasured) {
   generation.token_s = {0.02, 0.02};
   generation.decode_host_s = 0.03;
   generation.step_copied_bytes = 1'200'000;
-  const json telemetry{{"prefill", prefill_telemetry(constructed(), {.copy_gb_per_s = 50})},
+  json telemetry{{"prefill", prefill_telemetry(constructed(), {.copy_gb_per_s = 50})},
                        {"decode", decode_telemetry(std::vector{generation}, false)},
                        {"gpus", gpu_telemetry(std::vector{use})},
                        {"trace_file", "/tmp/a.trace.json"}};
+  telemetry["decode"]["predicted_s_per_token"] = 0.016;
   std::string text;
   for (const auto& line : results::describe_telemetry(telemetry.dump())) text += line.group + " | " + line.name + " | " + line.value + "\n";
   for (const char* line :
        {"Prefill | device 0: copies | 5 GB in 200 ms, 25 GB/s, 50 % of the measured link\n", "Prefill | device 0: computation | 240 ms\n",
         "Prefill | device 0: both at once | 150 ms, 75 % of the shorter one\n", "Prefill | device 1: idle | 190 ms\n",
         "Prefill | device 0, stream compute | busy 240 ms, idle 50 ms\n", "Decode | copies | 1.2 MB a token\n",
-        "Decode | CPU experts busy | 15 ms, 75 % of a token\n", "Decode | device waits | 15 ms, 75 % of a token\n",
+        "Decode | CPU experts busy | 15 ms, 75 % of a token\n", "Decode | device waits | 15 ms, 75 % of a token\n", "Decode | predicted | 16 ms, 80 % of a token\n",
         "GPU 0000:3b:00.0 | power | 400 W (100 to 700)\n", "GPU 0000:3b:00.0 | PCIe lanes | 16, at most 16\n",
         "GPU 0000:3b:00.0 | throttled | power cap in 75 % of the samples\n", "Trace | file | /tmp/a.trace.json\n"}) {
     EXPECT_THAT(text, HasSubstr(line));

@@ -137,6 +137,42 @@ TEST(Plan, AShareOfZeroCachesWhatTheBudgetLeaves) {
   }
 }
 
+// Of an expert's bytes on either side, and of the slower side when both work.
+TEST(Plan, PredictsATokenByTheBytesOfCpuAndDeviceAtOnce) {
+  const ModelConfig model = tiny();
+  RunConfiguration c = test::exact_configuration();
+  c.gpu_bits = 8;
+  c.cpu_bits = 4;
+  const auto plan = make_plan(model, c, host_hardware());
+  ASSERT_TRUE(plan);
+  const double experts = static_cast<double>(model.expert_layers() * model.experts);
+  const double gpu_expert = static_cast<double>(plan->bytes(-1, "experts (GPU)")) / experts;
+  const double cpu_expert = static_cast<double>(plan->bytes(-1, "experts (CPU)")) / experts;
+  Hardware hardware{.host_read_gb_per_s = 100, .device_read_gb_per_s = 1000};
+  const auto seconds = [&](std::vector<double> hits) { return predict_decode_s(model, c, hardware, hits); };
+  const std::vector<double> none(static_cast<std::size_t>(model.expert_layers()), 0.0);
+  const std::vector<double> all(none.size(), 1.0);
+  const double picks = static_cast<double>(model.expert_layers() * model.top_k);
+  const double difference = picks * (cpu_expert / 100e9 - gpu_expert / 1000e9);
+  EXPECT_NEAR(seconds(none) - seconds(all), difference, difference * 1e-6);
+
+  // Where the CPU has little, a faster device helps, and a faster host does not.
+  std::vector<double> most(none.size(), 0.999);
+  const double before = seconds(most);
+  hardware.host_read_gb_per_s = 200;
+  EXPECT_DOUBLE_EQ(seconds(most), before);
+  hardware.device_read_gb_per_s = 2000;
+  EXPECT_DOUBLE_EQ(seconds(most), before / 2);
+  hardware.device_read_gb_per_s = 0;
+  EXPECT_EQ(seconds(none), 0) << "not known";
+
+  // The plan foresees equal shares in all layers; one layer after the other, the CPU's time adds up.
+  std::vector<double> first_cached = none;
+  first_cached[0] = 1;
+  hardware = {.host_read_gb_per_s = 100, .device_read_gb_per_s = 1000};
+  EXPECT_NEAR(seconds(none) - seconds(first_cached), difference / static_cast<double>(none.size()), difference * 1e-6);
+}
+
 TEST(Plan, SaysWhatDoesNotFitAndWhatWouldHelp) {
   RunConfiguration c = test::exact_configuration();
   c.lgs = 3;

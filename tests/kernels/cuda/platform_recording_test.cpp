@@ -1,4 +1,5 @@
 // Recorded steps of the CUDA platform, as graphs and command by command.
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <thread>
@@ -198,12 +199,15 @@ TEST_P(CudaRecording, AWaitForAnEventFromOutsideIsKept) {
   EXPECT_EQ(output(), 5.0f);
 }
 
+/// How a decode step and the host lane meet: by events, by signals, or by signals joined with copies and additions.
+enum class Way : std::uint8_t { Events, Signals, Joined };
+
 /// A decode step in small: for each layer the GPU hands over to the host lane, works on, and waits for it; the layers
 /// alternate between two devices.
 class DecodeStep {
  public:
   static constexpr int kLayers = 8;
-  DecodeStep(CudaPlatform& platform, bool by_events) {
+  DecodeStep(CudaPlatform& platform, Way way) {
     home_ = &platform.device(0);
     host_ = home_->create_stream("CPU experts", Lane::Host);
     to_cpu_ = make_buffer(*home_, 64, MemorySpace::Pinned);
@@ -216,7 +220,7 @@ class DecodeStep {
     }
     home_->fill(parts_[0].compute, {parts_[0].x.view<float>(), 0.0f});
     home_->begin_recording();
-    for (int layer = 0; layer < kLayers; ++layer) enqueue(layer, by_events);
+    for (int layer = 0; layer < kLayers; ++layer) enqueue(layer, way);
     move(parts_[(kLayers - 1) % parts_.size()], parts_[0]);
     done_ = home_->record(parts_[0].compute);
     step_ = home_->end_recording();
@@ -239,27 +243,35 @@ class DecodeStep {
     from.device->wait(from.compute, to.device->record(to.compute), "x has left");
   }
   /// x = 2 x / 2 + 1, by way of the host.
-  void enqueue(int layer, bool by_events) {
+  void enqueue(int layer, Way way) {
     Part& part = parts_[static_cast<std::size_t>(layer) % parts_.size()];
     if (layer > 0) move(parts_[static_cast<std::size_t>(layer - 1) % parts_.size()], part);
     Device& device = *part.device;
-    copy(device, part.compute, to_cpu_.view<float>(), part.x.view<float>(), "to the CPU");
-    if (by_events) {
+    if (way == Way::Joined) {
+      device.copy_and_raise(part.compute, std::array{CopyArgs{to_cpu_.view(), part.x.view<const std::byte>(), "to the CPU"}}, part.to_cpu);
+    } else {
+      copy(device, part.compute, to_cpu_.view<float>(), part.x.view<float>(), "to the CPU");
+    }
+    if (way == Way::Events) {
       home_->wait(host_, device.record(part.compute), "activations are on the host");
     } else {
-      device.raise(part.compute, part.to_cpu);
+      if (way == Way::Signals) device.raise(part.compute, part.to_cpu);
       home_->await(host_, part.to_cpu, "activations are on the host");
     }
     home_->host_task(host_, "CPU experts", {}, {}, [in = to_cpu_.view<float>(), out = from_cpu_.view<float>()] {
       for (std::size_t i = 0; i < in.size; ++i) out.data[i] = 1.0f - in.data[i];
     });
     device.add(part.compute, {part.x.view<float>(), part.x.view<float>()});  // meanwhile
-    if (by_events) {
+    if (way == Way::Events) {
       device.wait(part.compute, home_->record(host_), "CPU experts are done");
     } else {
       home_->raise(host_, part.from_cpu);
-      device.await(part.compute, part.from_cpu, "CPU experts are done");
     }
+    if (way == Way::Joined) {
+      return device.await_and_add(part.compute, part.from_cpu, "CPU experts are done",
+                                  {from_cpu_.view<const float>(), part.x.view<float>()}, part.sum.view<float>());
+    }
+    if (way == Way::Signals) device.await(part.compute, part.from_cpu, "CPU experts are done");
     copy(device, part.compute, part.sum.view<float>(), from_cpu_.view<float>(), "sum from the CPU");
     device.add(part.compute, {part.sum.view<float>(), part.x.view<float>()});
   }
@@ -273,8 +285,8 @@ class DecodeStep {
 };
 
 TEST_P(CudaRecording, ADecodeStepMeetsTheHostInEveryLayer) {
-  for (const bool by_events : {false, true}) {
-    DecodeStep step(*platform_, by_events);
+  for (const Way way : {Way::Events, Way::Signals, Way::Joined}) {
+    DecodeStep step(*platform_, way);
     for (int token = 1; token <= 100; ++token) {
       step.replay();
       const auto done = step.synchronize();

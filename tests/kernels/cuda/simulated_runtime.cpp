@@ -266,6 +266,18 @@ void launch_raise(cudaStream_t stream, std::uint32_t* count, SignalLine* line) {
 void launch_await(cudaStream_t stream, std::uint32_t* count, const SignalLine* line) {
   enqueue_locked(stream, [=] { wait_until(line, ++*count); });
 }
+void launch_copy_and_raise(const Launch& launch, const SmallCopies& copies, std::uint32_t* count, SignalLine* line) {
+  enqueue_locked(launch.stream, [=] {
+    for (int i = 0; i < copies.count; ++i) std::memcpy(copies.to[i], copies.from[i], 4 * std::size_t{copies.words[i]});
+    store_release(line->raised, ++*count);
+  });
+}
+void launch_await_and_add(const Launch& launch, std::uint32_t* count, const SignalLine* line, const AddArgs& sum) {
+  enqueue_locked(launch.stream, [=] {
+    wait_until(line, ++*count);
+    for (std::size_t i = 0; i < sum.x.size; ++i) sum.out.data[i] += sum.x.data[i];
+  });
+}
 void launch_await_value(cudaStream_t stream, const SignalLine* line, std::uint32_t wanted) {
   enqueue_locked(stream, [=] { wait_until(line, wanted); });
 }
