@@ -54,9 +54,12 @@ TEST(Sweep, TheCachePolicyIsAnAxis) {
   ASSERT_TRUE(sweep) << sweep.error().message();
   const auto runs = expand(*sweep);
   ASSERT_TRUE(runs);
-  ASSERT_EQ(runs->size(), 2u);
-  EXPECT_EQ(runs->front().hcs_policy, "static");
-  EXPECT_EQ(runs->back().hcs_policy, "adaptive");
+  std::vector<double> adaptive;
+  for (const RunConfiguration& run : *runs) {
+    if (run.hcs_policy == "adaptive") adaptive.push_back(run.hcs == HotCache::Off ? 0.0 : run.hcs_share);
+  }
+  EXPECT_EQ(runs->size(), 8u);
+  EXPECT_THAT(adaptive, testing::ElementsAre(0.25, 0.5, 0.75));
 }
 
 TEST(Sweep, AxesKeepTheirOrderAndTakeRanges) {
