@@ -146,6 +146,19 @@ TEST(ChartData, SeriesAreWhatVariesAndFailedVerdictsStayOut) {
   EXPECT_EQ(data.series[1].points[0].run, 3);
 }
 
+TEST(ChartData, CachesOfTwoSizesAreTwoSeries) {
+  auto runs = four_runs();
+  runs.pop_back();
+  runs.push_back(summary(5, 2, "on", {80, 85}, {7, 7.2}));
+  runs.back().run.parameters.hcs_share = 0.5;
+  const auto data = decode_chart(runs);
+  ASSERT_EQ(data.series.size(), 3U);
+  EXPECT_EQ(data.series[0].name, "HCS off");
+  EXPECT_EQ(data.series[1].points.size(), 1U);
+  EXPECT_EQ(data.series[2].points.size(), 1U);
+  EXPECT_NE(data.series[1].name, data.series[2].name);
+}
+
 TEST(CompareModel, OnlyWhatDiffersAndFiguresWithTheirChange) {
   CompareModel model;
   QAbstractItemModelTester tester(&model, kFatal);

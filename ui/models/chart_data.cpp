@@ -25,11 +25,13 @@ class SeriesNames {
     std::set<std::string> models;
     for (const auto* run : runs) {
       models.insert(run->run.model.name);
-      for (const auto& value : results::describe(run->run.parameters)) values[std::string(value.name)].insert(value.value);
+      for (const auto& value : results::describe(run->run.parameters)) {
+        if (applies(value)) values[std::string(value.name)].insert(value.value);
+      }
     }
     model_varies_ = models.size() > 1;
     for (const auto& [name, set] : values) {
-      if (set.size() > 1 && name != "lgs" && name != "prompt_fingerprint" && name != "hcs_share") varying_.insert(name);
+      if (set.size() > 1 && name != "lgs" && name != "prompt_fingerprint") varying_.insert(name);
     }
     only_bits_ = std::count_if(varying_.begin(), varying_.end(), [](const std::string& n) { return n.ends_with("_bits"); }) == 1;
   }
@@ -38,7 +40,7 @@ class SeriesNames {
     QStringList parts;
     if (model_varies_) parts << QString::fromStdString(summary.run.model.name);
     for (const auto& value : results::describe(summary.run.parameters)) {
-      if (!varying_.contains(std::string(value.name))) continue;
+      if (!applies(value) || !varying_.contains(std::string(value.name))) continue;
       QString title = QString::fromUtf8(value.title.data(), static_cast<qsizetype>(value.title.size()));
       if (value.name.ends_with("_bits")) title = only_bits_ ? QString() : title.remove(QStringLiteral(" bits"));
       const QString text = QString::fromStdString(value.value);
@@ -48,6 +50,9 @@ class SeriesNames {
   }
 
  private:
+  /// A cache's share and policy are "-" in a run without a cache: no difference of their own.
+  static bool applies(const results::ParameterValue& value) { return value.value != "-"; }
+
   bool model_varies_ = false;
   bool only_bits_ = false;  ///< one kind of bits varies: "INT4" says enough
   std::set<std::string> varying_;
