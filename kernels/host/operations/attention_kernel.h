@@ -31,8 +31,8 @@ struct HeadKeys {
   static constexpr int kMostRows = 16, kMostDim = 256;
 };
 
-/// By AMX tiles and AVX-512 with VBMI. Keys and values are BF16 numbers (those of FP8 are), so products are exact in
-/// FP32; weights, too: each is the sum of three BF16 numbers.
+/// By AMX tiles and AVX-512. Keys and values are BF16 numbers (those of FP8 are), so products are exact in FP32; each
+/// weight is the sum of two BF16 numbers, within 2^-17 of it, where the result's own rounding is 2^-9.
 void attend_amx(const HeadKeys& head);
 
 }  // namespace krasis::simd

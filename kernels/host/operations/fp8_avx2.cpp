@@ -65,14 +65,18 @@ __m256i codes_of(__m256 value) {
 
 float narrow_fp8_avx2(const bf16* x, std::int64_t count, std::uint8_t* codes) {
   const __m256 no_sign = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
-  __m256 lanes = _mm256_setzero_ps();
+  const __m256 infinity = _mm256_set1_ps(__builtin_inff());
+  __m256 lanes = _mm256_setzero_ps(), finite = _mm256_cmp_ps(lanes, lanes, _CMP_EQ_OQ);
   for (std::int64_t i = 0; i < count; i += 8) {
-    lanes = _mm256_max_ps(_mm256_and_ps(load8(x + i, count - i), no_sign), lanes);  // NaN leaves the other operand
+    const __m256 magnitude = _mm256_and_ps(load8(x + i, count - i), no_sign);
+    finite = _mm256_and_ps(finite, _mm256_cmp_ps(magnitude, infinity, _CMP_LT_OQ));
+    lanes = _mm256_max_ps(magnitude, lanes);
   }
   float of_lanes[8], largest = 0.0f;
   _mm256_storeu_ps(of_lanes, lanes);
   for (const float v : of_lanes) largest = v > largest ? v : largest;
-  const float scale = largest / 448.0f == 0.0f ? 1.0f : largest / 448.0f;
+  float scale = largest / 448.0f == 0.0f ? 1.0f : largest / 448.0f;
+  if (_mm256_movemask_ps(finite) != 0xff) scale = __builtin_nanf("");
   const __m256 divisor = _mm256_set1_ps(scale);
   for (std::int64_t i = 0; i < count; i += 8) {
     const __m256i code = codes_of(_mm256_div_ps(load8(x + i, count - i), divisor));

@@ -31,9 +31,15 @@ void write_head(const KvCache& cache, const KvPlane& plane, std::int64_t row, in
     return;
   }
   float largest = 0.0f;
-  for (int i = 0; i < cache.head_dim; ++i) largest = std::max(largest, std::fabs(static_cast<float>(from[i])));
+  bool finite = true;
+  for (int i = 0; i < cache.head_dim; ++i) {
+    const float magnitude = std::fabs(static_cast<float>(from[i]));
+    largest = std::max(largest, magnitude);
+    finite = finite && std::isfinite(magnitude);
+  }
   float scale = largest / 448.0f;
   if (scale == 0.0f) scale = 1.0f;
+  if (!finite) scale = std::numeric_limits<float>::quiet_NaN();
   plane.scales.data[row * cache.heads + head] = scale;
   auto* to = reinterpret_cast<fp8_e4m3*>(plane.values.data) + at;
   for (int i = 0; i < cache.head_dim; ++i) to[i] = fp8_e4m3(static_cast<float>(from[i]) / scale);

@@ -147,7 +147,7 @@ const Kernels& kernels_with() {
     Kernels k = avx2_kernels();
     k.level = rows().level;
     k.rows = &rows();
-    if (rows == amx_rows && __builtin_cpu_supports("avx512vbmi")) k.attend = attend_amx;
+    if (rows == amx_rows) k.attend = attend_amx;
     return k;
   }();
   return table;

@@ -71,6 +71,11 @@ inline Integers load_all(const void* from) {
 inline Floats load_floats(std::uint64_t mask, const void* from) {
   return std::bit_cast<Floats>(load<float>(mask, from));
 }
+inline Floats load_some_floats(const Floats& otherwise, std::uint64_t mask, const void* from) {
+  Floats result = load_floats(mask, from);
+  for (std::size_t i = 0; i < 16; ++i) result.lanes[i] = chosen(mask, i) ? result.lanes[i] : otherwise.lanes[i];
+  return result;
+}
 inline void store_floats(void* to, std::uint64_t mask, const Floats& v) {
   store<float>(to, mask, std::bit_cast<Integers>(v));
 }
@@ -120,6 +125,14 @@ Integers shift_left(const Integers& a, unsigned count) {
 template <class T>
 Integers shift_right(const Integers& a, unsigned count) {
   return each<T>([&](std::size_t i) { return lanes<T>(a)[i] >> count; });
+}
+inline Integers smaller_bytes(const Integers& a, const Integers& b) {
+  return each<std::uint8_t>([&](std::size_t i) { return a.bytes[i] < b.bytes[i] ? a.bytes[i] : b.bytes[i]; });
+}
+inline std::uint64_t less_bytes(const Integers& a, const Integers& b) {
+  std::uint64_t mask = 0;
+  for (std::size_t i = 0; i < 64; ++i) mask |= std::uint64_t{a.bytes[i] < b.bytes[i]} << i;
+  return mask;
 }
 inline Integers widen_bytes(__m128i v) {
   return each<std::uint32_t>([&](std::size_t i) { return reinterpret_cast<const std::uint8_t*>(&v)[i]; });
@@ -172,17 +185,17 @@ template <class T, class... Values>
 Integers list(Values... values) {
   return pack<T>({static_cast<T>(values)...});
 }
-/// VPERMD, VPERMQ: result[i] = v[index[i]].
+/// VPERMI2W, VPERMI2PS: result[i] = numbers of a, then b, at index[i].
 template <class T>
-Integers permute(const Integers& index, const Integers& v) {
-  return each<T>([&](std::size_t i) { return lanes<T>(v)[lanes<T>(index)[i] % (64 / sizeof(T))]; });
-}
-/// VPERMI2B: result[i] = bytes of a, then b, at index[i] % 128.
-inline Integers permute_two(const Integers& a, const Integers& index, const Integers& b) {
-  return each<std::uint8_t>([&](std::size_t i) {
-    const std::size_t at = index.bytes[i] % 128;
-    return at < 64 ? a.bytes[at] : b.bytes[at - 64];
+Integers permute_two(const Integers& a, const Integers& index, const Integers& b) {
+  constexpr std::size_t kCount = 64 / sizeof(T);
+  return each<T>([&](std::size_t i) {
+    const std::size_t at = lanes<T>(index)[i] % (2 * kCount);
+    return at < kCount ? lanes<T>(a)[at] : lanes<T>(b)[at - kCount];
   });
+}
+inline Floats permute_two_floats(const Floats& a, const Integers& index, const Floats& b) {
+  return std::bit_cast<Floats>(permute_two<std::uint32_t>(std::bit_cast<Integers>(a), index, std::bit_cast<Integers>(b)));
 }
 /// VPDPBUSD: each 32-bit sum plus four products of an unsigned and a signed byte, modulo 2^32.
 inline Integers dot_bytes(const Integers& sum, const Integers& a, const Integers& b) {
@@ -217,28 +230,15 @@ inline Floats multiply_add(const Floats& a, const Floats& b, const Floats& c) {
 inline Floats subtract_floats(const Floats& a, const Floats& b) {
   return each_float([&](std::size_t i) { return a.lanes[i] - b.lanes[i]; });
 }
-inline Floats negative_multiply_add(const Floats& a, const Floats& b, const Floats& c) {
-  return each_float([&](std::size_t i) { return std::fma(-a.lanes[i], b.lanes[i], c.lanes[i]); });
-}
 /// VMAXPS: the second operand if one is NaN.
 inline Floats larger(const Floats& a, const Floats& b) {
   return each_float([&](std::size_t i) { return a.lanes[i] > b.lanes[i] ? a.lanes[i] : b.lanes[i]; });
 }
-/// VCVTPS2DQ: to nearest, ties to even; what does not fit is the smallest number.
-inline Integers to_integers(const Floats& v) {
-  return each<std::int32_t>([&](std::size_t i) {
-    const float rounded = std::nearbyint(v.lanes[i]);
-    return std::fabs(rounded) < 0x1p31f ? static_cast<std::int32_t>(rounded) : std::int32_t{-0x7fffffff - 1};
+/// VSCALEFPS: a * 2^floor(b).
+inline Floats scale(const Floats& a, const Floats& b) {
+  return each_float([&](std::size_t i) {
+    return std::isnan(b.lanes[i]) ? b.lanes[i] : std::ldexp(a.lanes[i], static_cast<int>(std::floor(b.lanes[i])));
   });
-}
-/// VCMPPS: less than; NaN is not.
-inline std::uint16_t less(const Floats& a, const Floats& b, int) {
-  std::uint16_t mask = 0;
-  for (unsigned i = 0; i < 16; ++i) mask = static_cast<std::uint16_t>(mask | (a.lanes[i] < b.lanes[i]) << i);
-  return mask;
-}
-inline Floats keep(std::uint16_t mask, const Floats& v) {
-  return each_float([&](std::size_t i) { return chosen(mask, i) ? v.lanes[i] : 0.0f; });
 }
 inline Floats choose_first(const Floats& otherwise, std::uint16_t mask, __m128 v) {
   return each_float([&](std::size_t i) { return chosen(mask, i) ? _mm_cvtss_f32(v) : otherwise.lanes[i]; });
@@ -276,21 +276,28 @@ inline float reduce(const Floats& v) {
 #define _mm512_loadu_ps(from) krasis::test::emulated::load_floats(0xffff, from)
 #define _mm512_load_ps(from) krasis::test::emulated::load_floats(0xffff, from)
 #define _mm512_maskz_loadu_ps krasis::test::emulated::load_floats
+#define _mm512_mask_loadu_ps krasis::test::emulated::load_some_floats
 #define _mm512_store_ps(to, v) krasis::test::emulated::store_floats(to, 0xffff, v)
 #define _mm512_storeu_ps(to, v) krasis::test::emulated::store_floats(to, 0xffff, v)
 #define _mm512_mask_storeu_ps krasis::test::emulated::store_floats
 
 #define _mm512_setzero_si512 krasis::test::emulated::zero
 #define _mm512_set1_epi8 krasis::test::emulated::spread<char>
+#define _mm512_set1_epi16 krasis::test::emulated::spread<short>
 #define _mm512_set1_epi32 krasis::test::emulated::spread<int>
 #define _mm512_and_si512 krasis::test::emulated::bits_and
 #define _mm512_or_si512 krasis::test::emulated::bits_or
 #define _mm512_xor_si512 krasis::test::emulated::bits_xor
+#define _mm512_add_epi8 krasis::test::emulated::add<std::uint8_t>
 #define _mm512_add_epi32 krasis::test::emulated::add<std::uint32_t>
 #define _mm512_sub_epi8 krasis::test::emulated::subtract<std::uint8_t>
+#define _mm512_slli_epi16 krasis::test::emulated::shift_left<std::uint16_t>
 #define _mm512_slli_epi32 krasis::test::emulated::shift_left<std::uint32_t>
 #define _mm512_srli_epi32 krasis::test::emulated::shift_right<std::uint32_t>
 #define _mm512_srli_epi16 krasis::test::emulated::shift_right<std::uint16_t>
+#define _mm512_srai_epi16 krasis::test::emulated::shift_right<std::int16_t>
+#define _mm512_min_epu8 krasis::test::emulated::smaller_bytes
+#define _mm512_cmplt_epu8_mask krasis::test::emulated::less_bytes
 #define _mm512_cvtepu8_epi32 krasis::test::emulated::widen_bytes
 #define _mm512_cvtepu16_epi32 krasis::test::emulated::widen_words
 #define _mm512_cmpeq_epi32_mask krasis::test::emulated::equal
@@ -302,15 +309,9 @@ inline float reduce(const Floats& v) {
 #define _mm512_unpacklo_epi64 krasis::test::emulated::unpack<std::uint64_t, false>
 #define _mm512_unpackhi_epi64 krasis::test::emulated::unpack<std::uint64_t, true>
 #define _mm512_shuffle_i32x4 krasis::test::emulated::shuffle_pieces
-#define _mm512_unpacklo_epi8 krasis::test::emulated::unpack<std::uint8_t, false>
-#define _mm512_unpackhi_epi8 krasis::test::emulated::unpack<std::uint8_t, true>
-#define _mm512_unpacklo_epi16 krasis::test::emulated::unpack<std::uint16_t, false>
-#define _mm512_unpackhi_epi16 krasis::test::emulated::unpack<std::uint16_t, true>
 #define _mm512_setr_epi32 krasis::test::emulated::list<std::uint32_t>
-#define _mm512_setr_epi64 krasis::test::emulated::list<std::uint64_t>
-#define _mm512_permutexvar_epi32 krasis::test::emulated::permute<std::uint32_t>
-#define _mm512_permutexvar_epi64 krasis::test::emulated::permute<std::uint64_t>
-#define _mm512_permutex2var_epi8 krasis::test::emulated::permute_two
+#define _mm512_permutex2var_epi16 krasis::test::emulated::permute_two<std::uint16_t>
+#define _mm512_permutex2var_ps krasis::test::emulated::permute_two_floats
 #define _mm512_dpbusd_epi32 krasis::test::emulated::dot_bytes
 
 #define _mm512_setzero_ps krasis::test::emulated::Floats
@@ -322,10 +323,7 @@ inline float reduce(const Floats& v) {
 #define _mm512_mul_ps krasis::test::emulated::multiply
 #define _mm512_fmadd_ps krasis::test::emulated::multiply_add
 #define _mm512_sub_ps krasis::test::emulated::subtract_floats
-#define _mm512_fnmadd_ps krasis::test::emulated::negative_multiply_add
 #define _mm512_max_ps krasis::test::emulated::larger
-#define _mm512_cvtps_epi32 krasis::test::emulated::to_integers
-#define _mm512_cmp_ps_mask krasis::test::emulated::less
-#define _mm512_maskz_mov_ps krasis::test::emulated::keep
+#define _mm512_scalef_ps krasis::test::emulated::scale
 #define _mm512_mask_broadcastss_ps krasis::test::emulated::choose_first
 #define _mm512_reduce_add_ps krasis::test::emulated::reduce
