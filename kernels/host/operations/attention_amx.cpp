@@ -21,7 +21,6 @@ constexpr int kKeys = 128;
 constexpr int kKeyStep = 16;    ///< keys of one tile of scores
 constexpr int kValueStep = 32;  ///< keys that one tile product of weights and values takes
 constexpr int kColumns = 64;    ///< of values, in four tiles
-constexpr int kAtFirst = 16;    ///< keys that are asked for before the first is read
 constexpr int kTileBytes = 1024;
 
 /// Shifted numbers are 2^-120 of what they should be. Queries take back a part of it, the scores' factors the rest;
@@ -105,7 +104,6 @@ class Head {
     configure();
     load_queries();
     start();
-    prefetch(h_.keys, h_.count < kAtFirst ? h_.count : kAtFirst);
     for (; first_ < h_.count; first_ += kKeys) {
       count_ = static_cast<int>(h_.count - first_ < kKeys ? h_.count - first_ : kKeys);
       steps_ = (count_ + kValueStep - 1) / kValueStep;
@@ -127,16 +125,31 @@ class Head {
     return plane + static_cast<std::size_t>(first_ + key) * h_.stride;
   }
 
-  /// Asks for `keys` rows.
-  void prefetch(const std::byte* from, std::int64_t keys) const {
+  /// Asks for rows of the block.
+  void ask_for(const std::byte* plane, int first, int keys) const {
     for (int byte = 0; byte < kElement * h_.dim; byte += 64) {
-      const std::byte* at = from + byte;
+      const std::byte* at = row(plane, first) + byte;
 #pragma GCC unroll 4
-      for (std::int64_t key = 0; key < keys; ++key, at += h_.stride) {
-        _mm_prefetch(reinterpret_cast<const char*>(at), _MM_HINT_T1);
-      }
+      for (int key = 0; key < keys; ++key, at += h_.stride) ask(at);
     }
   }
+  static void ask(const std::byte* line) { _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1); }
+
+  /// Memory that is asked for line by line, one for each line that is read. In one piece, so that the processor's own
+  /// prefetching follows: it does not see the lines of one head among several, and a core waits for 16 lines at a time.
+  class Ahead {
+   public:
+    explicit Ahead(const std::byte* at) : at_(at ? at : kNothing), step_(at ? 64 : 0) {}
+    [[gnu::always_inline]] void ask_next() {
+      ask(at_);
+      at_ += step_;
+    }
+
+   private:
+    alignas(64) static constexpr std::byte kNothing[64] = {};
+    const std::byte* at_;
+    std::size_t step_;
+  };
 
   /// Queries as the right operand: row j has numbers 2 j and 2 j + 1 of all of them; of FP8's even, then odd numbers.
   void load_queries() {
@@ -218,16 +231,18 @@ class Head {
     for (int key = count_; key < steps_ * kValueStep; ++key) s_.key_factors[key] = s_.value_factors[key] = 1.0f;
   }
 
-  /// kKeyStep of them as the left operand; rows behind the last one have anything. Asks for their values.
-  void load_keys(int first, std::byte (*to)[kTileBytes]) const {
+  /// kKeyStep of them as the left operand; rows behind the last one have anything.
+  void load_keys(int first, std::byte (*to)[kTileBytes]) {
     const int here = count_ - first < kKeyStep ? count_ - first : kKeyStep;
-    prefetch(row(h_.values, first), here);
+    if (!h_.asked) ask_for(h_.values, first, here);
+    Ahead ahead = next_keys_;
     for (int byte = 0; byte < kElement * h_.dim; byte += 64) {
       const std::byte* from = row(h_.keys, first) + byte;
       std::byte* at = to[byte / 64 * (2 / kElement)];
 #pragma GCC unroll 4
       for (int key = 0; key < here; ++key, from += h_.stride, at += 64) {
         const __m512i numbers = load(from);
+        ahead.ask_next();
         if (fp8) {
           const Numbers both = shifted(numbers);
           _mm512_storeu_si512(at, both.even);
@@ -237,6 +252,7 @@ class Head {
         }
       }
     }
+    next_keys_ = ahead;
     written();
   }
 
@@ -361,10 +377,7 @@ class Head {
   /// have even and odd numbers of the first 32, 2 and 3 of the others.
   void load_values(int c, int first, std::byte (*to)[kTileBytes]) {
     const int here = count_ - first < kValueStep ? count_ - first : kValueStep;
-    if (c == 0) {  // the next block's keys
-      const std::int64_t left = h_.count + h_.behind - first_ - kKeys - first;
-      prefetch(row(h_.keys, kKeys + first), left < kValueStep ? left : kValueStep);
-    }
+    Ahead ahead = next_values_;
     for (int half = 0; half < kElement; ++half) {
       const std::byte* from = row(h_.values, first) + kElement * c + 64 * half;
       std::byte* at = to[2 * half];
@@ -372,6 +385,8 @@ class Head {
 #pragma GCC unroll 4
       for (int key = 0; key + 1 < here; key += 2, from += 2 * h_.stride, at += 64) {
         store_pair(load(from), load(from + h_.stride), at);
+        ahead.ask_next();
+        ahead.ask_next();
       }
       const __m512i zero = _mm512_setzero_si512();
       if (here % 2 != 0) {
@@ -380,6 +395,7 @@ class Head {
       }
       for (; at < end; at += 64) store_pair(zero, zero, at);
     }
+    next_values_ = ahead;
     written();
   }
 
@@ -439,6 +455,7 @@ class Head {
 
   const HeadKeys& h_;
   Scratch& s_;
+  Ahead next_keys_{h_.next_keys}, next_values_{h_.next_values};
   std::int64_t first_ = 0;
   int count_ = 0, steps_ = 0;
   alignas(64) float top_[16], before_[16], total_[16];  ///< top_: the largest scores, before_: at first; powers of two

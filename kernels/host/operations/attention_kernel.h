@@ -20,7 +20,10 @@ struct HeadKeys {
   const float* value_scales = nullptr;
   std::int64_t scale_stride = 0;
   std::int64_t count = 0;   ///< of keys
-  std::int64_t behind = 0;  ///< keys behind these that are likely to be next
+  bool asked = false;       ///< these keys and values were asked for while earlier ones were read
+  /// What this thread reads later, as many bytes as these keys and values have, in one piece each: asked for meanwhile.
+  const std::byte* next_keys = nullptr;
+  const std::byte* next_values = nullptr;
   float scale = 1.0f;
   /// What is known of earlier keys, updated: the largest score and the sum of exp(score - maximum) [rows], the sums of
   /// values weighted so [rows, dim].

@@ -123,9 +123,12 @@ class Tile {
     store(merged, 0, rows_);
   }
 
-  /// Split `index` alone, into `part`; store_splits() of a tile made alike ends the work.
-  void run_split(std::int64_t index, const Rows& part) {
+  /// Split `index` alone, into `part`; store_splits() of a tile made alike ends the work. `asked`: an earlier call of
+  /// this thread asked for it; `ask`: this one is to ask for its part of split index + 1.
+  void run_split(std::int64_t index, const Rows& part, bool asked, bool ask) {
     load_queries();
+    asked_ = asked;
+    ask_ = ask;
     visit_split(index * kSplitKeys, std::min((index + 1) * kSplitKeys, keys()), part);
   }
   /// `parts` [count]: of all splits, in order. Ends the work of rows [begin, end).
@@ -185,6 +188,9 @@ class Tile {
     const std::size_t element = fp8 ? 1 : 2;
     const auto row = static_cast<std::size_t>((first_slot_ + begin) * cache.heads + kv_head_);
     const std::size_t at = row * static_cast<std::size_t>(dim_) * element;
+    // The heads of a split ask for the next one together, each for a piece.
+    const auto piece = static_cast<std::size_t>((first_slot_ + begin + kSplitKeys) * cache.heads + kv_head_ * kSplitKeys);
+    const std::size_t next = piece * static_cast<std::size_t>(dim_) * element;
     k_.attend({.q = args_.q.data + offset(r),
                .rows = group_,
                .dim = dim_,
@@ -196,7 +202,9 @@ class Tile {
                .value_scales = fp8 ? cache.values.scales.data + row : nullptr,
                .scale_stride = cache.heads,
                .count = end - begin,
-               .behind = position(r) + 1 - end,
+               .asked = asked_ || r > 0,
+               .next_keys = ask_ && r == 0 ? cache.keys.values.data + next : nullptr,
+               .next_values = ask_ && r == 0 ? cache.values.values.data + next : nullptr,
                .scale = args_.scale,
                .maximum = &part.maximum(r),
                .total = &part.total(r),
@@ -233,7 +241,19 @@ class Tile {
   const AttentionArgs& args_;
   std::int64_t first_slot_;
   int first_, kv_head_, group_, rows_, dim_, padded_;
+  bool asked_ = false, ask_ = false;
   Scratch& s_ = scratch();
+};
+
+/// Where the parts of a tile's heads are.
+struct TileParts {
+  std::size_t first = 0;     ///< in floats
+  std::size_t size = 0;      ///< of a part
+  std::int64_t splits = 0;   ///< of each head
+
+  std::size_t part(int head, std::int64_t split) const {
+    return first + static_cast<std::size_t>(head * splits + split) * size;
+  }
 };
 
 }  // namespace
@@ -265,48 +285,61 @@ void attention(const Kernels& k, const AttentionArgs& args) {
     parallel_units(units, work, [&](std::int64_t unit) { tile_of(unit).run(); });
     return;
   }
-  // Few tokens: the splits of all tiles side by side, then one merge for each tile.
+  // Few tokens: the splits of all tiles side by side, then one merge for each tile and head. Neighbours are the heads of
+  // a split, then the next split: a thread reads what lies together.
   struct Split {
     std::int64_t unit, index;
+    bool full;         ///< it has all of its keys
     std::size_t part;  ///< place in `parts`
   };
   thread_local std::vector<Split> splits_of_thread;
   thread_local std::vector<float> parts_of_thread;
-  thread_local std::vector<std::int64_t> first_of_thread;
+  thread_local std::vector<TileParts> merges_of_thread;
   auto& splits = splits_of_thread;  // this thread's; the others read and fill them
   auto& parts = parts_of_thread;
-  auto& first = first_of_thread;
+  auto& merges = merges_of_thread;
   splits.clear();
-  first.clear();
+  merges.clear();
   std::size_t size = 0;
-  for (std::int64_t unit = 0; unit < units; ++unit) {
-    const Tile tile = tile_of(unit);
-    first.push_back(static_cast<std::int64_t>(splits.size()));
-    for (std::int64_t i = 0; i < tiles(tile.keys(), kSplitKeys); ++i) {
-      splits.push_back({unit, i, size});
-      size += Rows::size(tile.rows(), tile.padded());
+  for (std::int64_t first = 0; first < units; first += args.cache.heads) {
+    const Tile tile = tile_of(first);
+    const TileParts all{size, Rows::size(tile.rows(), tile.padded()), tiles(tile.keys(), kSplitKeys)};
+    for (std::int64_t i = 0; i < all.splits; ++i) {
+      for (int head = 0; head < args.cache.heads; ++head) {
+        splits.push_back({first + head, i, (i + 1) * kSplitKeys <= tile.keys(), all.part(head, i)});
+      }
     }
+    size = all.part(args.cache.heads, 0);
+    merges.push_back(all);
   }
-  first.push_back(static_cast<std::int64_t>(splits.size()));
-  if (splits.size() == static_cast<std::size_t>(units)) {  // short contexts: nothing to merge
+  const auto count = static_cast<std::int64_t>(splits.size());
+  if (count == units) {  // short contexts: nothing to merge
     parallel_units(units, work, [&](std::int64_t unit) { tile_of(unit).run(); });
     return;
   }
   parts.resize(std::max(parts.size(), size));
-  parallel_units(static_cast<std::int64_t>(splits.size()), work, [&](std::int64_t i) {
+  const std::int64_t threads = ThreadTeam::current() ? ThreadTeam::current()->size() : 1;
+  const auto follows = [&](std::int64_t i) {  // unit i - heads was the split before, and most likely this thread's
+    const std::int64_t before = i - args.cache.heads;
+    if (before < 0 || i >= count || before * threads / count != i * threads / count) return false;
+    const Split &a = splits[static_cast<std::size_t>(before)], &b = splits[static_cast<std::size_t>(i)];
+    return a.unit == b.unit && b.full;
+  };
+  parallel_units(count, work, [&](std::int64_t i) {
     const Split& split = splits[static_cast<std::size_t>(i)];
     Tile tile = tile_of(split.unit);
-    tile.run_split(split.index, {parts.data() + split.part, tile.rows(), tile.padded()});
+    tile.run_split(split.index, {parts.data() + split.part, tile.rows(), tile.padded()}, follows(i),
+                   follows(i + args.cache.heads));
   });
   constexpr int kMerges = 8;  // of each tile: some of its rows
   parallel_units(units * kMerges, 4 * static_cast<std::int64_t>(size), [&](std::int64_t i) {
     const std::int64_t unit = i / kMerges;
-    const auto begin = first[static_cast<std::size_t>(unit)], end = first[static_cast<std::size_t>(unit) + 1];
-    if (begin == end) return;
+    const TileParts& all = merges[static_cast<std::size_t>(unit / args.cache.heads)];
+    if (all.splits == 0) return;
     Tile tile = tile_of(unit);
     const auto row = [&](std::int64_t part) { return static_cast<int>(tile.rows() * part / kMerges); };
-    tile.store_splits(parts.data() + splits[static_cast<std::size_t>(begin)].part, end - begin, row(i % kMerges),
-                      row(i % kMerges + 1));
+    tile.store_splits(parts.data() + all.part(static_cast<int>(unit % args.cache.heads), 0), all.splits,
+                      row(i % kMerges), row(i % kMerges + 1));
   });
 }
 
