@@ -55,6 +55,7 @@ ExpertCache::ExpertCache(const PackedModel& model, const RunConfiguration& confi
   needs_cpu_.assign(layers, false);
   hits_.assign(layers, 0);
   misses_.assign(layers, 0);
+  by_misses_.assign(static_cast<std::size_t>(model.config.top_k) + 1, 0);
   picks_.assign(entries(), 0);
   for (std::size_t i = 0; i < entries(); ++i) {
     cpu_offsets_.push_back(cpu_offset(i));
@@ -98,6 +99,7 @@ View<const std::int32_t> ExpertCache::counted(std::int64_t expert_layer) const {
 
 void ExpertCache::count(std::int64_t expert_layer, View<const std::int32_t> ids) {
   const auto layer = static_cast<std::size_t>(expert_layer);
+  const std::int64_t before = misses_[layer];
   for (std::size_t j = 0; j < ids.size; ++j) {
     const std::int32_t id = ids.data[j];
     if (id < 0 || id >= static_cast<std::int32_t>(experts_)) continue;
@@ -105,12 +107,15 @@ void ExpertCache::count(std::int64_t expert_layer, View<const std::int32_t> ids)
     ++picks_[i];
     ++(cpu_offsets_[i] < 0 ? hits_ : misses_)[layer];
   }
+  ++by_misses_[static_cast<std::size_t>(misses_[layer] - before)];
 }
 
 CacheUse ExpertCache::use() const {
-  CacheUse use{hits_, misses_, admitted_, admitted_bytes_};
+  CacheUse use{hits_, misses_, by_misses_, admitted_, admitted_bytes_};
   for (std::size_t layer = 0; layer < hits_.size(); ++layer) {
-    if (!needs_cpu_[layer]) use.hits[layer] = std::int64_t{step_} * model_.config.top_k;
+    if (needs_cpu_[layer]) continue;
+    use.hits[layer] = std::int64_t{step_} * model_.config.top_k;
+    use.layers_by_misses.front() += step_;
   }
   return use;
 }
@@ -209,6 +214,7 @@ void ExpertCache::begin(bool streamed) {
   }
   std::fill(hits_.begin(), hits_.end(), 0);
   std::fill(misses_.begin(), misses_.end(), 0);
+  std::fill(by_misses_.begin(), by_misses_.end(), 0);
   std::fill(picks_.begin(), picks_.end(), 0);
   changes_.clear();
   step_ = 0;

@@ -100,6 +100,7 @@ class ExpertCache {
   std::vector<std::int64_t> cpu_offsets_;  ///< [layers with experts * experts]
   std::vector<std::int32_t> picks_;        ///< [layers with experts * experts], since the last decision
   std::vector<std::int64_t> hits_, misses_;  ///< [layers with experts], where the CPU is needed
+  std::vector<std::int64_t> by_misses_;      ///< [top_k + 1], where the CPU is needed
   PickScores scores_;
   std::vector<CacheChange> changes_;
   int step_ = 0;

@@ -419,6 +419,12 @@ TEST(Engine, CacheHitsAndMissesAddUpToAllPicks) {
   EXPECT_EQ(static_cast<std::int64_t>(result->cache.hits.size()), model.expert_layers());
   EXPECT_GT(sum(result->cache.hits), 0);
   EXPECT_GT(sum(result->cache.misses), 0);
+  const auto& by_misses = result->cache.layers_by_misses;
+  ASSERT_EQ(by_misses.size(), static_cast<std::size_t>(model.top_k) + 1);
+  EXPECT_EQ(sum(by_misses), 16 * model.expert_layers()) << "each layer of each token once";
+  std::int64_t missed = 0;
+  for (std::size_t n = 0; n < by_misses.size(); ++n) missed += static_cast<std::int64_t>(n) * by_misses[n];
+  EXPECT_EQ(missed, sum(result->cache.misses));
 
   // The heatmap counts each pick of each token once, and the cache keeps the most picked half.
   const auto& heatmap = t.engine->heatmap();
@@ -433,6 +439,21 @@ TEST(Engine, CacheHitsAndMissesAddUpToAllPicks) {
   }
   EXPECT_EQ(cached, hot_experts(model, c, 0));
   EXPECT_GE(coldest_cached, hottest_left);
+}
+
+TEST(Engine, WithoutACacheEveryPickIsMissedAndWithAllCachedNone) {
+  for (const bool cached : {false, true}) {
+    RunConfiguration c = exact_configuration();
+    c.hcs = cached ? HotCache::On : HotCache::Off;
+    c.hcs_share = 1;
+    auto t = make_engine({.configuration = c});
+    const ModelConfig& model = t.engine->model().config;
+    auto result = t.engine->generate(test::random_tokens(20, model.vocabulary, 1), {.max_new_tokens = 5, .ignore_end_of_text = true}, {});
+    ASSERT_TRUE(result);
+    std::vector<std::int64_t> expected(static_cast<std::size_t>(model.top_k) + 1, 0);
+    (cached ? expected.front() : expected.back()) = 4 * model.expert_layers();
+    EXPECT_EQ(result->cache.layers_by_misses, expected);
+  }
 }
 
 TEST(Engine, SamplingRepeatsForEqualSeedsOnly) {
