@@ -15,6 +15,24 @@ View<std::byte> bytes_of(View<T> view) {
 
 }  // namespace
 
+void compute_cpu_experts(const PackedModel& model, const HostCompute& cpu, const DecodeStaging& staging, std::int64_t layer,
+                         std::size_t tokens, View<const std::int64_t> offsets) {
+  const auto top_k = static_cast<std::size_t>(model.config.top_k);
+  const auto hidden = static_cast<std::size_t>(model.config.hidden);
+  const View<float> sum = staging.sum.sub(0, tokens * hidden);
+  std::fill_n(sum.data, sum.size, 0.0f);
+  const ThreadTeam::Scope scope(cpu.team.get());
+  cpu.operations->experts({.x = staging.x.sub(0, tokens * hidden),
+                           .ids = staging.ids.sub(0, tokens * top_k),
+                           .weights = staging.weights.sub(0, tokens * top_k),
+                           .pool = model.layers[static_cast<std::size_t>(layer)].cpu_experts,
+                           .offsets = offsets,
+                           .layout = model.cpu_expert_layout,
+                           .top_k = model.config.top_k,
+                           .out = sum,
+                           .workspace = staging.workspace});
+}
+
 Decode::Decode(const PackedModel& model, std::span<DeviceState> devices, const DecodeStaging& staging,
                const HostCompute& cpu, ExpertCache& cache)
     : model_(model), devices_(devices), attention_(model, devices), staging_(staging), cpu_(cpu), cache_(cache) {
@@ -27,22 +45,8 @@ Decode::Decode(const PackedModel& model, std::span<DeviceState> devices, const D
 
 void Decode::compute_on_cpu(const Tokens& tokens, std::int64_t layer, std::int64_t expert_layer) {
   const auto count = static_cast<std::size_t>(tokens.count);
-  const auto top_k = static_cast<std::size_t>(model_.config.top_k);
-  const auto hidden = static_cast<std::size_t>(model_.config.hidden);
-  const View<std::int32_t> ids = staging_.ids.sub(0, count * top_k);
-  const View<float> sum = staging_.sum.sub(0, count * hidden);
-  if (!tokens.prompt) cache_.count(expert_layer, ids);
-  std::fill_n(sum.data, sum.size, 0.0f);
-  const ThreadTeam::Scope scope(cpu_.team.get());
-  cpu_.operations->experts({.x = staging_.x.sub(0, count * hidden),
-                            .ids = ids,
-                            .weights = staging_.weights.sub(0, count * top_k),
-                            .pool = model_.layers[static_cast<std::size_t>(layer)].cpu_experts,
-                            .offsets = cache_.cpu_offsets(expert_layer),
-                            .layout = model_.cpu_expert_layout,
-                            .top_k = model_.config.top_k,
-                            .out = sum,
-                            .workspace = staging_.workspace});
+  if (!tokens.prompt) cache_.count(expert_layer, staging_.ids.sub(0, count * static_cast<std::size_t>(model_.config.top_k)));
+  compute_cpu_experts(model_, cpu_, staging_, layer, count, cache_.cpu_offsets(expert_layer));
 }
 
 void Decode::enqueue_cached(DeviceState& owner, DeviceState& cache, const Tokens& tokens, std::int64_t expert_layer) {

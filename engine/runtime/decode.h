@@ -28,6 +28,11 @@ struct HostCompute {
   std::shared_ptr<ThreadTeam> team;
 };
 
+/// The CPU's experts of one layer: out of staging's first `tokens`, those picks that `offsets` ([experts], -1 = not the
+/// CPU's) have, into `staging.sum`. On the calling thread and the team.
+void compute_cpu_experts(const PackedModel& model, const HostCompute& cpu, const DecodeStaging& staging, std::int64_t layer,
+                         std::size_t tokens, View<const std::int64_t> offsets);
+
 /// One decode step, or a short prompt at once: the tokens' layers on their owners; in each layer the cached experts run on
 /// the device that caches them while the CPU computes the others.
 ///
@@ -43,6 +48,8 @@ class Decode {
   /// Enqueues one step: takes device 0's `token`, advances every device's `position` by one, leaves logits and the
   /// sampled token on device 0. `hooks` are for a step that is not recorded; `token_index` is its place in them.
   void enqueue(const PickHooks& hooks, std::size_t token_index);
+  /// Steps enqueued from now on leave streamed attention where it is, to be timed without its copies: StreamedAttention::pause.
+  void pause_attention(bool paused) { attention_.pause(paused); }
   /// Enqueues the first `tokens` of device 0's `prompt`, at most kMostCpuPrompt; their chunk spans are on every device.
   /// Afterwards their residual is on device 0, as after Prefill::enqueue.
   void enqueue_prompt(std::int64_t tokens, const PickHooks& hooks);

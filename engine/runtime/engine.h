@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "engine/config/run_configuration.h"
 #include "engine/placement/plan.h"
+#include "engine/runtime/decode_parts.h"
 #include "engine/weights/packed_model.h"
 #include "kernels/device.h"
 #include "kernels/host/operations/thread_team.h"
@@ -144,6 +145,12 @@ class Engine {
   /// The same, traced. Unsupported if the engine has no platform of its own to switch.
   virtual Expected<TracedGeneration> trace(std::span<const std::int32_t> prompt, const GenerationOptions& options);
   virtual Expected<Evaluation> evaluate(std::span<const std::int32_t> tokens, const EvaluationOptions& options) = 0;
+
+  /// What a token takes by its parts, behind the last prompt: some 20 steps without experts and as many with all of them on
+  /// the devices, and some of the CPU's experts of each layer; well under a second. Measured again only behind a prompt of
+  /// another length. Later texts are as if it had not been called. Unsupported if there was no prompt or the context has no
+  /// room for the steps.
+  virtual Expected<DecodeParts> decode_parts() = 0;
 
   virtual const PackedModel& model() const = 0;
   /// The weights themselves, for another engine on the same ones (EngineOptions::packed).

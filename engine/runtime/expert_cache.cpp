@@ -49,7 +49,8 @@ ExpertCache::ExpertCache(const PackedModel& model, const RunConfiguration& confi
       experts_(static_cast<std::size_t>(model.config.experts)),
       block_(model.gpu_expert_layout.bytes()),
       first_(first),
-      heatmap_(heatmap) {
+      heatmap_(heatmap),
+      home_(devices.front().device) {
   const auto layers = static_cast<std::size_t>(model.config.expert_layers());
   device_of_.assign(layers, -1);
   needs_cpu_.assign(layers, false);
@@ -230,7 +231,7 @@ void ExpertCache::before_step() {
   const int step = step_++;
   if (!decides) return;
   const std::array writes{Access::of(View{picks_.data(), entries()}), Access::of(View{cpu_offsets_.data(), entries()})};
-  devices_.front().state->device->host_access("expert picks", {}, writes);
+  home_->host_access("expert picks", {}, writes);
   if (step > 0) scores_.add(picks_, kTokensPerAdmission);
   std::fill(picks_.begin(), picks_.end(), 0);
   for (OnDevice& d : devices_) {
@@ -242,6 +243,34 @@ void ExpertCache::before_step() {
 
 void ExpertCache::end() {
   for (OnDevice& d : devices_) restore_first(d);
+}
+
+void ExpertCache::pretend(bool cached) {
+  const std::array writes{Access::of(View{cpu_offsets_.data(), entries()})};
+  home_->host_access("CPU's experts", {}, writes);
+  std::fill(cpu_offsets_.begin(), cpu_offsets_.end(), -1);
+  for (OnDevice& d : devices_) {
+    std::vector<std::int64_t> blocks;  // of the first set, as the table counts
+    for (std::size_t i = 0; i < entries(); ++i) {
+      if (first_[i] != d.state->index || d.held_in[i] < 0) continue;
+      blocks.push_back(d.slots[static_cast<std::size_t>(d.held_in[i])].data - d.state->cache_memory.data);
+    }
+    if (blocks.empty()) continue;
+    const std::array table{Access::of(d.table)};
+    home_->host_access("cache table", {}, table);
+    for (std::size_t i = 0; i < entries(); ++i) {
+      d.table.data[i] = cached && device_of_[i / experts_] == d.state->index ? blocks[i % blocks.size()] : -1;
+    }
+    d.as_begun = false;
+    publish(d);
+  }
+}
+
+void ExpertCache::restore() {
+  const std::array writes{Access::of(View{cpu_offsets_.data(), entries()})};
+  home_->host_access("CPU's experts", {}, writes);
+  for (std::size_t i = 0; i < entries(); ++i) cpu_offsets_[i] = first_[i] < 0 ? cpu_offset(i) : -1;
+  end();
 }
 
 void ExpertCache::admit_coming(OnDevice& d, int step) {

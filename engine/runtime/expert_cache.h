@@ -47,6 +47,12 @@ class ExpertCache {
   void end();
   /// Since begin().
   CacheUse use() const;
+
+  /// Between texts, to time a step without experts on the CPU: its tables name none, and the devices' none either or, with
+  /// `cached`, all of the layers that they cache experts of (other experts' blocks stand for absent ones). Until restore()
+  /// what steps compute has no meaning. No step may be under way.
+  void pretend(bool cached);
+  void restore();
   const std::vector<CacheChange>& changes() const { return changes_; }
 
   /// The device that caches experts of a layer at any time; -1 = none does.
@@ -94,6 +100,7 @@ class ExpertCache {
   std::size_t experts_ = 0, block_ = 0;  ///< of a layer; bytes of one
   std::vector<int> first_;
   std::vector<std::int64_t> heatmap_;
+  Device* home_ = nullptr;
   std::vector<OnDevice> devices_;
   std::vector<int> device_of_;             ///< [layers with experts]
   std::vector<bool> needs_cpu_;            ///< [layers with experts]

@@ -87,7 +87,8 @@ Expected<std::unique_ptr<HybridEngine>> HybridEngine::create(std::vector<Device*
   engine->prefill_ = std::make_unique<Prefill>(packed, engine->configuration_, engine->groups_, engine->states_);
   KRASIS_CHECK(engine->measure_heatmap(heatmap_tokens));
   engine->fill_cache();
-  engine->record_decode();
+  engine->decode_ = std::make_unique<Decode>(packed, engine->states_, engine->staging_.decode, engine->cpu_, *engine->cache_);
+  engine->step_ = engine->record_step();
   KRASIS_CHECK(engine->measure_paths());
   return engine;
 }
@@ -165,11 +166,10 @@ void HybridEngine::fill_cache() {
   prefill_->use_cache(cached_on_);
 }
 
-void HybridEngine::record_decode() {
-  decode_ = std::make_unique<Decode>(*model_, states_, staging_.decode, cpu_, *cache_);
+Recording HybridEngine::record_step() {
   devices_.front()->begin_recording();
   decode_->enqueue({}, 0);
-  step_ = devices_.front()->end_recording();
+  return devices_.front()->end_recording();
 }
 
 Expected<void> HybridEngine::measure_paths() {
@@ -242,12 +242,7 @@ Expected<void> HybridEngine::check_length(std::size_t tokens, std::size_t new_to
   return {};
 }
 
-void HybridEngine::start(std::span<const std::int32_t> prompt, PrefillPath path, const PickHooks& hooks) {
-  const auto tokens = static_cast<std::int32_t>(prompt.size());
-  const std::int32_t chunk = std::min(configuration_.chunk_tokens, configuration_.max_context);
-  std::copy(prompt.begin(), prompt.end(), staging_.prompt.data);
-  staging_.chunk_span.data[0] = {0, chunk, 0};
-  staging_.chunk_span.data[1] = {0, path == PrefillPath::Cpu ? tokens : tokens % chunk, 0};
+void HybridEngine::send_position(std::int32_t tokens) {
   staging_.position.data[0] = tokens - 1;
   staging_.forced.data[0] = 0;
   staging_.sampling.data[0] = {.temperature = static_cast<float>(configuration_.temperature),
@@ -257,20 +252,33 @@ void HybridEngine::start(std::span<const std::int32_t> prompt, PrefillPath path,
                                .repetition_penalty = static_cast<float>(configuration_.repetition_penalty),
                                .seed = static_cast<std::uint64_t>(configuration_.seed),
                                .length = tokens};
-  const std::array writes{Access::of(staging_.prompt), Access::of(staging_.chunk_span), Access::of(staging_.position),
-                          Access::of(staging_.forced), Access::of(staging_.sampling)};
+  const std::array writes{Access::of(staging_.position), Access::of(staging_.forced), Access::of(staging_.sampling)};
+  devices_.front()->host_access("position", {}, writes);
+  for (DeviceState& s : states_) {
+    copy(*s.device, s.compute, s.position, staging_.position, "position");
+    copy(*s.device, s.compute, s.token, staging_.forced, "token");
+  }
+  copy(*home().device, home().compute, home().sampling, staging_.sampling, "sampling");
+}
+
+void HybridEngine::start(std::span<const std::int32_t> prompt, PrefillPath path, const PickHooks& hooks) {
+  const auto tokens = static_cast<std::int32_t>(prompt.size());
+  const std::int32_t chunk = std::min(configuration_.chunk_tokens, configuration_.max_context);
+  std::copy(prompt.begin(), prompt.end(), staging_.prompt.data);
+  staging_.chunk_span.data[0] = {0, chunk, 0};
+  staging_.chunk_span.data[1] = {0, path == PrefillPath::Cpu ? tokens : tokens % chunk, 0};
+  const std::array writes{Access::of(staging_.prompt), Access::of(staging_.chunk_span)};
   devices_.front()->host_access("prompt", {}, writes);
+  last_prompt_ = tokens;
   if (cache_) cache_->begin(path != PrefillPath::Cpu);
 
   for (DeviceState& s : states_) {
     copy(*s.device, s.compute, s.chunk_span, staging_.chunk_span, "chunk spans");
-    copy(*s.device, s.compute, s.position, staging_.position, "position");
-    copy(*s.device, s.compute, s.token, staging_.forced, "token");
   }
+  send_position(tokens);
   const View<std::int32_t> text = staging_.prompt.sub(0, prompt.size());
   copy(*home().device, home().compute, home().prompt.sub(0, prompt.size()), text, "prompt");
   copy(*home().device, home().compute, home().history.sub(0, prompt.size()), text, "history");
-  copy(*home().device, home().compute, home().sampling, staging_.sampling, "sampling");
   if (path == PrefillPath::Cpu) {
     decode_->enqueue_prompt(tokens, hooks);
   } else if (path == PrefillPath::Stream) {

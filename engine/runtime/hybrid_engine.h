@@ -27,6 +27,7 @@ class HybridEngine final : public Engine {
   Expected<Generation> generate(std::span<const std::int32_t> prompt, const GenerationOptions& options,
                                 const std::function<void(std::int32_t, int)>& on_token) override;
   Expected<Evaluation> evaluate(std::span<const std::int32_t> tokens, const EvaluationOptions& options) override;
+  Expected<DecodeParts> decode_parts() override;
   const PackedModel& model() const override { return *model_; }
   std::shared_ptr<const PackedModel> shared_model() const override { return model_; }
   const RunConfiguration& configuration() const override { return configuration_; }
@@ -61,13 +62,18 @@ class HybridEngine final : public Engine {
   Expected<void> allocate_staging();
   Expected<void> measure_heatmap(std::span<const std::int32_t> tokens);
   void fill_cache();
-  void record_decode();
+  Recording record_step();
   /// With prefill_path auto: up to how many tokens a prompt is faster by the CPU's experts, and by picked ones.
   Expected<void> measure_paths();
 
   Expected<void> check_length(std::size_t tokens, std::size_t new_tokens) const;
   /// Copies prompt, spans, positions and sampling to the devices and enqueues the prefill.
   void start(std::span<const std::int32_t> prompt, PrefillPath path, const PickHooks& hooks);
+  /// The devices are behind `tokens` of a text: position, input and sampling.
+  void send_position(std::int32_t tokens);
+  Expected<DecodeParts> measure_parts();
+  /// Seconds from token to token of such steps behind the last prompt; the median of some.
+  Expected<double> time_steps(const Recording& step);
   /// Seconds from an idle engine to the logits behind a prompt of so many tokens.
   Expected<double> time_prompt(std::int64_t tokens, PrefillPath path);
   /// Copies DeviceState::gathered to the host, where every device's earlier work is behind the home's.
@@ -103,6 +109,10 @@ class HybridEngine final : public Engine {
   std::unique_ptr<ExpertCache> cache_;
   std::unique_ptr<Decode> decode_;
   std::optional<Recording> step_;
+  std::int32_t last_prompt_ = 0;  ///< tokens of it; 0 = none yet
+  std::optional<Recording> step_without_copies_;  ///< of streamed attention, made when parts are measured
+  std::optional<DecodeParts> parts_;
+  std::int32_t parts_prompt_ = 0;  ///< what last_prompt_ was for them
   std::int64_t cpu_prompt_ = 0;     ///< prompts of up to so many tokens go to the CPU's experts,
   std::int64_t picked_prompt_ = 0;  ///< and others of up to so many take their picked experts alone
 };

@@ -37,6 +37,7 @@ void StreamedAttention::load(Layer& layer) {
 }
 
 void StreamedAttention::begin() {
+  if (paused_) return;
   const DeviceState* waiting = nullptr;
   for (Layer& layer : layers_) {
     if (!layer.first) continue;
@@ -49,12 +50,12 @@ void StreamedAttention::begin() {
 
 void StreamedAttention::acquire(std::int64_t index) {
   const Layer& layer = layers_[static_cast<std::size_t>(index)];
-  if (layer.owner != nullptr) layer.owner->device->wait(layer.owner->compute, layer.loaded, "attention is loaded");
+  if (layer.owner != nullptr && !paused_) layer.owner->device->wait(layer.owner->compute, layer.loaded, "attention is loaded");
 }
 
 void StreamedAttention::release(std::int64_t index) {
   const Layer& layer = layers_[static_cast<std::size_t>(index)];
-  if (layer.next < 0) return;
+  if (layer.next < 0 || paused_) return;
   DeviceState& owner = *layer.owner;
   owner.device->wait(owner.loader, owner.device->record(owner.compute), "attention buffer is free");
   load(layers_[static_cast<std::size_t>(layer.next)]);

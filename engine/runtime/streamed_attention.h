@@ -18,6 +18,8 @@ class StreamedAttention {
  public:
   StreamedAttention(const PackedModel& model, std::span<DeviceState> devices);
 
+  /// While paused, layers compute with whatever lies in their places: as fast as resident ones, and wrong.
+  void pause(bool paused) { paused_ = paused; }
   /// Begins a pass: enqueues the copies of the layers that come first in their places.
   void begin();
   /// The layer's attention is enqueued next on its owner's compute stream.
@@ -39,6 +41,7 @@ class StreamedAttention {
   void load(Layer& layer);
 
   std::vector<Layer> layers_;  ///< [layers]
+  bool paused_ = false;
 };
 
 /// q, k, v and o of a layer in host memory: one piece, with the heads' norms between them.

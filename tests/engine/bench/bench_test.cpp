@@ -62,6 +62,7 @@ class WrappedEngine : public Engine {
   explicit WrappedEngine(Engine& engine) : engine_(engine) {}
   std::function<void(Generation&)> corrupt;
   std::function<void(int call, int index)> on_token;
+  int measured_parts = 0;
 
   Expected<Generation> generate(std::span<const std::int32_t> prompt, const GenerationOptions& options,
                                 const std::function<void(std::int32_t, int)>&) override {
@@ -79,6 +80,10 @@ class WrappedEngine : public Engine {
   std::shared_ptr<const PackedModel> shared_model() const override { return engine_.shared_model(); }
   const RunConfiguration& configuration() const override { return engine_.configuration(); }
   const Plan& plan() const override { return engine_.plan(); }
+  Expected<DecodeParts> decode_parts() override {
+    ++measured_parts;
+    return engine_.decode_parts();
+  }
   ThreadTeam& team() const override { return engine_.team(); }
   std::vector<PlaceReport> memory_report() const override { return engine_.memory_report(); }
   void set_sampling(const RunConfiguration& configuration) override { engine_.set_sampling(configuration); }

@@ -52,6 +52,7 @@ TEST_P(EveryConfiguration, HasNoUnorderedAccess) {
   setup.configuration.attention = attention;
   auto t = make_engine(setup);
   generate(t, 20);
+  ASSERT_TRUE(t.engine->decode_parts());
   generate(t, 3);  // once more: reuse of every buffer
   EXPECT_EQ(policy == "adaptive", [&] { generate(t, 20); return !t.engine->cache_changes().empty(); }());
   const auto tokens = test::random_tokens(30, t.engine->model().config.vocabulary, 5);
@@ -91,6 +92,7 @@ Outcome run(const RunConfiguration& configuration, std::vector<std::string> drop
   std::string error;
   if (t.engine && use) {
     generate(t, configuration.hcs_policy == "adaptive" ? 12 : 3, &error);
+    (void)t.engine->decode_parts();
     const auto tokens = test::random_tokens(30, t.engine->model().config.vocabulary, 5);
     (void)t.engine->evaluate(tokens, {.prefill_tokens = 20, .positions = {19, 25, 29}});
     (void)t.engine->evaluate(tokens, {.prefill_tokens = 20, .positions = {25}});
@@ -123,7 +125,7 @@ TEST(Order, EachWaitIsNeeded) {
   const std::set<std::string> expected{
       "group is loaded", "group buffer is free", "residual arrives", "activations are on the host", "CPU experts are done",
       "activations arrive at the cache", "cached experts are done", "token is known", "logits are read", "prefill is done",
-      "heatmap is known", "experts are in the cache", "engine ends", "attention is loaded", "attention buffer is free", "last attention is done"};
+      "heatmap is known", "experts are in the cache", "engine ends", "decode is idle", "attention is loaded", "attention buffer is free", "last attention is done"};
   EXPECT_EQ(reasons, expected) << "a new wait needs its place here";
   for (const std::string& why : reasons) {
     // The third one ends while its weights are still being uploaded.
