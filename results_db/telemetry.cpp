@@ -88,9 +88,21 @@ void describe_decode(const Json& decode, std::vector<TelemetryLine>& lines) {
                    exact ? "For the CPU's experts: the device has none of its own to compute meanwhile."
                          : "For the CPU's experts; meanwhile it computes those that it caches."});
   if (const double predicted = number(decode, "predicted_s_per_token"); predicted > 0) {
-    lines.push_back({"Decode", "predicted", share(predicted),
+    lines.push_back({"Decode", "limit of bandwidths", share(predicted),
                      "By the bytes of a token, the measured hit rate and the measured bandwidths; nothing for starting and handing over."});
   }
+  const Json& parts = member(decode, "parts");
+  if (const double predicted = number(parts, "predicted_s_per_token"); predicted > 0) {
+    lines.push_back({"Decode", "predicted by measured parts", share(predicted),
+                     "A token without experts, and in each layer the slower of CPU and device with the experts that each had to compute."});
+    lines.push_back({"Decode", "part without experts", share(number(parts, "device_s")), "The hand-over to the CPU included."});
+    std::string layers;
+    for (const Json& seconds : member(parts, "cpu_layer_s")) {
+      if (seconds.is_number()) layers += (layers.empty() ? "" : ", ") + time_text(seconds.get<double>());
+    }
+    lines.push_back({"Decode", "part of the CPU's experts", layers, "In one layer, with 0, 1, 2, ... of its picked experts on the CPU."});
+  }
+  if (std::string why = text(decode, "parts_unknown_because"); !why.empty()) lines.push_back({"Decode", "parts unknown", std::move(why), ""});
 }
 
 void describe_gpu(const Json& gpu, std::vector<TelemetryLine>& lines) {

@@ -26,7 +26,7 @@ double predicted_decode_s(const Generation& generation, const Engine& engine, co
 }
 
 protocol::Sample sample_of(const Generation& generation, const BenchmarkPrompt& prompt, const Engine& engine,
-                           const Tokenizer* tokenizer, const Ceilings& ceilings) {
+                           const Tokenizer* tokenizer, const Ceilings& ceilings, const std::optional<DecodeParts>& parts) {
   protocol::Sample sample;
   sample.prefill_tokens = static_cast<std::int64_t>(prompt.tokens.size());
   sample.prefill_s = generation.prefill_s;
@@ -51,6 +51,11 @@ protocol::Sample sample_of(const Generation& generation, const BenchmarkPrompt& 
   if (const double predicted_s = predicted_decode_s(generation, engine, ceilings); predicted_s > 0 && sample.decode_s > 0) {
     metrics["decode_predicted_s_per_token"] = predicted_s;
     metrics["decode_share_of_prediction"] = predicted_s * static_cast<double>(sample.decode_tokens) / sample.decode_s;
+  }
+  if (parts && sample.decode_s > 0) {
+    const double predicted_s = predict_decode_s(*parts, cache.layers_by_misses, sample.decode_tokens);
+    metrics["decode_parts_s_per_token"] = predicted_s;
+    metrics["decode_share_of_parts"] = predicted_s * static_cast<double>(sample.decode_tokens) / sample.decode_s;
   }
   metrics["prefill_copied_bytes"] = generation.prefill_copied_bytes;
   if (generation.prefill_s > 0 && generation.prefill_copied_bytes > 0) {
@@ -99,6 +104,8 @@ Expected<protocol::Finished> run_benchmark(Engine& engine, const Tokenizer* toke
   std::vector<std::vector<std::int32_t>> outputs;
   nlohmann::json telemetry = nlohmann::json::object();
   std::vector<Generation> timed;
+  std::optional<DecodeParts> parts;  // before they are measured, and where they cannot be: none
+  std::string parts_unknown_because;
   std::optional<GpuMonitor> monitor;
   for (int run = 0; run < configuration.warmups + configuration.repetitions && !finished.cancelled; ++run) {
     const bool warm_up = run < configuration.warmups;
@@ -106,6 +113,13 @@ Expected<protocol::Finished> run_benchmark(Engine& engine, const Tokenizer* toke
     if (run == configuration.warmups) {
       stage("trace", 0, 1);
       telemetry = trace_prefill(engine, prompt, options, ceilings, trace_file);
+      if (!stop.stop_requested()) {
+        if (auto measured = engine.decode_parts()) {
+          parts = std::move(*measured);
+        } else {
+          parts_unknown_because = measured.error().message();
+        }
+      }
       if (const auto gpus = engine.pci_bus_ids(); !gpus.empty()) monitor.emplace(gpus);
     }
     stage(warm_up ? "warm-up" : "repetition", index, warm_up ? configuration.warmups : configuration.repetitions);
@@ -114,7 +128,7 @@ Expected<protocol::Finished> run_benchmark(Engine& engine, const Tokenizer* toke
       finished.cancelled = true;  // half a repetition is no sample
       break;
     }
-    protocol::Sample sample = sample_of(generation, prompt, engine, tokenizer, ceilings);
+    protocol::Sample sample = sample_of(generation, prompt, engine, tokenizer, ceilings, parts);
     sample.id = id;
     sample.warm_up = warm_up;
     sample.index = index;
@@ -138,6 +152,8 @@ Expected<protocol::Finished> run_benchmark(Engine& engine, const Tokenizer* toke
   double predicted_s = 0;
   for (const Generation& generation : timed) predicted_s += predicted_decode_s(generation, engine, ceilings);
   if (predicted_s > 0) telemetry["decode"]["predicted_s_per_token"] = predicted_s / static_cast<double>(timed.size());
+  if (parts) telemetry["decode"]["parts"] = parts_telemetry(*parts, timed);
+  if (!parts_unknown_because.empty()) telemetry["decode"]["parts_unknown_because"] = parts_unknown_because;
   if (monitor && monitor->unknown_because().empty()) {
     telemetry["gpus"] = gpu_telemetry(monitor->stop());
   } else if (monitor) {

@@ -19,7 +19,7 @@ struct BenchmarkEvents {
   std::function<void(const protocol::Sample&)> on_sample;
 };
 
-/// Warm-ups, a traced prefill, repetitions and the verdict of one configuration on a loaded engine. TTFT is from the
+/// Warm-ups, a traced prefill, the parts of decode, repetitions and the verdict of one configuration on a loaded engine. TTFT is from the
 /// prompt's tokens to the first sampled token; decode counts the tokens after it. Repetitions are not traced; a thread
 /// samples the GPUs' states twice a second while they run. What cannot be traced, sampled or written costs telemetry
 /// alone: it says why.

@@ -74,6 +74,19 @@ json decode_telemetry(std::span<const Generation> generations, bool cached_exper
           {"device_wait_is_exact", !cached_experts}};
 }
 
+json parts_telemetry(const DecodeParts& parts, std::span<const Generation> generations) {
+  double predicted_s = 0, tokens = 0;  // of all generations
+  for (const Generation& generation : generations) {
+    const auto count = static_cast<std::int64_t>(generation.token_s.size());
+    predicted_s += predict_decode_s(parts, generation.cache.layers_by_misses, count) * static_cast<double>(count);
+    tokens += static_cast<double>(count);
+  }
+  json row{{"device_s", parts.device_s}, {"cpu_layer_s", parts.cpu_layer_s}, {"device_layer_s", parts.device_layer_s}};
+  if (parts.streamed_s > 0) row["streamed_s"] = parts.streamed_s;
+  if (tokens > 0) row["predicted_s_per_token"] = predicted_s / tokens;
+  return row;
+}
+
 json gpu_telemetry(std::span<const GpuUse> uses) {
   json gpus = json::array();
   for (const GpuUse& use : uses) {

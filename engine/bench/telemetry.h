@@ -20,6 +20,9 @@ nlohmann::json prefill_telemetry(const TracedGeneration& traced, const Ceilings&
 /// for them at most that long, and exactly as long if it caches no experts, which it would compute meanwhile.
 nlohmann::json decode_telemetry(std::span<const Generation> generations, bool cached_experts);
 
+/// The parts of a token, and what they predict of these generations' mean token with the experts that each missed.
+nlohmann::json parts_telemetry(const DecodeParts& parts, std::span<const Generation> generations);
+
 /// Minimum, mean and maximum of each sampled quantity of each GPU; "throttled": which share of the samples had which
 /// reason (is_throttling()).
 nlohmann::json gpu_telemetry(std::span<const GpuUse> uses);

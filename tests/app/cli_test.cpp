@@ -155,12 +155,13 @@ TEST(Bench, TellsWhatTheHardwareDidAndWritesTraces) {
     EXPECT_GT(telemetry.at("prefill").at("devices").at(0).at("copied_bytes").get<double>(), 0);
     EXPECT_GT(telemetry.at("prefill").at("devices").at(0).at("share_of_link").get<double>(), 0);
     EXPECT_GT(telemetry.at("decode").at("s_per_token").get<double>(), 0);
+    EXPECT_GT(telemetry.at("decode").at("parts").at("predicted_s_per_token").get<double>(), 0);
     const std::string file = (std::filesystem::path(traces) / (run.short_id() + ".trace.json")).string();
     EXPECT_EQ(telemetry.at("trace_file"), file);
     EXPECT_GT(nlohmann::json::parse(std::ifstream(file)).at("traceEvents").size(), 20U);
     EXPECT_THAT(output.out, HasSubstr("\nrun " + run.short_id() + "\n"));
   }
-  for (const char* line : {"  Prefill\n", "    copies ", "    both at once ", "  Decode\n", "    CPU experts busy "}) {
+  for (const char* line : {"  Prefill\n", "    copies ", "    both at once ", "  Decode\n", "    CPU experts busy ", "    predicted by measured parts "}) {
     EXPECT_THAT(output.out, HasSubstr(line));
   }
 }

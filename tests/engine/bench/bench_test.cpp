@@ -150,6 +150,11 @@ TEST(Benchmark, MeasuresEveryRepetition) {
     const auto metrics = nlohmann::json::parse(sample.metrics_json);
     EXPECT_GT(metrics.at("decode_gb_per_s").get<double>(), 0);
     EXPECT_FALSE(metrics.contains("decode_share_of_read_limit"));  // no limit was given
+    EXPECT_EQ(metrics.contains("decode_parts_s_per_token"), !sample.warm_up) << "parts are measured between them";
+    if (sample.warm_up) continue;
+    EXPECT_GT(metrics.at("decode_parts_s_per_token").get<double>(), 0);
+    EXPECT_DOUBLE_EQ(metrics.at("decode_share_of_parts").get<double>(),
+                     metrics.at("decode_parts_s_per_token").get<double>() * 6 / sample.decode_s);
   }
   const protocol::Finished& finished = record.finished;
   EXPECT_EQ(finished.id, "the-id");
@@ -167,6 +172,12 @@ TEST(Benchmark, MeasuresEveryRepetition) {
   const auto telemetry = nlohmann::json::parse(finished.telemetry_json);
   EXPECT_GT(telemetry.at("prefill").at("devices").at(0).at("copied_bytes").get<double>(), 0);
   EXPECT_GT(telemetry.at("decode").at("cpu_experts_s_per_token").get<double>(), 0);
+  const auto& parts = telemetry.at("decode").at("parts");
+  EXPECT_GT(parts.at("device_s").get<double>(), 0);
+  EXPECT_EQ(parts.at("cpu_layer_s").size(), static_cast<std::size_t>(session.engine->model().config.top_k) + 1);
+  EXPECT_DOUBLE_EQ(parts.at("predicted_s_per_token").get<double>(),
+                   nlohmann::json::parse(record.samples.back().metrics_json).at("decode_parts_s_per_token").get<double>())
+      << "each repetition misses the same";
   EXPECT_FALSE(telemetry.contains("gpus")) << "the host device has none";
   EXPECT_FALSE(telemetry.contains("trace_file")) << "none was asked for";
 
@@ -175,6 +186,18 @@ TEST(Benchmark, MeasuresEveryRepetition) {
   EXPECT_FALSE(facts.fingerprint.empty());
   const auto plan = nlohmann::json::parse(session.plan_json());
   EXPECT_FALSE(plan.at("places").empty());
+}
+
+TEST(Benchmark, SaysWhyThePartsOfDecodeAreNotKnown) {
+  RunConfiguration configuration = small_configuration();
+  configuration.max_context = 18;
+  configuration.prompt_tokens = 8;
+  Session session = load(configuration);
+  const Record record = benchmark(*session.engine, session, prompt_of(session), configuration);
+  const auto decode = nlohmann::json::parse(record.finished.telemetry_json).at("decode");
+  EXPECT_FALSE(decode.contains("parts"));
+  EXPECT_THAT(decode.at("parts_unknown_because").get<std::string>(), HasSubstr("max_context"));
+  EXPECT_FALSE(nlohmann::json::parse(record.samples.back().metrics_json).contains("decode_parts_s_per_token"));
 }
 
 TEST(Benchmark, PassesWithHotExpertsOnTheDevice) {
@@ -252,6 +275,20 @@ TEST(Benchmark, CancelledInARepetitionLeavesNoHalfSample) {
   ASSERT_EQ(record.samples.size(), 2U);
   EXPECT_EQ(record.samples[1].decode_token_s.size(), 6U);
   EXPECT_EQ(record.order.back(), "repetition 1/2");
+}
+
+TEST(Benchmark, CancelledInAWarmUpMeasuresNoParts) {
+  const RunConfiguration configuration = small_configuration();
+  Session session = load(configuration);
+  for (const int index_of_stop : {2, 6}) {  // with the last token the warm-up is whole
+    WrappedEngine engine(*session.engine);
+    std::stop_source stop;
+    engine.on_token = [&](int, int index) {
+      if (index == index_of_stop) stop.request_stop();
+    };
+    EXPECT_TRUE(benchmark(engine, session, prompt_of(session), configuration, stop.get_token()).finished.cancelled);
+    EXPECT_EQ(engine.measured_parts, 0);
+  }
 }
 
 TEST(Benchmark, CancelledBeforeItBeginsMeasuresNothing) {
