@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -14,9 +15,19 @@ namespace {
 constexpr int kTileQueries = 8;
 constexpr int kBlockKeys = 32;
 
-/// Keys that have a running maximum and sums of their own. These are merged in order, also where one thread does it
-/// all, so a result does not depend on how the context is shared out.
+/// Keys that have a running maximum and sums of their own: 256, the first ones in four splits, so that short contexts,
+/// too, keep several threads busy. All are merged in order, also where one thread does it all, so a result does not
+/// depend on how the context is shared out.
 constexpr int kSplitKeys = 256;
+constexpr int kFirstSplits = 4;
+std::int64_t split_begin(std::int64_t index) {
+  return index < kFirstSplits ? index * (kSplitKeys / kFirstSplits) : (index - kFirstSplits + 1) * kSplitKeys;
+}
+std::int64_t split_count(std::int64_t keys) {
+  return keys <= kSplitKeys ? tiles(keys, kSplitKeys / kFirstSplits) : kFirstSplits - 1 + tiles(keys, kSplitKeys);
+}
+/// Up to so many splits are merged by whoever computes the last of them; more, by all threads afterwards.
+constexpr int kMergedByLast = 8;
 /// Up to so many tokens the context, too, is shared out: there are fewer tiles than threads then.
 constexpr int kSplitTokens = 16;
 
@@ -114,10 +125,9 @@ class Tile {
     s_.part.resize(Rows::size(rows_, padded_));
     s_.merged.resize(Rows::size(rows_, padded_));
     const Rows part{s_.part.data(), rows_, padded_}, merged{s_.merged.data(), rows_, padded_};
-    const std::int64_t end = keys();
-    visit_split(0, std::min<std::int64_t>(kSplitKeys, end), merged);
-    for (std::int64_t begin = kSplitKeys; begin < end; begin += kSplitKeys) {
-      visit_split(begin, std::min(begin + kSplitKeys, end), part);
+    visit_split(0, merged);
+    for (std::int64_t split = 1; split < split_count(keys()); ++split) {
+      visit_split(split, part);
       merged.merge(part, 0, rows_);
     }
     store(merged, 0, rows_);
@@ -129,7 +139,7 @@ class Tile {
     load_queries();
     asked_ = asked;
     ask_ = ask;
-    visit_split(index * kSplitKeys, std::min((index + 1) * kSplitKeys, keys()), part);
+    visit_split(index, part);
   }
   /// `parts` [count]: of all splits, in order. Ends the work of rows [begin, end).
   void store_splits(float* parts, std::int64_t count, int begin, int end) {
@@ -169,8 +179,10 @@ class Tile {
       k_.widen(args_.q.data + offset(r), dim_, &s_.q[static_cast<std::size_t>(r) * padded]);
   }
 
-  void visit_split(std::int64_t begin, std::int64_t end, const Rows& part) {
+  void visit_split(std::int64_t index, const Rows& part) {
     part.clear();
+    std::int64_t begin = split_begin(index);
+    const std::int64_t end = std::min(split_begin(index + 1), keys());
     if (at_once()) {
       for (int r = 0; r < rows_; r += group_) attend(r, begin, std::min<std::int64_t>(end, position(r) + 1), part);
       return;
@@ -230,10 +242,7 @@ class Tile {
 
   void store(const Rows& all, int begin, int end) {
     for (int r = begin; r < end; ++r) {
-      const float* sums = all.sums(r);
-      const float total = all.total(r);
-      bf16* out = args_.out.data + offset(r);
-      for (int i = 0; i < dim_; ++i) out[i] = bf16(sums[i] / total);
+      k_.divide(all.sums(r), all.total(r), dim_, args_.out.data + offset(r));
     }
   }
 
@@ -295,18 +304,20 @@ void attention(const Kernels& k, const AttentionArgs& args) {
   thread_local std::vector<Split> splits_of_thread;
   thread_local std::vector<float> parts_of_thread;
   thread_local std::vector<TileParts> merges_of_thread;
+  thread_local std::vector<std::int32_t> finished_of_thread;
   auto& splits = splits_of_thread;  // this thread's; the others read and fill them
   auto& parts = parts_of_thread;
   auto& merges = merges_of_thread;
+  auto& finished = finished_of_thread;  ///< [units] splits
   splits.clear();
   merges.clear();
   std::size_t size = 0;
   for (std::int64_t first = 0; first < units; first += args.cache.heads) {
     const Tile tile = tile_of(first);
-    const TileParts all{size, Rows::size(tile.rows(), tile.padded()), tiles(tile.keys(), kSplitKeys)};
+    const TileParts all{size, Rows::size(tile.rows(), tile.padded()), split_count(tile.keys())};
     for (std::int64_t i = 0; i < all.splits; ++i) {
       for (int head = 0; head < args.cache.heads; ++head) {
-        splits.push_back({first + head, i, (i + 1) * kSplitKeys <= tile.keys(), all.part(head, i)});
+        splits.push_back({first + head, i, split_begin(i + 1) <= tile.keys(), all.part(head, i)});
       }
     }
     size = all.part(args.cache.heads, 0);
@@ -318,24 +329,32 @@ void attention(const Kernels& k, const AttentionArgs& args) {
     return;
   }
   parts.resize(std::max(parts.size(), size));
+  finished.assign(static_cast<std::size_t>(units), 0);
   const std::int64_t threads = ThreadTeam::current() ? ThreadTeam::current()->size() : 1;
   const auto follows = [&](std::int64_t i) {  // unit i - heads was the split before, and most likely this thread's
     const std::int64_t before = i - args.cache.heads;
     if (before < 0 || i >= count || before * threads / count != i * threads / count) return false;
     const Split &a = splits[static_cast<std::size_t>(before)], &b = splits[static_cast<std::size_t>(i)];
-    return a.unit == b.unit && b.full;
+    return a.unit == b.unit && b.full && a.index >= kFirstSplits;
   };
   parallel_units(count, work, [&](std::int64_t i) {
     const Split& split = splits[static_cast<std::size_t>(i)];
     Tile tile = tile_of(split.unit);
     tile.run_split(split.index, {parts.data() + split.part, tile.rows(), tile.padded()}, follows(i),
                    follows(i + args.cache.heads));
+    const TileParts& all = merges[static_cast<std::size_t>(split.unit / args.cache.heads)];
+    if (all.splits > kMergedByLast) return;
+    std::atomic_ref<std::int32_t> done(finished[static_cast<std::size_t>(split.unit)]);
+    if (done.fetch_add(1, std::memory_order_acq_rel) + 1 != all.splits) return;
+    tile.store_splits(parts.data() + all.part(static_cast<int>(split.unit % args.cache.heads), 0), all.splits, 0, tile.rows());
   });
+  const auto many = [](const TileParts& all) { return all.splits > kMergedByLast; };
+  if (std::none_of(merges.begin(), merges.end(), many)) return;
   constexpr int kMerges = 8;  // of each tile: some of its rows
   parallel_units(units * kMerges, 4 * static_cast<std::int64_t>(size), [&](std::int64_t i) {
     const std::int64_t unit = i / kMerges;
     const TileParts& all = merges[static_cast<std::size_t>(unit / args.cache.heads)];
-    if (all.splits == 0) return;
+    if (!many(all)) return;
     Tile tile = tile_of(unit);
     const auto row = [&](std::int64_t part) { return static_cast<int>(tile.rows() * part / kMerges); };
     tile.store_splits(parts.data() + all.part(static_cast<int>(unit % args.cache.heads), 0), all.splits,

@@ -377,6 +377,13 @@ void add_scaled(const float* x, float factor, std::int64_t n, float* out) {
   for (; i < n; ++i) out[i] += factor * x[i];
 }
 
+void divide(const float* x, float divisor, std::int64_t n, bf16* out) {
+  const __m256 all = _mm256_set1_ps(divisor);
+  std::int64_t i = 0;
+  for (; i + 8 <= n; i += 8) store_narrow8(bits_of_bf16(out) + i, _mm256_div_ps(_mm256_loadu_ps(x + i), all));
+  for (; i < n; ++i) bits_of_bf16(out)[i] = narrow_one(x[i] / divisor);
+}
+
 void add(const float* x, std::int64_t n, float* out) {
   add_scaled(x, 1.0f, n, out);
 }
@@ -441,7 +448,7 @@ void weighted_rows(const float* weights, std::int64_t n, const float* rows, std:
 
 const Kernels& avx2_kernels() {
   static const Kernels table = {"AVX2",   &avx2_rows(), widen,  dequantize, dot,        products,     each_glu<silu_times>, each_glu<clamped_times>,
-                                rms_norm, head_norm,    rotate, add,        add_scaled, softmax_step, weighted_rows};
+                                rms_norm, head_norm,    rotate, add,        add_scaled, divide,     softmax_step, weighted_rows};
   return table;
 }
 

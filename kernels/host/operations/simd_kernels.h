@@ -44,6 +44,8 @@ struct Kernels {
   void (*add)(const float* x, std::int64_t n, float* out);
   /// out[i] += factor * x[i]
   void (*add_scaled)(const float* x, float factor, std::int64_t n, float* out);
+  /// out[i] = x[i] / divisor
+  void (*divide)(const float* x, float divisor, std::int64_t n, bf16* out);
   /// One step of an online softmax over n scores, of which score[i] * scale is meant: raises `maximum`, replaces the
   /// scores by exp(score - maximum), adds them to `total` after shrinking it; returns the factor by which old sums
   /// shrink.
