@@ -8,8 +8,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
-#include <numeric>
 #include <vector>
 
 #include "kernels/host/operations/fp8.h"
@@ -89,36 +87,38 @@ void rotary(const Kernels& k, const RotaryArgs& args) {
   });
 }
 
-/// One token's picks: as the reference, but all at once.
-void route(const RouterArgs& args, const float* logits, std::int32_t* ids, float* weights) {
-  thread_local std::vector<std::int32_t> order;
-  order.resize(static_cast<std::size_t>(args.experts));
-  std::iota(order.begin(), order.end(), 0);
-  const auto number = [&](std::int32_t e) {
-    return std::isnan(logits[e]) ? -std::numeric_limits<float>::infinity() : logits[e];
-  };
+/// One token's picks: as the reference, but in one pass over the logits.
+void route(const Kernels& k, const RouterArgs& args, const float* logits, std::int32_t* ids, float* weights) {
   const auto ranks_before = [&](std::int32_t a, std::int32_t b) {  // NaN last, of equals the first
     if (std::isnan(logits[a]) != std::isnan(logits[b])) return std::isnan(logits[b]);
-    return number(a) != number(b) ? number(a) > number(b) : a < b;
+    return logits[a] != logits[b] && !std::isnan(logits[a]) ? logits[a] > logits[b] : a < b;
   };
   const int picks = std::min(args.top_k, args.experts);
-  std::partial_sort(order.begin(), order.begin() + picks, order.end(), ranks_before);
-  const float maximum = number(order.front());
-  float total = 0.0f, kept = 0.0f;
-  for (int e = 0; e < args.experts; ++e) total += std::exp(logits[e] - maximum);
+  for (int e = 0; e < args.experts; ++e) {
+    int j = std::min(e, picks);
+    if (j == picks) {
+      if (logits[e] <= logits[ids[--j]] || !ranks_before(e, ids[j])) continue;
+    }
+    for (; j > 0 && ranks_before(e, ids[j - 1]); --j) ids[j] = ids[j - 1];
+    ids[j] = e;
+  }
+  thread_local std::vector<float> scores;
+  scores.assign(logits, logits + args.experts);
+  float maximum = logits[ids[0]], total = 0.0f, kept = 0.0f;
+  k.softmax_step(scores.data(), args.experts, 1.0f, &maximum, &total);
   for (int j = 0; j < args.top_k; ++j) {
-    ids[j] = j < picks ? order[static_cast<std::size_t>(j)] : -1;
-    weights[j] = j < picks ? std::exp(logits[ids[j]] - maximum) / total : 0.0f;
+    if (j >= picks) ids[j] = -1;
+    weights[j] = j < picks ? scores[static_cast<std::size_t>(ids[j])] / total : 0.0f;
     kept += weights[j];
   }
   if (!args.renormalize) return;
   for (int j = 0; j < args.top_k; ++j) weights[j] /= kept;
 }
 
-void router(const RouterArgs& args) {
+void router(const Kernels& k, const RouterArgs& args) {
   const auto tokens = static_cast<std::int64_t>(args.logits.size) / args.experts;
   parallel_units(tokens, tokens * args.experts * 8, [&](std::int64_t t) {
-    route(args, args.logits.data + t * args.experts, args.ids.data + t * args.top_k,
+    route(k, args, args.logits.data + t * args.experts, args.ids.data + t * args.top_k,
           args.weights.data + t * args.top_k);
   });
 }
@@ -165,7 +165,7 @@ HostOperations operations_with() {
   set.rotary = [](const RotaryArgs& args) { rotary(table(), args); };
   set.kv_append = [](const KvAppendArgs& args) { scalar::kv_append(args, write_head); };
   set.attention = [](const AttentionArgs& args) { attention(table(), args); };
-  set.router = router;
+  set.router = [](const RouterArgs& args) { router(table(), args); };
   set.experts = [](const ExpertsArgs& args) { experts(table(), args); };
   set.add = [](const AddArgs& args) { add(table(), args); };
   return set;
