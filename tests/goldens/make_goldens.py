@@ -21,6 +21,7 @@ FOLDERS = {
     "tiny-a": HERE / "models/tiny-a",
     "tiny-b": HERE / "models/tiny-b",
     "embedded": ROOT / "resources/models/tiny-moe",
+    "embedded-8k": ROOT / "resources/models/tiny-moe",
 }
 GREEDY_PROMPT, GREEDY_TOKENS, PERPLEXITY_TOKENS = 64, 64, 4096
 
@@ -34,6 +35,11 @@ def through_e4m3(x):
 def fp8_kv_attention(module, query, key, value, attention_mask, scaling, **kwargs):
     return eager_attention_forward(
         module, query, through_e4m3(key), through_e4m3(value), attention_mask, scaling, **kwargs)
+
+
+ALL_ATTENTION_FUNCTIONS.register("fp8_kv", fp8_kv_attention)
+transformers.AttentionInterface.register("fp8_kv", fp8_kv_attention)
+transformers.AttentionMaskInterface.register("fp8_kv", transformers.masking_utils.ALL_MASK_ATTENTION_FUNCTIONS["eager"])
 
 
 def load(folder, dtype, attention="eager"):
@@ -97,16 +103,20 @@ def quantize_experts(model, bits):
     return model
 
 
+def heldout_ids(folder):
+    from tokenizers import Tokenizer
+
+    text = (ROOT / "resources/prompts/heldout.txt").read_text(encoding="utf-8")
+    return np.array(Tokenizer.from_file(str(folder / "tokenizer.json")).encode(text, add_special_tokens=False).ids)
+
+
 def inputs_of(name, folder):
     """(input ids, perplexity ids or None)."""
     config = json.loads((folder / "config.json").read_text())
     if name != "embedded":
         return np.random.default_rng(7).integers(0, config["vocab_size"], 200), None
-    from tokenizers import Tokenizer
-
-    text = (ROOT / "resources/prompts/heldout.txt").read_text(encoding="utf-8")
-    ids = Tokenizer.from_file(str(folder / "tokenizer.json")).encode(text, add_special_tokens=False).ids
-    return np.array(ids[:700]), np.array(ids[:PERPLEXITY_TOKENS])
+    ids = heldout_ids(folder)
+    return ids[:700], ids[:PERPLEXITY_TOKENS]
 
 
 def sample_positions(n, count=32):
@@ -124,6 +134,45 @@ def add_uncertain(positions, logits, blocks=16):
     edges = np.linspace(0, len(logits), blocks + 1).astype(int)
     uncertain = [a + int(entropy[a:b].argmax()) for a, b in zip(edges, edges[1:])]
     return np.unique(np.concatenate([positions[::2], positions[-1:], uncertain]))
+
+
+def save(name, out):
+    folder, digest = FOLDERS[name], hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        digest.update(path.read_bytes())
+    save_file({k: v.contiguous() for k, v in sorted(out.items())}, HERE / f"{name}.safetensors", metadata={
+        "transformers": transformers.__version__, "torch": torch.__version__.split("+")[0],
+        "sha256": digest.hexdigest(), "model": str(folder.relative_to(ROOT))})
+    (HERE / f"{name}.safetensors").chmod(0o644)
+    print(name, {k: tuple(v.shape) for k, v in out.items() if v.numel() > 1})
+    print({k: round(float(v), 6) for k, v in out.items() if v.numel() == 1})
+
+
+def make_long(name):
+    """The model's whole context: the router's tensors in few bytes, and of the other precisions only the FP8 KV cache, the
+    one that a long text is longer for."""
+    folder = FOLDERS[name]
+    context = json.loads((folder / "config.json").read_text())["max_position_embeddings"]
+    ids = heldout_ids(folder)[:context]
+    assert len(ids) == context
+    model = load(folder, torch.float32)
+    records, _ = record_routers(model)
+    every = logits_of(model, ids)
+    positions = add_uncertain(sample_positions(context), every)
+    reference = every[positions]
+    router_ids, weights, margin = (torch.stack(x) for x in zip(*records))
+    error = logits_of(load(folder, torch.bfloat16), ids)[positions] - reference
+    rounded = logits_of(load(folder, torch.float32, "fp8_kv"), ids)[positions]
+
+    def fixed_point(probabilities):
+        return torch.from_numpy((probabilities.double() * 65535).round().numpy().astype(np.uint16))
+
+    save(name, {
+        "input_ids": torch.tensor(ids, dtype=torch.int32), "positions": torch.tensor(positions, dtype=torch.int32),
+        "logits": reference, "logits_fp8kv": rounded, "kl_fp8kv": kl(reference, rounded),
+        "rms_bf16": error.square().mean().sqrt().reshape(1), "rms_bf16_per_position": error.square().mean(-1).sqrt(),
+        "router_ids": router_ids.to(torch.uint8), "router_weights": fixed_point(weights),
+        "router_margin": fixed_point(margin)})
 
 
 def make(name):
@@ -159,26 +208,14 @@ def make(name):
     out["rms_bf16"] = error.square().mean().sqrt().reshape(1)
     out["rms_bf16_per_position"] = error.square().mean(-1).sqrt()
 
-    ALL_ATTENTION_FUNCTIONS.register("fp8_kv", fp8_kv_attention)
-    transformers.AttentionInterface.register("fp8_kv", fp8_kv_attention)
-    transformers.AttentionMaskInterface.register(
-        "fp8_kv", transformers.masking_utils.ALL_MASK_ATTENTION_FUNCTIONS["eager"])
     out["logits_fp8kv"] = run(load(folder, torch.float32, "fp8_kv"), "_fp8kv")
     out["kl_fp8kv"] = kl(reference, out["logits_fp8kv"])
     for bits in (8, 4):
         out[f"logits_int{bits}"] = run(quantize_experts(load(folder, torch.float32), bits), f"_int{bits}")
         out[f"kl_int{bits}"] = kl(reference, out[f"logits_int{bits}"])
 
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        digest.update(path.read_bytes())
-    save_file({k: v.contiguous() for k, v in sorted(out.items())}, HERE / f"{name}.safetensors", metadata={
-        "transformers": transformers.__version__, "torch": torch.__version__.split("+")[0],
-        "sha256": digest.hexdigest(), "model": str(folder.relative_to(ROOT))})
-    (HERE / f"{name}.safetensors").chmod(0o644)
+    save(name, out)
     margin = reference.topk(2, -1).values
-    print(name, {k: tuple(v.shape) for k, v in out.items() if v.numel() > 1})
-    print({k: round(float(v), 6) for k, v in out.items() if v.numel() == 1})
     print("logit std", float(reference.std()), "median top-1 margin", float((margin[:, 0] - margin[:, 1]).median()),
           "median router margin", float(out["router_margin"].median()), "smallest", float(out["router_margin"].min()),
           "greedy margin min", min(margins))
@@ -187,4 +224,4 @@ def make(name):
 if __name__ == "__main__":
     torch.manual_seed(0)
     for model_name in sys.argv[1:] or FOLDERS:
-        make(model_name)
+        (make_long if model_name == "embedded-8k" else make)(model_name)

@@ -36,7 +36,26 @@ struct Golden {
     return {values->begin(), values->end()};
   }
   double scalar(const std::string& tensor) const { return vector<float>(tensor).at(0); }
-  RouterPicks picks() const { return {vector<std::int32_t>("router_ids"), vector<float>("router_weights")}; }
+  /// The router's, in a long golden as U8, and as U16 in units of 1/65535: 2^-17 beside the 2^-9 of the BF16 that follows.
+  RouterPicks picks() const {
+    if (!is_long()) return {vector<std::int32_t>("router_ids"), vector<float>("router_weights")};
+    return {elements<std::uint8_t, std::int32_t>("router_ids", 1), elements<std::uint16_t, float>("router_weights", 1.0f / 65535)};
+  }
+  std::vector<float> margins() const {
+    return is_long() ? elements<std::uint16_t, float>("router_margin", 1.0f / 65535) : vector<float>("router_margin");
+  }
+  bool is_long() const { return tokens.size() > 4096; }
+
+ private:
+  template <class Stored, class T>
+  std::vector<T> elements(const std::string& tensor, T unit) const {
+    const SafetensorsTensor* found = file.find(tensor);
+    if (found == nullptr || found->dtype != "U" + std::to_string(8 * sizeof(Stored))) throw std::runtime_error("No such " + tensor);
+    const auto* first = reinterpret_cast<const Stored*>(found->bytes.data());  // aligned, says SafetensorsFile::open
+    std::vector<T> result(found->bytes.size() / sizeof(Stored));
+    std::transform(first, first + result.size(), result.begin(), [unit](Stored x) { return static_cast<T>(x) * unit; });
+    return result;
+  }
 };
 
 double rms_error(std::span<const float> a, std::span<const float> b) {
@@ -93,6 +112,7 @@ struct Path {
   double hcs_share = 0.5;
   std::string hcs_policy = "static";
   std::string attention = "resident";
+  bool free = true;  ///< with the router's own picks, too, not only with the golden's
 };
 
 RunConfiguration configuration_of(const Path& path, const Golden& golden) {
@@ -102,7 +122,7 @@ RunConfiguration configuration_of(const Path& path, const Golden& golden) {
   c.hcs = path.hcs;
   c.chunk_tokens = path.chunk;
   c.max_context = static_cast<int>(golden.tokens.size());
-  c.vram_budget_mib = 128;
+  c.vram_budget_mib = golden.is_long() ? 256 : 128;  // 8,192 tokens in one chunk: the experts' workspace alone is 75 MB
   c.operations = path.operations;
   c.prefill_path = path.prefill_path;
   c.hcs_share = path.hcs_share;
@@ -123,16 +143,22 @@ TEST_P(GoldenPath, AgreesWithTransformers) {
   const auto expected = golden.vector<float>("logits");
   const double tolerance = 2 * golden.scalar("rms_bf16");
 
-  auto free = t.engine->evaluate(golden.tokens, {.prefill_tokens = prefill, .positions = golden.positions});
-  ASSERT_TRUE(free) << free.error().message();
-  ASSERT_EQ(free->logits.size(), expected.size());
-  const double free_error = rms_error(free->logits, expected);
-  EXPECT_LE(free_error, tolerance);
+  std::string free_figure = "not taken";
+  if (path.free) {
+    auto free = t.engine->evaluate(golden.tokens, {.prefill_tokens = prefill, .positions = golden.positions});
+    ASSERT_TRUE(free) << free.error().message();
+    ASSERT_EQ(free->logits.size(), expected.size());
+    const double free_error = rms_error(free->logits, expected);
+    EXPECT_LE(free_error, tolerance);
+    free_figure = std::to_string(free_error);
+    RecordProperty("rms_error", free_figure);
+  }
 
   const RouterPicks picks = golden.picks();
   auto forced = t.engine->evaluate(golden.tokens, {.prefill_tokens = prefill, .positions = golden.positions,
                                                    .forced_picks = &picks, .record_picks = true});
   ASSERT_TRUE(forced) << forced.error().message();
+  ASSERT_EQ(forced->logits.size(), expected.size());
   const double forced_error = rms_error(forced->logits, expected);
   EXPECT_LE(forced_error, tolerance);
   expect_same_choice(golden, forced->logits, forced_error);
@@ -141,7 +167,7 @@ TEST_P(GoldenPath, AgreesWithTransformers) {
   // blocks before have rounded, bound that by about 2^-7 of their size (here of order 4): each probability by 2^-7, and
   // two that move against each other by twice that. Most differ by a tenth of it (the figures say the widest).
   constexpr float kMargin = 1.0f / 64;
-  const auto margins = golden.vector<float>("router_margin");
+  const auto margins = golden.margins();
   const std::size_t top_k = picks.ids.size() / margins.size();
   std::size_t excluded = 0, wrong = 0;
   float widest = 0;
@@ -156,9 +182,8 @@ TEST_P(GoldenPath, AgreesWithTransformers) {
   }
   EXPECT_EQ(wrong, 0u) << "router picks differ beyond what BF16 explains";
   EXPECT_LE(static_cast<double>(excluded), 0.02 * static_cast<double>(margins.size()));
-  RecordProperty("rms_error", std::to_string(free_error));
-  std::printf("[ figures  ] rms error %.5f, with the golden's picks %.5f, transformers' BF16 %.5f; %zu of %zu picks near ties, the widest %.5f\n",
-              free_error, forced_error, golden.scalar("rms_bf16"), excluded, margins.size(), static_cast<double>(widest));
+  std::printf("[ figures  ] rms error %s, with the golden's picks %.5f, transformers' BF16 %.5f; %zu of %zu picks near ties, the widest %.5f\n",
+              free_figure.c_str(), forced_error, golden.scalar("rms_bf16"), excluded, margins.size(), static_cast<double>(widest));
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -230,6 +255,28 @@ INSTANTIATE_TEST_SUITE_P(
                     Path{"token_by_token", "embedded", 5, 1, HotCache::Off, 256, 1}),
     [](const auto& test) { return test.param.name; });
 
+// The embedded model's whole context, 8,192 tokens. The bounds are those of the shorter texts, with this text's rms_bf16:
+// what length may add, rounding of larger rotary angles and of sums over more keys, transformers' BF16 run has, too. Of its
+// 0.051, position 5930 is most, where the last router's near tie falls otherwise (0.023 without it). A run takes seconds
+// here, most of them attention's, so a path serves several purposes, and one of them runs with its own picks, too.
+// Simulated GPUs, whose operations are the host's, have one path.
+Path forced(Path path) {
+  path.free = false;
+  return path;
+}
+#ifndef KRASIS_TEST_SIMULATED
+INSTANTIATE_TEST_SUITE_P(
+    WholeContext, GoldenPath,
+    testing::Values(forced({"one_chunk", "embedded-8k", 5, 1, HotCache::Off, 8192, 0}),
+                    forced(streamed("streamed_chunks_lgs1_hcs_on", "embedded-8k", 1, 1, HotCache::On, 1500, 8160)),
+                    Path{"chunks_lgs2_two_devices", "embedded-8k", 2, 2, HotCache::Multi, 2500, 8160}),
+    [](const auto& test) { return test.param.name; });
+#else
+INSTANTIATE_TEST_SUITE_P(WholeContext, GoldenPath,
+                         testing::Values(forced(streamed("streamed_chunks_lgs2_two_devices", "embedded-8k", 2, 2, HotCache::Multi, 2500, 8160))),
+                         [](const auto& test) { return test.param.name; });
+#endif
+
 class GoldenQuantized : public testing::TestWithParam<std::string> {};
 
 TEST_P(GoldenQuantized, CostsWhatTheFormatCosts) {
@@ -254,13 +301,16 @@ TEST_P(GoldenQuantized, CostsWhatTheFormatCosts) {
   }
 }
 
-TEST_P(GoldenQuantized, Fp8KvAgreesWithARoundedCache) {
+class GoldenFp8Kv : public testing::TestWithParam<std::string> {};
+
+TEST_P(GoldenFp8Kv, AgreesWithARoundedCache) {
   const Golden golden = Golden::load(GetParam());
-  RunConfiguration c = configuration_of({"", GetParam(), 2, 1, HotCache::Off, 100, 0}, golden);
+  RunConfiguration c = configuration_of({"", GetParam(), 2, 1, HotCache::Off, golden.is_long() ? 2000 : 100, 0}, golden);
   c.kv_cache = "fp8";
   auto t = test::make_engine({.model = GetParam(), .configuration = c, .check_order = false});
-  auto result = t.engine->evaluate(golden.tokens, {.prefill_tokens = static_cast<int>(golden.tokens.size() / 2),
-                                                   .positions = golden.positions});
+  // Half through prefill, half through decode; of a long text the last 32 tokens.
+  const std::size_t prefill = golden.is_long() ? golden.tokens.size() - 32 : golden.tokens.size() / 2;
+  auto result = t.engine->evaluate(golden.tokens, {.prefill_tokens = static_cast<int>(prefill), .positions = golden.positions});
   ASSERT_TRUE(result) << result.error().message();
   const auto rounded = golden.vector<float>("logits_fp8kv");
   const double effect = rms_error(golden.vector<float>("logits"), rounded);
@@ -274,11 +324,16 @@ TEST_P(GoldenQuantized, Fp8KvAgreesWithARoundedCache) {
               effect, kl, golden.scalar("kl_fp8kv"));
 }
 
-INSTANTIATE_TEST_SUITE_P(Golden, GoldenQuantized, testing::Values("tiny-a", "tiny-b", "embedded"), [](const auto& test) {
+std::string test_name(const testing::TestParamInfo<std::string>& test) {
   std::string name = test.param;
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
-});
+}
+INSTANTIATE_TEST_SUITE_P(Golden, GoldenQuantized, testing::Values("tiny-a", "tiny-b", "embedded"), test_name);
+INSTANTIATE_TEST_SUITE_P(Golden, GoldenFp8Kv, testing::Values("tiny-a", "tiny-b", "embedded"), test_name);
+#ifndef KRASIS_TEST_SIMULATED
+INSTANTIATE_TEST_SUITE_P(WholeContext, GoldenFp8Kv, testing::Values("embedded-8k"), test_name);
+#endif
 
 TEST(GoldenText, GreedyDecodingContinuesAsTransformersDoes) {
   for (const char* name : {"tiny-a", "tiny-b", "embedded"}) {

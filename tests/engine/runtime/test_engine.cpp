@@ -14,7 +14,7 @@ namespace krasis::test {
 
 std::filesystem::path model_path(const std::string& model) {
   const std::filesystem::path root = KRASIS_SOURCE_DIR;
-  return model == "embedded" ? root / "resources/models/tiny-moe" : root / "tests/goldens/models" / model;
+  return model.starts_with("embedded") ? root / "resources/models/tiny-moe" : root / "tests/goldens/models" / model;
 }
 
 RunConfiguration exact_configuration() {

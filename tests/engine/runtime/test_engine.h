@@ -28,7 +28,7 @@ struct TestEngine {
 };
 
 struct TestSetup {
-  std::string model = "tiny-a";  ///< of tests/goldens/models, or "embedded"
+  std::string model = "tiny-a";  ///< of tests/goldens/models, or "embedded", "embedded-8k"
   RunConfiguration configuration;
   std::optional<std::uint64_t> seed;  ///< seeded schedule
   bool check_order = true;
