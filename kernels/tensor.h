@@ -60,7 +60,8 @@ struct Batch {
 enum class KvElement : std::uint8_t { Bf16, Fp8 };
 
 /// Keys or values of one layer: [rows, heads, head_dim]; FP8 E4M3 has one FP32 scale for each (row, head):
-/// value = scale * fp8, scale = max|x| / 448 over head_dim (1 where all are zero; on the host NaN where one is not finite).
+/// value = scale * fp8, scale = max|x| / 448 over head_dim (1 where all are zero; on the host NaN where one is not
+/// finite).
 struct KvPlane {
   View<std::byte> values;
   View<float> scales;  ///< [rows, heads] for FP8, empty for BF16

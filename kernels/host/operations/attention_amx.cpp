@@ -25,7 +25,7 @@ constexpr int kTileBytes = 1024;
 
 /// Shifted numbers are 2^-120 of what they should be. Queries take back a part of it, the scores' factors the rest;
 /// weights take back a part of it, the sums' factors the rest: so products are far from the least and the largest FP32.
-constexpr float kQueries = 0x1p60f, kScores = 0x1p60f, kWeights = 0x1p90f, kSums = 0x1p30f;
+constexpr float kQueries = 0x1p60f, kScores = 0x1p60f, kWeights = 0x1p60f, kSums = 0x1p60f;
 
 struct alignas(64) Scratch {
   std::byte q[HeadKeys::kMostDim / 32][kTileBytes];
@@ -93,8 +93,8 @@ __m512 exp2_of(__m512 given) {
   return _mm512_scalef_ps(p, n);
 }
 
-/// `width`: rows that there is room for. Loops run over 64 bytes of many keys, not over the bytes of a key, so that there
-/// is little beside their vector instructions.
+/// `width`: rows that there is room for. Loops run over 64 bytes of many keys, not over the bytes of a key, so that
+/// there is little beside their vector instructions.
 template <int width, bool fp8>
 class Head {
  public:
@@ -133,7 +133,9 @@ class Head {
       for (int key = 0; key < keys; ++key, at += h_.stride) ask(at);
     }
   }
-  static void ask(const std::byte* line) { _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1); }
+  static void ask(const std::byte* line) {
+    _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1);
+  }
 
   /// Memory that is asked for line by line, one for each line that is read. In one piece, so that the processor's own
   /// prefetching follows: it does not see the lines of one head among several, and a core waits for 16 lines at a time.
@@ -311,7 +313,8 @@ class Head {
     written();
   }
 
-  /// Weights as the left operand, each as the sum of two BF16 numbers: rounded, and what is left, rounded: within 2^-17.
+  /// Weights as the left operand, each as the sum of two BF16 numbers: rounded, and what is left, rounded: within
+  /// 2^-17.
   void split_weights(int step) {
     __m512i even[16], odd[16];  // of even and of odd keys, row by row
     const float* from = s_.scores + step * kValueStep * width;

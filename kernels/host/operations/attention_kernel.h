@@ -19,8 +19,8 @@ struct HeadKeys {
   const float* key_scales = nullptr;
   const float* value_scales = nullptr;
   std::int64_t scale_stride = 0;
-  std::int64_t count = 0;   ///< of keys
-  bool asked = false;       ///< these keys and values were asked for while earlier ones were read
+  std::int64_t count = 0;  ///< of keys
+  bool asked = false;      ///< these keys and values were asked for while earlier ones were read
   /// What this thread reads later, as many bytes as these keys and values have, in one piece each: asked for meanwhile.
   const std::byte* next_keys = nullptr;
   const std::byte* next_values = nullptr;
@@ -34,8 +34,11 @@ struct HeadKeys {
   static constexpr int kMostRows = 16, kMostDim = 256;
 };
 
-/// By AMX tiles and AVX-512. Keys and values are BF16 numbers (those of FP8 are), so products are exact in FP32; each
-/// weight is the sum of two BF16 numbers, within 2^-17 of it, where the result's own rounding is 2^-9.
+/// By AMX tiles and AVX-512. Products of BF16 are exact in FP32; each weight is the sum of two BF16 numbers, within
+/// 2^-17 of it, where the result's own rounding is 2^-9. Of FP8, denormal codes (below 2^-6, where the largest of a
+/// head is 448) count as zero and NaN codes as 480: a head that is not finite is known by its scale, NaN. Numbers that
+/// models do not have overflow to NaN: queries from 2^67 on and scales of values from 2^68 on with FP8, infinite values
+/// with BF16.
 void attend_amx(const HeadKeys& head);
 
 }  // namespace krasis::simd

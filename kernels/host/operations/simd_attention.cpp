@@ -201,8 +201,9 @@ class Tile {
     const auto row = static_cast<std::size_t>((first_slot_ + begin) * cache.heads + kv_head_);
     const std::size_t at = row * static_cast<std::size_t>(dim_) * element;
     // The heads of a split ask for the next one together, each for a piece.
-    const auto piece = static_cast<std::size_t>((first_slot_ + begin + kSplitKeys) * cache.heads + kv_head_ * kSplitKeys);
-    const std::size_t next = piece * static_cast<std::size_t>(dim_) * element;
+    const std::int64_t next_row = (first_slot_ + begin + kSplitKeys) * cache.heads + kv_head_ * kSplitKeys;
+    const bool ask = ask_ && r == 0;
+    const std::size_t next = ask ? static_cast<std::size_t>(next_row * dim_) * element : 0;
     k_.attend({.q = args_.q.data + offset(r),
                .rows = group_,
                .dim = dim_,
@@ -215,8 +216,8 @@ class Tile {
                .scale_stride = cache.heads,
                .count = end - begin,
                .asked = asked_ || r > 0,
-               .next_keys = ask_ && r == 0 ? cache.keys.values.data + next : nullptr,
-               .next_values = ask_ && r == 0 ? cache.values.values.data + next : nullptr,
+               .next_keys = ask ? cache.keys.values.data + next : nullptr,
+               .next_values = ask ? cache.values.values.data + next : nullptr,
                .scale = args_.scale,
                .maximum = &part.maximum(r),
                .total = &part.total(r),
@@ -254,112 +255,142 @@ class Tile {
   Scratch& s_ = scratch();
 };
 
-/// Where the parts of a tile's heads are.
-struct TileParts {
-  std::size_t first = 0;     ///< in floats
-  std::size_t size = 0;      ///< of a part
-  std::int64_t splits = 0;   ///< of each head
-
-  std::size_t part(int head, std::int64_t split) const {
-    return first + static_cast<std::size_t>(head * splits + split) * size;
+/// The tiles of a call, by units: unit u is tile u / heads of the queries, for head u % heads of the cache.
+class Units {
+ public:
+  Units(const Kernels& k, const AttentionArgs& args) : k_(k), args_(args) {
+    for (std::size_t s = 0; s < args.batch.sequences.size; ++s) {
+      const SequenceSpan& span = args.batch.sequences.data[s];
+      count_ += heads() * tiles(span.query_count, kTileQueries);
+      for (int t = span.query_begin; t < span.query_begin + span.query_count; ++t) {
+        work_ += std::int64_t{2} * (args.batch.positions.data[t] + 1) * args.heads * args.cache.head_dim;
+      }
+    }
   }
+  int heads() const { return args_.cache.heads; }
+  std::int64_t count() const { return count_; }
+  std::int64_t work() const { return work_; }  ///< multiply-adds
+  Tile tile(std::int64_t unit) const {
+    std::int64_t tile = unit / heads();
+    const SequenceSpan* span = args_.batch.sequences.data;
+    for (; tile >= tiles(span->query_count, kTileQueries); ++span) tile -= tiles(span->query_count, kTileQueries);
+    const int done = static_cast<int>(tile) * kTileQueries;
+    return Tile(k_, args_, *span, span->query_begin + done, std::min(kTileQueries, span->query_count - done),
+                static_cast<int>(unit % heads()));
+  }
+
+ private:
+  const Kernels& k_;
+  const AttentionArgs& args_;
+  std::int64_t count_ = 0, work_ = 0;
+};
+
+/// Few tokens: the splits of all tiles side by side, then one merge for each unit. Neighbours are the heads of a split,
+/// then the next split: a thread reads what lies together. The calling thread keeps the memory for its next call; the
+/// others read and fill it.
+class Splits {
+ public:
+  /// Lists all splits of `units`.
+  void list(const Units& units) {
+    splits_.clear();
+    parts_of_.clear();
+    std::size_t size = 0;
+    for (std::int64_t first = 0; first < units.count(); first += units.heads()) {
+      const Tile tile = units.tile(first);
+      const PartsOf all{size, Rows::size(tile.rows(), tile.padded()), split_count(tile.keys())};
+      for (std::int64_t i = 0; i < all.splits; ++i) {
+        for (int head = 0; head < units.heads(); ++head) {
+          splits_.push_back({first + head, i, split_begin(i + 1) <= tile.keys()});
+        }
+      }
+      size = all.part(units.heads(), 0);
+      parts_of_.push_back(all);
+    }
+    parts_.resize(std::max(parts_.size(), size));
+    finished_.assign(static_cast<std::size_t>(units.count()), 0);
+  }
+  std::int64_t count() const { return static_cast<std::int64_t>(splits_.size()); }
+
+  void compute(const Units& units) {
+    const std::int64_t threads = ThreadTeam::current() ? ThreadTeam::current()->size() : 1;
+    parallel_units(count(), units.work(), [&](std::int64_t i) {
+      const Split& split = splits_[static_cast<std::size_t>(i)];
+      Tile tile = units.tile(split.unit);
+      tile.run_split(split.index, {part(split.unit, split.index, units), tile.rows(), tile.padded()},
+                     follows(i, threads, units), follows(i + units.heads(), threads, units));
+      const PartsOf& all = of(split.unit, units);
+      if (all.many()) return;
+      std::atomic_ref<std::int32_t> finished(finished_[static_cast<std::size_t>(split.unit)]);
+      if (finished.fetch_add(1, std::memory_order_acq_rel) + 1 != all.splits) return;
+      tile.store_splits(part(split.unit, 0, units), all.splits, 0, tile.rows());
+    });
+  }
+
+  /// Of the units whose parts nobody has merged yet.
+  void merge(const Units& units) {
+    if (std::none_of(parts_of_.begin(), parts_of_.end(), [](const PartsOf& all) { return all.many(); })) return;
+    constexpr int kMerges = 8;  // of each unit: some of its rows
+    parallel_units(units.count() * kMerges, 4 * static_cast<std::int64_t>(parts_.size()), [&](std::int64_t i) {
+      const std::int64_t unit = i / kMerges;
+      const PartsOf& all = of(unit, units);
+      if (!all.many()) return;
+      Tile tile = units.tile(unit);
+      const auto row = [&](std::int64_t merge) { return static_cast<int>(tile.rows() * merge / kMerges); };
+      tile.store_splits(part(unit, 0, units), all.splits, row(i % kMerges), row(i % kMerges + 1));
+    });
+  }
+
+ private:
+  struct Split {
+    std::int64_t unit, index;
+    bool full;  ///< it has all of its keys
+  };
+  /// Where the parts of a tile's heads are.
+  struct PartsOf {
+    std::size_t first = 0;    ///< in floats
+    std::size_t size = 0;     ///< of a part
+    std::int64_t splits = 0;  ///< of each head
+
+    std::size_t part(int head, std::int64_t split) const {
+      return first + static_cast<std::size_t>(head * splits + split) * size;
+    }
+    bool many() const { return splits > kMergedByLast; }
+  };
+
+  const PartsOf& of(std::int64_t unit, const Units& units) const {
+    return parts_of_[static_cast<std::size_t>(unit / units.heads())];
+  }
+  float* part(std::int64_t unit, std::int64_t split, const Units& units) {
+    return parts_.data() + of(unit, units).part(static_cast<int>(unit % units.heads()), split);
+  }
+  /// Whether the place `heads` before has the split before, and most likely the same thread.
+  bool follows(std::int64_t i, std::int64_t threads, const Units& units) const {
+    const std::int64_t before = i - units.heads();
+    if (before < 0 || i >= count() || before * threads / count() != i * threads / count()) return false;
+    const Split &a = splits_[static_cast<std::size_t>(before)], &b = splits_[static_cast<std::size_t>(i)];
+    return a.unit == b.unit && b.full && a.index >= kFirstSplits;
+  }
+
+  std::vector<Split> splits_;
+  std::vector<PartsOf> parts_of_;  ///< [tiles]
+  std::vector<float> parts_;
+  std::vector<std::int32_t> finished_;  ///< [units] splits
 };
 
 }  // namespace
 
 void attention(const Kernels& k, const AttentionArgs& args) {
-  const View<const SequenceSpan> spans = args.batch.sequences;
-  std::int64_t query_tiles = 0;
-  std::int64_t work = 0;
-  for (std::size_t s = 0; s < spans.size; ++s) {
-    const SequenceSpan& span = spans.data[s];
-    query_tiles += tiles(span.query_count, kTileQueries);
-    for (int t = span.query_begin; t < span.query_begin + span.query_count; ++t) {
-      work += std::int64_t{2} * (args.batch.positions.data[t] + 1) * args.heads * args.cache.head_dim;
-    }
-  }
-  const auto tile_of = [&](std::int64_t unit) {
-    std::int64_t tile = unit / args.cache.heads;
-    std::size_t s = 0;
-    for (; tile >= tiles(spans.data[s].query_count, kTileQueries); ++s) {
-      tile -= tiles(spans.data[s].query_count, kTileQueries);
-    }
-    const SequenceSpan& span = spans.data[s];
-    const int done = static_cast<int>(tile) * kTileQueries;
-    return Tile(k, args, span, span.query_begin + done, std::min(kTileQueries, span.query_count - done),
-                static_cast<int>(unit % args.cache.heads));
+  const Units units(k, args);
+  const auto each_alone = [&] {
+    parallel_units(units.count(), units.work(), [&](std::int64_t unit) { units.tile(unit).run(); });
   };
-  const std::int64_t units = query_tiles * args.cache.heads;
-  if (args.batch.tokens > kSplitTokens) {
-    parallel_units(units, work, [&](std::int64_t unit) { tile_of(unit).run(); });
-    return;
-  }
-  // Few tokens: the splits of all tiles side by side, then one merge for each tile and head. Neighbours are the heads of
-  // a split, then the next split: a thread reads what lies together.
-  struct Split {
-    std::int64_t unit, index;
-    bool full;         ///< it has all of its keys
-    std::size_t part;  ///< place in `parts`
-  };
-  thread_local std::vector<Split> splits_of_thread;
-  thread_local std::vector<float> parts_of_thread;
-  thread_local std::vector<TileParts> merges_of_thread;
-  thread_local std::vector<std::int32_t> finished_of_thread;
-  auto& splits = splits_of_thread;  // this thread's; the others read and fill them
-  auto& parts = parts_of_thread;
-  auto& merges = merges_of_thread;
-  auto& finished = finished_of_thread;  ///< [units] splits
-  splits.clear();
-  merges.clear();
-  std::size_t size = 0;
-  for (std::int64_t first = 0; first < units; first += args.cache.heads) {
-    const Tile tile = tile_of(first);
-    const TileParts all{size, Rows::size(tile.rows(), tile.padded()), split_count(tile.keys())};
-    for (std::int64_t i = 0; i < all.splits; ++i) {
-      for (int head = 0; head < args.cache.heads; ++head) {
-        splits.push_back({first + head, i, split_begin(i + 1) <= tile.keys(), all.part(head, i)});
-      }
-    }
-    size = all.part(args.cache.heads, 0);
-    merges.push_back(all);
-  }
-  const auto count = static_cast<std::int64_t>(splits.size());
-  if (count == units) {  // short contexts: nothing to merge
-    parallel_units(units, work, [&](std::int64_t unit) { tile_of(unit).run(); });
-    return;
-  }
-  parts.resize(std::max(parts.size(), size));
-  finished.assign(static_cast<std::size_t>(units), 0);
-  const std::int64_t threads = ThreadTeam::current() ? ThreadTeam::current()->size() : 1;
-  const auto follows = [&](std::int64_t i) {  // unit i - heads was the split before, and most likely this thread's
-    const std::int64_t before = i - args.cache.heads;
-    if (before < 0 || i >= count || before * threads / count != i * threads / count) return false;
-    const Split &a = splits[static_cast<std::size_t>(before)], &b = splits[static_cast<std::size_t>(i)];
-    return a.unit == b.unit && b.full && a.index >= kFirstSplits;
-  };
-  parallel_units(count, work, [&](std::int64_t i) {
-    const Split& split = splits[static_cast<std::size_t>(i)];
-    Tile tile = tile_of(split.unit);
-    tile.run_split(split.index, {parts.data() + split.part, tile.rows(), tile.padded()}, follows(i),
-                   follows(i + args.cache.heads));
-    const TileParts& all = merges[static_cast<std::size_t>(split.unit / args.cache.heads)];
-    if (all.splits > kMergedByLast) return;
-    std::atomic_ref<std::int32_t> done(finished[static_cast<std::size_t>(split.unit)]);
-    if (done.fetch_add(1, std::memory_order_acq_rel) + 1 != all.splits) return;
-    tile.store_splits(parts.data() + all.part(static_cast<int>(split.unit % args.cache.heads), 0), all.splits, 0, tile.rows());
-  });
-  const auto many = [](const TileParts& all) { return all.splits > kMergedByLast; };
-  if (std::none_of(merges.begin(), merges.end(), many)) return;
-  constexpr int kMerges = 8;  // of each tile: some of its rows
-  parallel_units(units * kMerges, 4 * static_cast<std::int64_t>(size), [&](std::int64_t i) {
-    const std::int64_t unit = i / kMerges;
-    const TileParts& all = merges[static_cast<std::size_t>(unit / args.cache.heads)];
-    if (!many(all)) return;
-    Tile tile = tile_of(unit);
-    const auto row = [&](std::int64_t part) { return static_cast<int>(tile.rows() * part / kMerges); };
-    tile.store_splits(parts.data() + all.part(static_cast<int>(unit % args.cache.heads), 0), all.splits,
-                      row(i % kMerges), row(i % kMerges + 1));
-  });
+  if (args.batch.tokens > kSplitTokens) return each_alone();
+  thread_local Splits of_this_thread;
+  Splits& splits = of_this_thread;
+  splits.list(units);
+  if (splits.count() == units.count()) return each_alone();  // short contexts: nothing to merge
+  splits.compute(units);
+  splits.merge(units);
 }
 
 }  // namespace krasis::simd

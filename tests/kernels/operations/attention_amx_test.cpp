@@ -70,6 +70,9 @@ class AttendAmxTest : public testing::Test {
                                  .value_scales = scales[1].data() + 2 * first + 1,
                                  .scale_stride = 2,
                                  .count = part,
+                                 .asked = first > 0,
+                                 .next_keys = first > 0 ? planes[0].data() : nullptr,
+                                 .next_values = first > 0 ? planes[1].data() : nullptr,
                                  .scale = scale,
                                  .maximum = maximum.data(),
                                  .total = total.data(),
@@ -108,7 +111,7 @@ class AttendAmxTest : public testing::Test {
 
 TEST_F(AttendAmxTest, AgreesWithTheFormula) {
   for (const bool fp8 : {false, true}) {
-    for (const int dim : {64, 128, 256}) {
+    for (const int dim : {64, 128, 192, 256}) {
       for (const int rows : {1, 7, 8, 9, 16}) check({fp8, dim, rows, {33, 1, 150}});
     }
     check({fp8, 128, 8, {1}});

@@ -133,7 +133,8 @@ TEST_P(AttentionTest, AppendedFp8HasTheReferencesBits) {
       ASSERT_EQ(c.keys, expected.keys);
       ASSERT_EQ(c.values, expected.values);
       for (int head = 0; head < 4; ++head) {
-        ASSERT_EQ(std::bit_cast<std::uint32_t>(c.key_scales[head]), std::bit_cast<std::uint32_t>(expected.key_scales[head]));
+        ASSERT_EQ(std::bit_cast<std::uint32_t>(c.key_scales[head]),
+                  std::bit_cast<std::uint32_t>(expected.key_scales[head]));
       }
     }
   }
@@ -264,56 +265,68 @@ TEST_P(AttentionTest, LargeScoresDoNotOverflow) {
   for (int t = 0; t < 40; ++t) check_head(c, args, spans[0], t, 0);
 }
 
-/// One token each of sequences whose contexts end around the places where a context is shared out.
-TEST_P(AttentionTest, LongContextsTokenByToken) {
+/// Up to 16 tokens, whose contexts are shared out: sequences of one token that end around the places where that is
+/// done, and of several, some of which see nothing of the last keys.
+TEST_P(AttentionTest, LongContextsOfFewTokens) {
   for (const KvElement element : {KvElement::Bf16, KvElement::Fp8}) {
-    Sequences s;
-    s.positions = {2600, 1022, 1023, 1024, 0};
-    s.spans.clear();
-    std::int32_t slot = 3;
-    for (std::int32_t t = 0; t < 5; ++t) {
-      s.spans.push_back({t, 1, slot});
-      slot += s.positions[static_cast<std::size_t>(t)] + 1;
-    }
-    Cache c(element, slot, 2, 72);
-    fill_cache(random_, s, c);
-    const auto q = random_.bf16s(s.positions.size() * 6 * 72);
-    auto out = poisoned_bf16(q.size());
-    const AttentionArgs args{view(q), c.cache, s.batch(), view(out), 6, 1.0f / std::sqrt(72.0f)};
-    op().attention(args);
-    for (int t = 0; t < 5; ++t) {
-      for (int head = 0; head < 6; ++head) check_head(c, args, s.spans[static_cast<std::size_t>(t)], t, head);
+    for (const int dim : {72, 64, 128}) {
+      SCOPED_TRACE(std::to_string(dim));
+      Sequences s;
+      s.positions.clear();
+      s.spans.clear();
+      std::int32_t slot = 3;
+      for (const auto& [first, count] :
+           {std::pair{2600, 1}, {1022, 1}, {1023, 1}, {1024, 1}, {0, 1}, {250, 9}, {63, 2}}) {
+        s.spans.push_back({static_cast<std::int32_t>(s.positions.size()), count, slot});
+        for (int i = 0; i < count; ++i) s.positions.push_back(first + i);
+        slot += first + count;
+      }
+      Cache c(element, slot, 2, dim);
+      fill_cache(random_, s, c);
+      const auto q = random_.bf16s(s.positions.size() * 6 * dim);
+      auto out = poisoned_bf16(q.size());
+      const AttentionArgs args{view(q), c.cache, s.batch(), view(out), 6, 1.0f / std::sqrt(static_cast<float>(dim))};
+      op().attention(args);
+      for (const SequenceSpan& span : s.spans) {
+        for (int t = span.query_begin; t < span.query_begin + span.query_count; ++t) {
+          for (int head = 0; head < 6; ++head) check_head(c, args, span, t, head);
+        }
+      }
     }
   }
 }
 
-/// However many tokens come at once, and whoever shares out the work.
+/// However many tokens come at once, and whoever shares out the work: contexts of few splits and of many.
 TEST_P(AttentionTest, ATokensBitsDoNotDependOnItsBatch) {
   if (kOnDevice) GTEST_SKIP() << "parts of a context depend on the number of tokens; equal calls give equal bits";
-  constexpr int kTokens = 40, kHeads = 4, kDim = 64, kLast = 2100;
-  Cache c(KvElement::Fp8, kLast + 1, 2, kDim);
-  Sequences s;
-  s.positions.clear();
-  for (int p = kLast - kTokens + 1; p <= kLast; ++p) s.positions.push_back(p);
-  s.spans = {{0, kTokens, 0}};
-  fill_cache(random_, s, c);
-  const auto q = random_.bf16s(kTokens * kHeads * kDim);
-  auto together = poisoned_bf16(q.size()), alone = together;
-  op().attention({view(q), c.cache, s.batch(), view(together), kHeads, 0.125f});
+  constexpr int kTokens = 40, kHeads = 4, kDim = 64;
   ThreadTeam team(3);
-  const ThreadTeam::Scope scope(&team);
-  constexpr std::size_t kToken = kHeads * kDim;
-  const std::vector<SequenceSpan> one = {{0, 1, 0}};
-  for (std::size_t t = 0; t < kTokens; ++t) {
-    const View<const std::int32_t> position = view(std::as_const(s.positions)).sub(t, 1);
-    op().attention({view(q).sub(t * kToken, kToken),
-                    c.cache,
-                    {1, position, view(one)},
-                    view(alone).sub(t * kToken, kToken),
-                    kHeads,
-                    0.125f});
+  for (const int last : {81, 300, 1279, 2100}) {
+    Cache c(KvElement::Fp8, last + 1, 2, kDim);
+    Sequences s;
+    s.positions.clear();
+    for (int p = last - kTokens + 1; p <= last; ++p) s.positions.push_back(p);
+    s.spans = {{0, kTokens, 0}};
+    fill_cache(random_, s, c);
+    const auto q = random_.bf16s(kTokens * kHeads * kDim);
+    auto together = poisoned_bf16(q.size()), alone = together;
+    op().attention({view(q), c.cache, s.batch(), view(together), kHeads, 0.125f});
+    const ThreadTeam::Scope scope(&team);
+    constexpr std::size_t kToken = kHeads * kDim;
+    const std::vector<SequenceSpan> one = {{0, 1, 0}};
+    for (std::size_t t = 0; t < kTokens; ++t) {
+      const View<const std::int32_t> position = view(std::as_const(s.positions)).sub(t, 1);
+      op().attention({view(q).sub(t * kToken, kToken),
+                      c.cache,
+                      {1, position, view(one)},
+                      view(alone).sub(t * kToken, kToken),
+                      kHeads,
+                      0.125f});
+    }
+    for (std::size_t i = 0; i < together.size(); ++i) {
+      ASSERT_EQ(alone[i].bits, together[i].bits) << "element " << i << " of contexts up to " << last;
+    }
   }
-  for (std::size_t i = 0; i < together.size(); ++i) ASSERT_EQ(alone[i].bits, together[i].bits) << "element " << i;
 }
 
 }  // namespace

@@ -126,14 +126,6 @@ template <class T>
 Integers shift_right(const Integers& a, unsigned count) {
   return each<T>([&](std::size_t i) { return lanes<T>(a)[i] >> count; });
 }
-inline Integers smaller_bytes(const Integers& a, const Integers& b) {
-  return each<std::uint8_t>([&](std::size_t i) { return a.bytes[i] < b.bytes[i] ? a.bytes[i] : b.bytes[i]; });
-}
-inline std::uint64_t less_bytes(const Integers& a, const Integers& b) {
-  std::uint64_t mask = 0;
-  for (std::size_t i = 0; i < 64; ++i) mask |= std::uint64_t{a.bytes[i] < b.bytes[i]} << i;
-  return mask;
-}
 inline Integers widen_bytes(__m128i v) {
   return each<std::uint32_t>([&](std::size_t i) { return reinterpret_cast<const std::uint8_t*>(&v)[i]; });
 }
@@ -195,7 +187,8 @@ Integers permute_two(const Integers& a, const Integers& index, const Integers& b
   });
 }
 inline Floats permute_two_floats(const Floats& a, const Integers& index, const Floats& b) {
-  return std::bit_cast<Floats>(permute_two<std::uint32_t>(std::bit_cast<Integers>(a), index, std::bit_cast<Integers>(b)));
+  return std::bit_cast<Floats>(
+      permute_two<std::uint32_t>(std::bit_cast<Integers>(a), index, std::bit_cast<Integers>(b)));
 }
 /// VPDPBUSD: each 32-bit sum plus four products of an unsigned and a signed byte, modulo 2^32.
 inline Integers dot_bytes(const Integers& sum, const Integers& a, const Integers& b) {
@@ -288,7 +281,6 @@ inline float reduce(const Floats& v) {
 #define _mm512_and_si512 krasis::test::emulated::bits_and
 #define _mm512_or_si512 krasis::test::emulated::bits_or
 #define _mm512_xor_si512 krasis::test::emulated::bits_xor
-#define _mm512_add_epi8 krasis::test::emulated::add<std::uint8_t>
 #define _mm512_add_epi32 krasis::test::emulated::add<std::uint32_t>
 #define _mm512_sub_epi8 krasis::test::emulated::subtract<std::uint8_t>
 #define _mm512_slli_epi16 krasis::test::emulated::shift_left<std::uint16_t>
@@ -296,8 +288,6 @@ inline float reduce(const Floats& v) {
 #define _mm512_srli_epi32 krasis::test::emulated::shift_right<std::uint32_t>
 #define _mm512_srli_epi16 krasis::test::emulated::shift_right<std::uint16_t>
 #define _mm512_srai_epi16 krasis::test::emulated::shift_right<std::int16_t>
-#define _mm512_min_epu8 krasis::test::emulated::smaller_bytes
-#define _mm512_cmplt_epu8_mask krasis::test::emulated::less_bytes
 #define _mm512_cvtepu8_epi32 krasis::test::emulated::widen_bytes
 #define _mm512_cvtepu16_epi32 krasis::test::emulated::widen_words
 #define _mm512_cmpeq_epi32_mask krasis::test::emulated::equal
