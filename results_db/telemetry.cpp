@@ -96,11 +96,15 @@ void describe_decode(const Json& decode, std::vector<TelemetryLine>& lines) {
     lines.push_back({"Decode", "predicted by measured parts", share(predicted),
                      "A token without experts, and in each layer the slower of CPU and device with the experts that each had to compute."});
     lines.push_back({"Decode", "part without experts", share(number(parts, "device_s")), "The hand-over to the CPU included."});
+    const Json& cpu_layers = member(parts, "cpu_layer_s");
     std::string layers;
-    for (const Json& seconds : member(parts, "cpu_layer_s")) {
-      if (seconds.is_number()) layers += (layers.empty() ? "" : ", ") + time_text(seconds.get<double>());
+    for (std::size_t i = 0; cpu_layers.is_array() && i < cpu_layers.size(); ++i) {
+      if (cpu_layers[i].is_number()) layers += (layers.empty() ? "" : ", ") + time_text(cpu_layers[i].get<double>());
     }
-    lines.push_back({"Decode", "part of the CPU's experts", layers, "In one layer, with 0, 1, 2, ... of its picked experts on the CPU."});
+    if (!layers.empty()) {
+      lines.push_back({"Decode", "part of the CPU's experts", layers,
+                       "In one layer, with 0, 1, 2, ... of its picked experts on the CPU."});
+    }
   }
   if (std::string why = text(decode, "parts_unknown_because"); !why.empty()) lines.push_back({"Decode", "parts unknown", std::move(why), ""});
 }

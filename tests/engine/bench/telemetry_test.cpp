@@ -17,7 +17,9 @@ namespace krasis {
 namespace {
 
 using nlohmann::json;
+using testing::Contains;
 using testing::HasSubstr;
+using testing::Not;
 
 constexpr std::int64_t kMs = 1'000'000;
 
@@ -194,9 +196,23 @@ TEST(TelemetryLines, SayWhatWasMeasured) {
 }
 
 TEST(TelemetryLines, OfNothingOrNonsenseAreNone) {
-  for (const char* text : {R"({"decode":{"parts":[1],"parts_unknown_because":7}})", R"({"decode":{"parts":{"cpu_layer_s":7}}})", "{}", "", "[]", "{\"prefill\":7,\"decode\":[1],\"gpus\":{\"a\":1}}", "{\"gpus\":[7,{}]}"}) {
+  for (const char* text : {"{}", "", "[]", "{\"prefill\":7,\"decode\":[1],\"gpus\":{\"a\":1}}", "{\"gpus\":[7,{}]}"}) {
     for (const auto& line : results::describe_telemetry(text)) EXPECT_TRUE(line.group.starts_with("GPU")) << text;
     EXPECT_EQ(results::throttling(text), "") << text;
+  }
+}
+
+TEST(TelemetryLines, PartsOfDecodeThatAreNoneOrNonsenseHaveNoLine) {
+  const std::string token = R"({"decode":{"s_per_token":0.02,)";
+  const std::string predicted = token + R"("parts":{"predicted_s_per_token":0.01)";
+  for (const std::string& text : {token + R"("parts":[1],"parts_unknown_because":7}})", predicted + "}}}",
+                                  predicted + R"(,"cpu_layer_s":7}}})", predicted + R"(,"cpu_layer_s":[]}}})",
+                                  predicted + R"(,"cpu_layer_s":["a"]}}})", predicted + R"(,"cpu_layer_s":{"a":1}}}})"}) {
+    std::vector<std::string> names;
+    for (const auto& line : results::describe_telemetry(text)) names.push_back(line.name);
+    EXPECT_THAT(names, Contains("copies")) << text << ": the rest is described";
+    EXPECT_THAT(names, Not(Contains("part of the CPU's experts"))) << text;
+    EXPECT_THAT(names, Not(Contains("parts unknown"))) << text;
   }
 }
 
