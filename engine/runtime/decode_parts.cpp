@@ -25,8 +25,9 @@ double predict_decode_s(const DecodeParts& parts, std::span<const std::int64_t> 
   if (tokens <= 0) return 0;
   double experts_s = 0;  // of all tokens
   for (std::size_t missed = 0; missed < layers_by_misses.size(); ++missed) {
-    const double layer_s = std::max(parts.cpu_layer_s[missed], parts.device_layer_s[layers_by_misses.size() - 1 - missed]);
-    experts_s += static_cast<double>(layers_by_misses[missed]) * layer_s;
+    const double cpu_s = parts.cpu_layer_s[missed] - parts.cpu_layer_s[0];
+    const double device_s = parts.device_layer_s[layers_by_misses.size() - 1 - missed];  // 0 or more
+    experts_s += static_cast<double>(layers_by_misses[missed]) * std::max(cpu_s, device_s);
   }
   return std::max(parts.streamed_s, parts.device_s + experts_s / static_cast<double>(tokens));
 }

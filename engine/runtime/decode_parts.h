@@ -21,7 +21,8 @@ struct DecodeParts {
 
 /// Seconds of a token: in each layer, after what has no experts, CPU and device compute the picked ones at the same time.
 ///
-///   max(streamed_s, device_s + sum_n layers_by_misses[n] / tokens * max(cpu_layer_s[n], device_layer_s[top_k - n]))
+///   max(streamed_s, device_s + sum_n layers_by_misses[n] / tokens * max(cpu_s[n], device_layer_s[top_k - n]))
+///   cpu_s[n] = max(0, cpu_layer_s[n] - cpu_layer_s[0]): device_s has the CPU's task with no expert to compute already
 ///
 /// @param layers_by_misses  [top_k + 1], of CacheUse
 /// @param tokens            that it counts; with 0 nothing is predicted: 0

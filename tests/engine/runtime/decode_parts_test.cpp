@@ -25,6 +25,10 @@ TEST(PredictedDecode, IsTheSlowerOfCpuAndDeviceInEachLayer) {
   parts.streamed_s = 10;
   EXPECT_DOUBLE_EQ(predict_decode_s(parts, by_misses, 2), 10) << "copies take longer";
   EXPECT_EQ(predict_decode_s(parts, by_misses, 0), 0);
+  parts = {.device_s = 1, .streamed_s = 0, .cpu_layer_s = {0.5, 3, 5}, .device_layer_s = {0, 2, 4}};
+  EXPECT_DOUBLE_EQ(predict_decode_s(parts, by_misses, 2), 1 + (2 * 4 + 2.5 + 4.5) / 2) << "a task with nothing to do, once";
+  parts = {.device_s = 1, .streamed_s = 0, .cpu_layer_s = {0.5, 0.25, 0.25}, .device_layer_s = {0, 0, 0}};
+  EXPECT_DOUBLE_EQ(predict_decode_s(parts, by_misses, 2), 1) << "no less than without experts";
   EXPECT_EQ(predict_decode_s({}, {}, 0), 0) << "nothing was counted";
 }
 
