@@ -44,7 +44,8 @@ struct GenerationOptions {
 /// What decode asked of the expert cache, and what an adaptive one did.
 struct CacheUse {
   std::vector<std::int64_t> hits, misses;  ///< [layers with experts]: picks of cached experts, and of the CPU's
-  /// [top_k + 1]: of how many tokens' layers the CPU computed so many of the picked experts.
+  /// [top_k + 1]: of how many tokens' layers the CPU computed so many of the picked experts. Like hits and misses of all
+  /// computed steps: after an end of text or a cancel, the step that was ahead may be one more than Generation::token_s has.
   std::vector<std::int64_t> layers_by_misses;
   std::int64_t admitted_experts = 0;       ///< that came in while decoding
   std::size_t admitted_bytes = 0;          ///< copied for them
