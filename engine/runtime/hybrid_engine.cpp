@@ -90,6 +90,7 @@ Expected<std::unique_ptr<HybridEngine>> HybridEngine::create(std::vector<Device*
   engine->decode_ = std::make_unique<Decode>(packed, engine->states_, engine->staging_.decode, engine->cpu_, *engine->cache_);
   engine->step_ = engine->record_step();
   KRASIS_CHECK(engine->measure_paths());
+  engine->last_prompt_ = 0;  // those were nobody's
   return engine;
 }
 

@@ -109,7 +109,7 @@ class HybridEngine final : public Engine {
   std::unique_ptr<ExpertCache> cache_;
   std::unique_ptr<Decode> decode_;
   std::optional<Recording> step_;
-  std::int32_t last_prompt_ = 0;  ///< tokens of it; 0 = none yet
+  std::int32_t last_prompt_ = 0;  ///< tokens of it; 0 = none since create()
   std::optional<Recording> step_without_copies_;  ///< of streamed attention, made when parts are measured
   std::optional<DecodeParts> parts_;
   std::int32_t parts_prompt_ = 0;  ///< what last_prompt_ was for them

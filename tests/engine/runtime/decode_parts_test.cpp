@@ -172,16 +172,22 @@ TEST(DecodePartsOfAnEngine, AreMeasuredAndLeaveNothingBehind) {
   }
 }
 
+// What create() computes, the heatmap and the paths' prompts, is no prompt.
 TEST(DecodePartsOfAnEngine, NeedAPromptAndRoomInTheContext) {
   RunConfiguration c = exact_configuration();
+  c.hcs = HotCache::On;
+  c.prefill_path = "auto";
   auto t = make_engine({.configuration = c});
   const auto none = t.engine->decode_parts();
   ASSERT_FALSE(none);
-  EXPECT_EQ(none.error().message(), "The parts of decode are measured behind a prompt, and there was none. Generate first.");
+  EXPECT_EQ(none.error().code, ErrorCode::Unsupported);
+  EXPECT_EQ(none.error().message(),
+            "The parts of decode are measured behind a prompt, and there was none. Generate first.");
   const auto prompt = test::random_tokens(255, t.engine->model().config.vocabulary, 1);
   ASSERT_TRUE(t.engine->generate(prompt, {.max_new_tokens = 1}, {}));
   EXPECT_TRUE(t.engine->decode_parts()) << "some tokens further ahead, then";
   t.engine.reset();  // a GPU has weights page-locked once
+  c = exact_configuration();
   c.max_context = 16;
   c.prompt_tokens = 4;
   c.decode_tokens = 4;
