@@ -96,12 +96,7 @@ Expected<double> HybridEngine::time_steps(const Recording& step) {
 }
 
 Expected<DecodeParts> HybridEngine::measure_parts() {
-  const bool streamed = configuration_.attention == "streamed";
-  if (streamed && !step_without_copies_) {
-    decode_->pause_attention(true);
-    step_without_copies_ = record_step();
-    decode_->pause_attention(false);
-  }
+  const bool streamed = step_without_copies_.has_value();
   const Recording& step = streamed ? *step_without_copies_ : *step_;
   DecodeParts parts;
   cache_->pretend(false);
@@ -128,9 +123,7 @@ Expected<DecodeParts> HybridEngine::measure_parts() {
 
 Expected<DecodeParts> HybridEngine::decode_parts() {
   if (parts_ && parts_prompt_ == last_prompt_) return *parts_;
-  for (DeviceState& s : states_) {  // copies of tables may be under way
-    KRASIS_CHECK(s.device->synchronize(s.device->record(s.compute), "decode is idle"));
-  }
+  KRASIS_CHECK(wait_for_decode());  // copies of tables may be under way
   auto parts = measure_parts();
   cache_->restore();
   if (!parts) return parts;

@@ -89,6 +89,13 @@ Expected<std::unique_ptr<HybridEngine>> HybridEngine::create(std::vector<Device*
   engine->fill_cache();
   engine->decode_ = std::make_unique<Decode>(packed, engine->states_, engine->staging_.decode, engine->cpu_, *engine->cache_);
   engine->step_ = engine->record_step();
+  if (engine->configuration_.attention == "streamed") {
+    // Here, because for one that fails later, on a full device, every later generation would fail.
+    engine->decode_->pause_attention(true);
+    engine->step_without_copies_ = engine->record_step();
+    engine->decode_->pause_attention(false);
+    KRASIS_CHECK(engine->wait_for_decode());
+  }
   KRASIS_CHECK(engine->measure_paths());
   engine->last_prompt_ = 0;  // those were nobody's
   return engine;
@@ -171,6 +178,13 @@ Recording HybridEngine::record_step() {
   devices_.front()->begin_recording();
   decode_->enqueue({}, 0);
   return devices_.front()->end_recording();
+}
+
+Expected<void> HybridEngine::wait_for_decode() {
+  for (DeviceState& s : states_) {
+    KRASIS_CHECK(s.device->synchronize(s.device->record(s.compute), "decode is idle"));
+  }
+  return {};
 }
 
 Expected<void> HybridEngine::measure_paths() {

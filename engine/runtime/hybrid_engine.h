@@ -63,6 +63,8 @@ class HybridEngine final : public Engine {
   Expected<void> measure_heatmap(std::span<const std::int32_t> tokens);
   void fill_cache();
   Recording record_step();
+  /// Until no device computes: the first error of what was enqueued or recorded.
+  Expected<void> wait_for_decode();
   /// With prefill_path auto: up to how many tokens a prompt is faster by the CPU's experts, and by picked ones.
   Expected<void> measure_paths();
 
@@ -110,7 +112,7 @@ class HybridEngine final : public Engine {
   std::unique_ptr<Decode> decode_;
   std::optional<Recording> step_;
   std::int32_t last_prompt_ = 0;  ///< tokens of it; 0 = none since create()
-  std::optional<Recording> step_without_copies_;  ///< of streamed attention, made when parts are measured
+  std::optional<Recording> step_without_copies_;  ///< of streamed attention, to measure parts with
   std::optional<DecodeParts> parts_;
   std::int32_t parts_prompt_ = 0;  ///< what last_prompt_ was for them
   std::int64_t cpu_prompt_ = 0;     ///< prompts of up to so many tokens go to the CPU's experts,
