@@ -125,6 +125,7 @@ Expected<DecodeParts> HybridEngine::decode_parts() {
   if (parts_ && parts_prompt_ == last_prompt_) return *parts_;
   KRASIS_CHECK(wait_for_decode());  // copies of tables may be under way
   auto parts = measure_parts();
+  if (!parts) (void)wait_for_decode();  // steps may be under way; the first error is the one to tell
   cache_->restore();
   if (!parts) return parts;
   parts_ = std::move(*parts);

@@ -63,7 +63,7 @@ class HybridEngine final : public Engine {
   Expected<void> measure_heatmap(std::span<const std::int32_t> tokens);
   void fill_cache();
   Recording record_step();
-  /// Until no device computes: the first error of what was enqueued or recorded.
+  /// Until no device computes, also behind an error; the first one of what was enqueued or recorded.
   Expected<void> wait_for_decode();
   /// With prefill_path auto: up to how many tokens a prompt is faster by the CPU's experts, and by picked ones.
   Expected<void> measure_paths();
