@@ -114,12 +114,15 @@ Expected<protocol::Finished> run_benchmark(Engine& engine, const Tokenizer* toke
       stage("trace", 0, 1);
       telemetry = trace_prefill(engine, prompt, options, ceilings, trace_file);
       if (!stop.stop_requested()) {
-        if (auto measured = engine.decode_parts()) {
+        stage("parts of decode", 0, 1);
+        if (auto measured = engine.decode_parts(stop)) {
           parts = std::move(*measured);
         } else {
           parts_unknown_because = measured.error().message();
         }
       }
+      finished.cancelled = stop.stop_requested();
+      if (finished.cancelled) break;
       if (const auto gpus = engine.pci_bus_ids(); !gpus.empty()) monitor.emplace(gpus);
     }
     stage(warm_up ? "warm-up" : "repetition", index, warm_up ? configuration.warmups : configuration.repetitions);

@@ -19,6 +19,8 @@ double median(std::vector<double>& values) {
   return *middle;
 }
 
+tl::unexpected<Error> cancelled() { return fail(ErrorCode::Cancelled, "Measuring the parts of decode was cancelled."); }
+
 }  // namespace
 
 double predict_decode_s(const DecodeParts& parts, std::span<const std::int64_t> layers_by_misses, std::int64_t tokens) {
@@ -32,7 +34,8 @@ double predict_decode_s(const DecodeParts& parts, std::span<const std::int64_t> 
   return std::max(parts.streamed_s, parts.device_s + experts_s / static_cast<double>(tokens));
 }
 
-std::vector<double> measure_cpu_layer_s(const PackedModel& model, const HostCompute& cpu, const DecodeStaging& staging) {
+Expected<std::vector<double>> measure_cpu_layer_s(const PackedModel& model, const HostCompute& cpu,
+                                                  const DecodeStaging& staging, const std::stop_token& stop) {
   constexpr std::size_t kFewestTimes = 16;
   const auto top_k = static_cast<std::size_t>(model.config.top_k);
   std::vector<std::int64_t> layers;
@@ -53,6 +56,7 @@ std::vector<double> measure_cpu_layer_s(const PackedModel& model, const HostComp
     std::vector<double> times;
     while (times.size() < kFewestTimes) {
       for (const std::int64_t layer : layers) {
+        if (stop.stop_requested()) return cancelled();
         std::shuffle(ids.begin(), ids.end(), random);
         for (std::size_t j = 0; j < top_k; ++j) staging.ids.data[j] = j < picks ? ids[j] : -1;
         const auto begin = Clock::now();
@@ -67,7 +71,7 @@ std::vector<double> measure_cpu_layer_s(const PackedModel& model, const HostComp
 
 // The engine's ---------------------------------------------------------------------------------------------------------
 
-Expected<double> HybridEngine::time_steps(const Recording& step) {
+Expected<double> HybridEngine::time_steps(const Recording& step, const std::stop_token& stop) {
   constexpr int kWarmUps = 3, kSteps = 16;
   const std::int64_t most = configuration_.max_context - kWarmUps - kSteps - 1;
   if (last_prompt_ == 0) {
@@ -86,6 +90,7 @@ Expected<double> HybridEngine::time_steps(const Recording& step) {
   std::vector<double> seconds;
   Clock::time_point before;
   for (std::size_t index = 0; index <= kWarmUps + kSteps; ++index) {
+    if (stop.stop_requested()) return cancelled();
     if (index < kWarmUps + kSteps) enqueue(index + 1);
     KRASIS_CHECK(read_token(index, sent[index % 2]));
     const auto now = Clock::now();
@@ -95,21 +100,21 @@ Expected<double> HybridEngine::time_steps(const Recording& step) {
   return median(seconds);
 }
 
-Expected<DecodeParts> HybridEngine::measure_parts() {
+Expected<DecodeParts> HybridEngine::measure_parts(const std::stop_token& stop) {
   const bool streamed = step_without_copies_.has_value();
   const Recording& step = streamed ? *step_without_copies_ : *step_;
   DecodeParts parts;
   cache_->pretend(false);
-  KRASIS_TRY(parts.device_s, time_steps(step));
+  KRASIS_TRY(parts.device_s, time_steps(step, stop));
   if (streamed) {
-    KRASIS_TRY(parts.streamed_s, time_steps(*step_));
+    KRASIS_TRY(parts.streamed_s, time_steps(*step_, stop));
   }
   std::int64_t caching = 0;
   for (std::int64_t layer = 0; layer < model_->config.expert_layers(); ++layer) caching += cache_->device_of(layer) >= 0;
   double on_device_s = 0;  // an expert
   if (caching > 0) {
     cache_->pretend(true);
-    KRASIS_TRY(const double all_cached_s, time_steps(step));
+    KRASIS_TRY(const double all_cached_s, time_steps(step, stop));
     on_device_s = std::max(0.0, all_cached_s - parts.device_s) / static_cast<double>(caching * model_->config.top_k);
   }
   for (int n = 0; n <= model_->config.top_k; ++n) parts.device_layer_s.push_back(n * on_device_s);
@@ -117,14 +122,14 @@ Expected<DecodeParts> HybridEngine::measure_parts() {
   const DecodeStaging& d = staging_.decode;
   const std::array writes{Access::of(d.x), Access::of(d.ids), Access::of(d.weights), Access::of(d.sum), Access::of(d.workspace)};
   home().device->host_access("CPU experts are measured", {}, writes);
-  parts.cpu_layer_s = measure_cpu_layer_s(*model_, cpu_, d);
+  KRASIS_TRY(parts.cpu_layer_s, measure_cpu_layer_s(*model_, cpu_, d, stop));
   return parts;
 }
 
-Expected<DecodeParts> HybridEngine::decode_parts() {
+Expected<DecodeParts> HybridEngine::decode_parts(std::stop_token stop) {
   if (parts_ && parts_prompt_ == last_prompt_) return *parts_;
   KRASIS_CHECK(wait_for_decode());  // copies of tables may be under way
-  auto parts = measure_parts();
+  auto parts = measure_parts(stop);
   if (!parts) (void)wait_for_decode();  // steps may be under way; the first error is the one to tell
   cache_->restore();
   if (!parts) return parts;

@@ -56,7 +56,9 @@ class HostedEngine final : public Engine {
   Expected<Evaluation> evaluate(std::span<const std::int32_t> tokens, const EvaluationOptions& options) override {
     return checked(engine_->evaluate(tokens, options));
   }
-  Expected<DecodeParts> decode_parts() override { return checked(engine_->decode_parts()); }
+  Expected<DecodeParts> decode_parts(std::stop_token stop) override {
+    return checked(engine_->decode_parts(std::move(stop)));
+  }
   const PackedModel& model() const override { return engine_->model(); }
   std::shared_ptr<const PackedModel> shared_model() const override { return engine_->shared_model(); }
   const RunConfiguration& configuration() const override { return engine_->configuration(); }

@@ -147,11 +147,12 @@ class Engine {
   virtual Expected<TracedGeneration> trace(std::span<const std::int32_t> prompt, const GenerationOptions& options);
   virtual Expected<Evaluation> evaluate(std::span<const std::int32_t> tokens, const EvaluationOptions& options) = 0;
 
-  /// What a token takes by its parts, behind the last prompt: some 20 steps without experts and as many with all of them on
-  /// the devices, and some of the CPU's experts of each layer; well under a second. Measured again only behind a prompt of
-  /// another length. Later texts are as if it had not been called. Unsupported if there was no prompt or the context has no
-  /// room for the steps.
-  virtual Expected<DecodeParts> decode_parts() = 0;
+  /// What a token takes by its parts, behind the last prompt: 20 steps without experts, as many with all of them on the
+  /// devices if these cache any, as many again with streamed attention's copies, and on the CPU each layer's experts for
+  /// 0 to top_k picks. It takes as long as some 30 to 70 tokens: seconds where tokens are slow. Measured again only behind
+  /// a prompt of another length. Later texts are as if it had not been called. Unsupported if there was no prompt or the
+  /// context has no room for the steps; Cancelled if `stop`, looked at between steps and between layers, asks for it.
+  virtual Expected<DecodeParts> decode_parts(std::stop_token stop) = 0;
 
   virtual const PackedModel& model() const = 0;
   /// The weights themselves, for another engine on the same ones (EngineOptions::packed).

@@ -27,7 +27,7 @@ class HybridEngine final : public Engine {
   Expected<Generation> generate(std::span<const std::int32_t> prompt, const GenerationOptions& options,
                                 const std::function<void(std::int32_t, int)>& on_token) override;
   Expected<Evaluation> evaluate(std::span<const std::int32_t> tokens, const EvaluationOptions& options) override;
-  Expected<DecodeParts> decode_parts() override;
+  Expected<DecodeParts> decode_parts(std::stop_token stop) override;
   const PackedModel& model() const override { return *model_; }
   std::shared_ptr<const PackedModel> shared_model() const override { return model_; }
   const RunConfiguration& configuration() const override { return configuration_; }
@@ -73,9 +73,9 @@ class HybridEngine final : public Engine {
   void start(std::span<const std::int32_t> prompt, PrefillPath path, const PickHooks& hooks);
   /// The devices are behind `tokens` of a text: position, input and sampling.
   void send_position(std::int32_t tokens);
-  Expected<DecodeParts> measure_parts();
+  Expected<DecodeParts> measure_parts(const std::stop_token& stop);
   /// Seconds from token to token of such steps behind the last prompt; the median of some.
-  Expected<double> time_steps(const Recording& step);
+  Expected<double> time_steps(const Recording& step, const std::stop_token& stop);
   /// Seconds from an idle engine to the logits behind a prompt of so many tokens.
   Expected<double> time_prompt(std::int64_t tokens, PrefillPath path);
   /// Copies DeviceState::gathered to the host, where every device's earlier work is behind the home's.

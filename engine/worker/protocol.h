@@ -122,7 +122,7 @@ struct Loaded {
   std::vector<std::string> notes;  ///< what the loader or the runner wants the user to know
   bool operator==(const Loaded&) const = default;
 };
-/// What a benchmark does now: "warm-up", "trace", "repetition" or "verdict".
+/// What a benchmark does now: "warm-up", "trace", "parts of decode", "repetition" or "verdict".
 struct Stage {
   std::string id;
   std::string stage;

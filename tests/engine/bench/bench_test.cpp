@@ -62,6 +62,7 @@ class WrappedEngine : public Engine {
   explicit WrappedEngine(Engine& engine) : engine_(engine) {}
   std::function<void(Generation&)> corrupt;
   std::function<void(int call, int index)> on_token;
+  std::function<void()> before_parts;
   int measured_parts = 0;
 
   Expected<Generation> generate(std::span<const std::int32_t> prompt, const GenerationOptions& options,
@@ -80,9 +81,10 @@ class WrappedEngine : public Engine {
   std::shared_ptr<const PackedModel> shared_model() const override { return engine_.shared_model(); }
   const RunConfiguration& configuration() const override { return engine_.configuration(); }
   const Plan& plan() const override { return engine_.plan(); }
-  Expected<DecodeParts> decode_parts() override {
+  Expected<DecodeParts> decode_parts(std::stop_token stop) override {
     ++measured_parts;
-    return engine_.decode_parts();
+    if (before_parts) before_parts();
+    return engine_.decode_parts(std::move(stop));
   }
   ThreadTeam& team() const override { return engine_.team(); }
   std::vector<PlaceReport> memory_report() const override { return engine_.memory_report(); }
@@ -133,7 +135,8 @@ TEST(Benchmark, MeasuresEveryRepetition) {
   const BenchmarkPrompt prompt = prompt_of(session);
   const Record record = benchmark(*session.engine, session, prompt, configuration);
 
-  EXPECT_EQ(record.order, (std::vector<std::string>{"warm-up 0/1", "sample warm-up 0", "trace 0/1", "repetition 0/2",
+  EXPECT_EQ(record.order, (std::vector<std::string>{"warm-up 0/1", "sample warm-up 0", "trace 0/1",
+                                                    "parts of decode 0/1", "repetition 0/2",
                                                     "sample repetition 0", "repetition 1/2", "sample repetition 1", "verdict 0/1"}));
   ASSERT_EQ(record.samples.size(), 3U);
   for (const protocol::Sample& sample : record.samples) {
@@ -289,6 +292,19 @@ TEST(Benchmark, CancelledInAWarmUpMeasuresNoParts) {
     EXPECT_TRUE(benchmark(engine, session, prompt_of(session), configuration, stop.get_token()).finished.cancelled);
     EXPECT_EQ(engine.measured_parts, 0);
   }
+}
+
+TEST(Benchmark, CancelledWhilePartsAreMeasuredHasNoRepetition) {
+  const RunConfiguration configuration = small_configuration();
+  Session session = load(configuration);
+  WrappedEngine engine(*session.engine);
+  std::stop_source stop;
+  engine.before_parts = [&] { stop.request_stop(); };
+  const Record record = benchmark(engine, session, prompt_of(session), configuration, stop.get_token());
+  EXPECT_TRUE(record.finished.cancelled);
+  EXPECT_EQ(engine.measured_parts, 1);
+  EXPECT_EQ(record.samples.size(), 1U) << "the warm-up";
+  EXPECT_EQ(record.order.back(), "parts of decode 0/1");
 }
 
 TEST(Benchmark, CancelledBeforeItBeginsMeasuresNothing) {

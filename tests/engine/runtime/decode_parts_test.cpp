@@ -150,7 +150,7 @@ TEST(DecodePartsOfAnEngine, AreMeasuredAndLeaveNothingBehind) {
     const std::string name = which.policy + ", hcs " + std::to_string(static_cast<int>(which.hcs)) + ", " +
                              std::to_string(which.devices) + " devices, " + which.attention;
     const Outcome before = texts(*t.engine);
-    const auto parts = t.engine->decode_parts();
+    const auto parts = t.engine->decode_parts({});
     ASSERT_TRUE(parts) << name << ": " << parts.error().message();
     EXPECT_EQ(changes_of(*t.engine), before.changes) << name << ": of the text, still";
     EXPECT_TRUE(texts(*t.engine) == before) << name;
@@ -163,7 +163,7 @@ TEST(DecodePartsOfAnEngine, AreMeasuredAndLeaveNothingBehind) {
     for (const double s : parts->cpu_layer_s) EXPECT_TRUE(s > 0 && std::isfinite(s)) << name << ": " << s;
     EXPECT_EQ(parts->device_layer_s.front(), 0) << name;
     for (const double s : parts->device_layer_s) EXPECT_TRUE(s >= 0 && std::isfinite(s)) << name << ": " << s;
-    const auto again = t.engine->decode_parts();
+    const auto again = t.engine->decode_parts({});
     ASSERT_TRUE(again);
     EXPECT_EQ(again->device_s, parts->device_s) << "measured once";
     if (t.platform) {
@@ -178,14 +178,14 @@ TEST(DecodePartsOfAnEngine, NeedAPromptAndRoomInTheContext) {
   c.hcs = HotCache::On;
   c.prefill_path = "auto";
   auto t = make_engine({.configuration = c});
-  const auto none = t.engine->decode_parts();
+  const auto none = t.engine->decode_parts({});
   ASSERT_FALSE(none);
   EXPECT_EQ(none.error().code, ErrorCode::Unsupported);
   EXPECT_EQ(none.error().message(),
             "The parts of decode are measured behind a prompt, and there was none. Generate first.");
   const auto prompt = test::random_tokens(255, t.engine->model().config.vocabulary, 1);
   ASSERT_TRUE(t.engine->generate(prompt, {.max_new_tokens = 1}, {}));
-  EXPECT_TRUE(t.engine->decode_parts()) << "some tokens further ahead, then";
+  EXPECT_TRUE(t.engine->decode_parts({})) << "some tokens further ahead, then";
   t.engine.reset();  // a GPU has weights page-locked once
   c = exact_configuration();
   c.max_context = 16;
@@ -193,7 +193,7 @@ TEST(DecodePartsOfAnEngine, NeedAPromptAndRoomInTheContext) {
   c.decode_tokens = 4;
   auto small = make_engine({.configuration = c, .heatmap_tokens = 8});
   ASSERT_TRUE(small.engine->generate(std::span(prompt).first(8), {.max_new_tokens = 2}, {}));
-  const auto short_of_room = small.engine->decode_parts();
+  const auto short_of_room = small.engine->decode_parts({});
   ASSERT_FALSE(short_of_room);
   EXPECT_EQ(short_of_room.error().message(), "The context has no room for the steps that measure the parts of decode. Raise max_context.");
 }

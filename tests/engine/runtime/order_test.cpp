@@ -52,7 +52,7 @@ TEST_P(EveryConfiguration, HasNoUnorderedAccess) {
   setup.configuration.attention = attention;
   auto t = make_engine(setup);
   generate(t, 20);
-  ASSERT_TRUE(t.engine->decode_parts());
+  ASSERT_TRUE(t.engine->decode_parts({}));
   generate(t, 3);  // once more: reuse of every buffer
   EXPECT_EQ(policy == "adaptive", [&] { generate(t, 20); return !t.engine->cache_changes().empty(); }());
   const auto tokens = test::random_tokens(30, t.engine->model().config.vocabulary, 5);
@@ -92,7 +92,7 @@ Outcome run(const RunConfiguration& configuration, std::vector<std::string> drop
   std::string error;
   if (t.engine && use) {
     generate(t, configuration.hcs_policy == "adaptive" ? 12 : 3, &error);
-    (void)t.engine->decode_parts();
+    (void)t.engine->decode_parts({});
     const auto tokens = test::random_tokens(30, t.engine->model().config.vocabulary, 5);
     (void)t.engine->evaluate(tokens, {.prefill_tokens = 20, .positions = {19, 25, 29}});
     (void)t.engine->evaluate(tokens, {.prefill_tokens = 20, .positions = {25}});
