@@ -1,6 +1,10 @@
 // What decode takes by its parts: the prediction from them, what the expert cache pretends meanwhile, and that nothing of it stays.
+#include <atomic>
 #include <cmath>
+#include <functional>
 #include <numeric>
+#include <stdexcept>
+#include <stop_token>
 
 #include "engine/runtime/decode_parts.h"
 #include "tests/engine/runtime/test_engine.h"
@@ -197,6 +201,107 @@ TEST(DecodePartsOfAnEngine, NeedAPromptAndRoomInTheContext) {
   ASSERT_FALSE(short_of_room);
   EXPECT_EQ(short_of_room.error().message(), "The context has no room for the steps that measure the parts of decode. Raise max_context.");
 }
+
+#ifndef KRASIS_TEST_CUDA  // whose devices do not call the host's operations
+
+/// Host operations that tell a test of each call of experts() first: on a device, or by the CPU, and how many of a token's
+/// picks have a block there.
+std::function<void(bool on_device, std::size_t picks)> tell_experts;
+
+const HostOperations& telling_operations() {
+  static const HostOperations operations = [] {
+    HostOperations told = simd_operations();
+    told.experts = [](const ExpertsArgs& args) {
+      if (tell_experts) {
+        const auto held = [&](std::int32_t id) { return id >= 0 && args.offsets.data[id] >= 0; };
+        const auto picks = std::count_if(args.ids.data, args.ids.data + args.ids.size, held);
+        tell_experts(args.blocks != nullptr, static_cast<std::size_t>(picks));
+      }
+      simd_operations().experts(args);
+    };
+    return told;
+  }();
+  return operations;
+}
+
+class PartsStepByStep : public testing::Test {
+ protected:
+  void TearDown() override { tell_experts = {}; }
+  /// tiny-b with a quarter of the experts cached, behind a prompt.
+  void start(HotCache hcs, int devices, const std::string& attention = "resident") {
+    RunConfiguration c = exact_configuration();
+    c.hcs = hcs;
+    c.hcs_share = 0.25;
+    c.lgs = 1;
+    c.device_count = devices;
+    c.attention = attention;
+    t_.engine.reset();  // before its platform
+    t_ = make_engine({.model = "tiny-b", .configuration = c, .operations = &telling_operations()});
+    before_ = texts(*t_.engine);
+  }
+  std::size_t top_k() const { return static_cast<std::size_t>(t_.engine->model().config.top_k); }
+
+  test::TestEngine t_;
+  Outcome before_;
+};
+
+TEST_F(PartsStepByStep, HaveAllPicksOfALayerOnItsDeviceOrNoneAndTheCpuEachNumberOfThem) {
+  for (const HotCache hcs : {HotCache::On, HotCache::Multi}) {
+    start(hcs, 2);
+    std::vector<std::atomic<int>> device(top_k() + 1), cpu(top_k() + 1);  // calls by their picks
+    tell_experts = [&](bool on_device, std::size_t picks) { ++(on_device ? device : cpu).at(picks); };
+    const auto parts = t_.engine->decode_parts({});
+    tell_experts = {};
+    ASSERT_TRUE(parts) << parts.error().message();
+    EXPECT_GT(device.front(), 0) << "steps without experts";
+    EXPECT_EQ(device.back(), device.front()) << "as many with all of them";
+    for (std::size_t n = 1; n < top_k(); ++n) EXPECT_EQ(device[n], 0) << n << " of a token's picks";
+    for (std::size_t n = 1; n <= top_k(); ++n) EXPECT_GE(cpu[n], 16) << n << " experts of a layer";
+    EXPECT_GT(cpu.front(), cpu.back()) << "and none, in all steps";
+  }
+}
+
+TEST_F(PartsStepByStep, StopBetweenStepsAndBetweenLayers) {
+  struct Stop {
+    const char* when;
+    bool on_device;
+    std::size_t picks;
+  };
+  start(HotCache::On, 1, "streamed");
+  const int layers = static_cast<int>(t_.engine->model().config.expert_layers());
+  for (const Stop& at : {Stop{"without experts", true, 0}, Stop{"with all", true, top_k()}, Stop{"by the CPU", false, 1}}) {
+    std::stop_source stop;
+    std::atomic<int> later = 0;
+    tell_experts = [&](bool on_device, std::size_t picks) {
+      if (stop.stop_requested() && on_device == at.on_device) ++later;
+      if (on_device == at.on_device && picks == at.picks) stop.request_stop();
+    };
+    const auto parts = t_.engine->decode_parts(stop.get_token());
+    tell_experts = {};
+    ASSERT_FALSE(parts) << at.when;
+    EXPECT_EQ(parts.error().code, ErrorCode::Cancelled) << at.when;
+    // The step that it was in, the one ahead, and one that may have been enqueued meanwhile; of the CPU's layers no other.
+    EXPECT_LE(later, at.on_device ? 3 * layers : 0) << at.when;
+    EXPECT_TRUE(texts(*t_.engine) == before_) << at.when;
+  }
+  EXPECT_TRUE(t_.engine->decode_parts({})) << "nothing half measured is kept";
+  EXPECT_EQ(test::violations_text(*t_.platform), "");
+}
+
+TEST_F(PartsStepByStep, ThatFailLeaveTheCacheAloneUntilNoStepReadsIt) {
+  start(HotCache::On, 1);
+  std::atomic<int> calls = 0;
+  tell_experts = [&](bool, std::size_t) {
+    if (++calls == 7) throw std::runtime_error("an expert is lost");
+  };
+  const auto parts = t_.engine->decode_parts({});
+  tell_experts = {};
+  ASSERT_FALSE(parts);
+  EXPECT_THAT(parts.error().message(), testing::HasSubstr("an expert is lost"));
+  EXPECT_EQ(test::violations_text(*t_.platform), "");
+}
+
+#endif
 
 }  // namespace
 }  // namespace krasis

@@ -99,7 +99,9 @@ void open_platform(TestEngine& result, const TestSetup& setup, const HostCompute
 TestEngine make_engine(const TestSetup& setup) {
   const auto model = packed(setup.model, setup.configuration);
   const bool scalar = setup.configuration.operations == "scalar";
-  const HostCompute cpu{scalar ? &scalar_operations() : &simd_operations(), make_thread_team(setup.configuration.threads)};
+  const HostOperations& usual = scalar ? scalar_operations() : simd_operations();
+  const HostCompute cpu{setup.operations != nullptr ? setup.operations : &usual,
+                        make_thread_team(setup.configuration.threads)};
   TestEngine result;
   open_platform(result, setup, cpu);
   if (result.devices.empty()) std::abort();  // nothing that a test could go on with
