@@ -94,8 +94,10 @@ void describe_decode(const Json& decode, std::vector<TelemetryLine>& lines) {
   const Json& parts = member(decode, "parts");
   if (const double predicted = number(parts, "predicted_s_per_token"); predicted > 0) {
     lines.push_back({"Decode", "predicted by measured parts", share(predicted),
-                     "A token without experts, and in each layer the slower of CPU and device with the experts that each had to compute."});
-    lines.push_back({"Decode", "part without experts", share(number(parts, "device_s")), "The hand-over to the CPU included."});
+                     "A token without experts, and in each layer the slower of CPU and device with the experts that "
+                     "each had to compute."});
+    lines.push_back({"Decode", "part without experts", share(number(parts, "device_s")),
+                     "The hand-over to the CPU included."});
     const Json& cpu_layers = member(parts, "cpu_layer_s");
     std::string layers;
     for (std::size_t i = 0; cpu_layers.is_array() && i < cpu_layers.size(); ++i) {
@@ -106,7 +108,9 @@ void describe_decode(const Json& decode, std::vector<TelemetryLine>& lines) {
                        "In one layer, with 0, 1, 2, ... of its picked experts on the CPU."});
     }
   }
-  if (std::string why = text(decode, "parts_unknown_because"); !why.empty()) lines.push_back({"Decode", "parts unknown", std::move(why), ""});
+  if (std::string why = text(decode, "parts_unknown_because"); !why.empty()) {
+    lines.push_back({"Decode", "parts unknown", std::move(why), ""});
+  }
 }
 
 void describe_gpu(const Json& gpu, std::vector<TelemetryLine>& lines) {

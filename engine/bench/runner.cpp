@@ -26,7 +26,8 @@ double predicted_decode_s(const Generation& generation, const Engine& engine, co
 }
 
 protocol::Sample sample_of(const Generation& generation, const BenchmarkPrompt& prompt, const Engine& engine,
-                           const Tokenizer* tokenizer, const Ceilings& ceilings, const std::optional<DecodeParts>& parts) {
+                           const Tokenizer* tokenizer, const Ceilings& ceilings,
+                           const std::optional<DecodeParts>& parts) {
   protocol::Sample sample;
   sample.prefill_tokens = static_cast<std::int64_t>(prompt.tokens.size());
   sample.prefill_s = generation.prefill_s;

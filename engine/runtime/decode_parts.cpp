@@ -49,7 +49,8 @@ Expected<std::vector<double>> measure_cpu_layer_s(const PackedModel& model, cons
   std::vector<std::int32_t> ids(static_cast<std::size_t>(model.config.experts));
   std::iota(ids.begin(), ids.end(), 0);
   std::vector<std::int64_t> offsets(ids.size());
-  for (std::size_t e = 0; e < offsets.size(); ++e) offsets[e] = static_cast<std::int64_t>(e * model.cpu_expert_layout.bytes());
+  const std::size_t block = model.cpu_expert_layout.bytes();
+  for (std::size_t e = 0; e < offsets.size(); ++e) offsets[e] = static_cast<std::int64_t>(e * block);
   for (std::int64_t i = 0; i < model.config.hidden; ++i) staging.x.data[i] = bf16(static_cast<float>(i % 17) / 8 - 1);
   std::fill_n(staging.weights.data, top_k, 1.0f / static_cast<float>(top_k));
   for (std::size_t picks = 0; picks <= top_k; ++picks) {
@@ -69,16 +70,18 @@ Expected<std::vector<double>> measure_cpu_layer_s(const PackedModel& model, cons
   return seconds;
 }
 
-// The engine's ---------------------------------------------------------------------------------------------------------
+// The engine's --------------------------------------------------------------------------------------------------------
 
 Expected<double> HybridEngine::time_steps(const Recording& step, const std::stop_token& stop) {
   constexpr int kWarmUps = 3, kSteps = 16;
   const std::int64_t most = configuration_.max_context - kWarmUps - kSteps - 1;
   if (last_prompt_ == 0) {
-    return fail(ErrorCode::Unsupported, "The parts of decode are measured behind a prompt, and there was none.", "Generate first.");
+    return fail(ErrorCode::Unsupported, "The parts of decode are measured behind a prompt, and there was none.",
+                "Generate first.");
   }
   if (most < 1) {
-    return fail(ErrorCode::Unsupported, "The context has no room for the steps that measure the parts of decode.", "Raise max_context.");
+    return fail(ErrorCode::Unsupported, "The context has no room for the steps that measure the parts of decode.",
+                "Raise max_context.");
   }
   send_position(static_cast<std::int32_t>(std::min<std::int64_t>(last_prompt_, most)));
   std::array<Event, 2> sent;
@@ -110,7 +113,9 @@ Expected<DecodeParts> HybridEngine::measure_parts(const std::stop_token& stop) {
     KRASIS_TRY(parts.streamed_s, time_steps(*step_, stop));
   }
   std::int64_t caching = 0;
-  for (std::int64_t layer = 0; layer < model_->config.expert_layers(); ++layer) caching += cache_->device_of(layer) >= 0;
+  for (std::int64_t layer = 0; layer < model_->config.expert_layers(); ++layer) {
+    if (cache_->device_of(layer) >= 0) ++caching;
+  }
   double on_device_s = 0;  // an expert
   if (caching > 0) {
     cache_->pretend(true);
@@ -120,7 +125,8 @@ Expected<DecodeParts> HybridEngine::measure_parts(const std::stop_token& stop) {
   for (int n = 0; n <= model_->config.top_k; ++n) parts.device_layer_s.push_back(n * on_device_s);
 
   const DecodeStaging& d = staging_.decode;
-  const std::array writes{Access::of(d.x), Access::of(d.ids), Access::of(d.weights), Access::of(d.sum), Access::of(d.workspace)};
+  const std::array writes{Access::of(d.x), Access::of(d.ids), Access::of(d.weights), Access::of(d.sum),
+                          Access::of(d.workspace)};
   home().device->host_access("CPU experts are measured", {}, writes);
   KRASIS_TRY(parts.cpu_layer_s, measure_cpu_layer_s(*model_, cpu_, d, stop));
   return parts;

@@ -22,7 +22,7 @@ struct DecodeParts {
   std::vector<double> device_layer_s;  ///< [top_k + 1]: so many on a device: top_k were measured, fewer are their share
 };
 
-/// Seconds of a token: in each layer, after what has no experts, CPU and device compute the picked ones at the same time.
+/// Seconds of a token: in each layer, after what has no experts, CPU and device compute the picked ones at once.
 ///
 ///   max(streamed_s, device_s + sum_n layers_by_misses[n] / tokens * max(cpu_s[n], device_layer_s[top_k - n]))
 ///   cpu_s[n] = max(0, cpu_layer_s[n] - cpu_layer_s[0]): device_s has the CPU's task with no expert to compute already

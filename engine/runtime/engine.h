@@ -44,8 +44,8 @@ struct GenerationOptions {
 /// What decode asked of the expert cache, and what an adaptive one did.
 struct CacheUse {
   std::vector<std::int64_t> hits, misses;  ///< [layers with experts]: picks of cached experts, and of the CPU's
-  /// [top_k + 1]: of how many tokens' layers the CPU computed so many of the picked experts. Like hits and misses of all
-  /// computed steps: after an end of text or a cancel, the step that was ahead may be one more than Generation::token_s has.
+  /// [top_k + 1]: of how many tokens' layers the CPU computed so many of the picked experts. Like hits and misses, of
+  /// all computed steps: after an end of text or a cancel the one that was ahead too, which token_s does not have.
   std::vector<std::int64_t> layers_by_misses;
   std::int64_t admitted_experts = 0;       ///< that came in while decoding
   std::size_t admitted_bytes = 0;          ///< copied for them
@@ -147,11 +147,12 @@ class Engine {
   virtual Expected<TracedGeneration> trace(std::span<const std::int32_t> prompt, const GenerationOptions& options);
   virtual Expected<Evaluation> evaluate(std::span<const std::int32_t> tokens, const EvaluationOptions& options) = 0;
 
-  /// What a token takes by its parts, behind the last prompt: 20 steps without experts, as many with all of them on the
-  /// devices if these cache any, as many again with streamed attention's copies, and on the CPU each layer's experts for
-  /// 0 to top_k picks. It takes as long as some 30 to 70 tokens: seconds where tokens are slow. Measured again only behind
-  /// a prompt of another length. Later texts are as if it had not been called. Unsupported if there was no prompt or the
-  /// context has no room for the steps; Cancelled if `stop`, looked at between steps and between layers, asks for it.
+  /// What a token takes by its parts, behind the last prompt: 20 steps without experts, as many with all of them on
+  /// the devices if these cache any, as many with streamed attention's copies if it is, and on the CPU each layer's
+  /// experts for 0 to top_k picks. It takes as long as some 30 to 70 tokens: seconds where tokens are slow. Measured
+  /// again only behind a prompt of another length. Later texts are as if it had not been called. Unsupported if there
+  /// was no prompt or the context has no room for the steps; Cancelled if `stop`, looked at between steps and layers,
+  /// asks for it.
   virtual Expected<DecodeParts> decode_parts(std::stop_token stop) = 0;
 
   virtual const PackedModel& model() const = 0;

@@ -87,7 +87,8 @@ Expected<std::unique_ptr<HybridEngine>> HybridEngine::create(std::vector<Device*
   engine->prefill_ = std::make_unique<Prefill>(packed, engine->configuration_, engine->groups_, engine->states_);
   KRASIS_CHECK(engine->measure_heatmap(heatmap_tokens));
   engine->fill_cache();
-  engine->decode_ = std::make_unique<Decode>(packed, engine->states_, engine->staging_.decode, engine->cpu_, *engine->cache_);
+  engine->decode_ =
+      std::make_unique<Decode>(packed, engine->states_, engine->staging_.decode, engine->cpu_, *engine->cache_);
   engine->step_ = engine->record_step();
   if (engine->configuration_.attention == "streamed") {
     // Here, because for one that fails later, on a full device, every later generation would fail.

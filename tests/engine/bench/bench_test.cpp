@@ -178,8 +178,9 @@ TEST(Benchmark, MeasuresEveryRepetition) {
   const auto& parts = telemetry.at("decode").at("parts");
   EXPECT_GT(parts.at("device_s").get<double>(), 0);
   EXPECT_EQ(parts.at("cpu_layer_s").size(), static_cast<std::size_t>(session.engine->model().config.top_k) + 1);
+  const auto metrics = nlohmann::json::parse(record.samples.back().metrics_json);
   EXPECT_DOUBLE_EQ(parts.at("predicted_s_per_token").get<double>(),
-                   nlohmann::json::parse(record.samples.back().metrics_json).at("decode_parts_s_per_token").get<double>())
+                   metrics.at("decode_parts_s_per_token").get<double>())
       << "each repetition misses the same";
   EXPECT_FALSE(telemetry.contains("gpus")) << "the host device has none";
   EXPECT_FALSE(telemetry.contains("trace_file")) << "none was asked for";

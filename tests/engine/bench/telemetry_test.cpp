@@ -177,16 +177,18 @@ TEST(TelemetryLines, SayWhatWasMeasured) {
                        {"trace_file", "/tmp/a.trace.json"}};
   telemetry["decode"]["predicted_s_per_token"] = 0.016;
   generation.cache.layers_by_misses = {2, 2};  // two layers of two tokens
-  telemetry["decode"]["parts"] = parts_telemetry(
-      {.device_s = 0.008, .streamed_s = 0, .cpu_layer_s = {1e-6, 0.007}, .device_layer_s = {0, 0.004}}, std::vector{generation});
+  const DecodeParts parts{.device_s = 0.008, .cpu_layer_s = {1e-6, 0.007}, .device_layer_s = {0, 0.004}};
+  telemetry["decode"]["parts"] = parts_telemetry(parts, std::vector{generation});
   std::string text;
   for (const auto& line : results::describe_telemetry(telemetry.dump())) text += line.group + " | " + line.name + " | " + line.value + "\n";
   for (const char* line :
        {"Prefill | device 0: copies | 5 GB in 200 ms, 25 GB/s, 50 % of the measured link\n", "Prefill | device 0: computation | 240 ms\n",
         "Prefill | device 0: both at once | 150 ms, 75 % of the shorter one\n", "Prefill | device 1: idle | 190 ms\n",
         "Prefill | device 0, stream compute | busy 240 ms, idle 50 ms\n", "Decode | copies | 1.2 MB a token\n",
-        "Decode | CPU experts busy | 15 ms, 75 % of a token\n", "Decode | device waits | 15 ms, 75 % of a token\n", "Decode | limit of bandwidths | 16 ms, 80 % of a token\n",
-        "Decode | predicted by measured parts | 19 ms, 95 % of a token\n", "Decode | part without experts | 8 ms, 40 % of a token\n",
+        "Decode | CPU experts busy | 15 ms, 75 % of a token\n", "Decode | device waits | 15 ms, 75 % of a token\n",
+        "Decode | limit of bandwidths | 16 ms, 80 % of a token\n",
+        "Decode | predicted by measured parts | 19 ms, 95 % of a token\n",
+        "Decode | part without experts | 8 ms, 40 % of a token\n",
         "Decode | part of the CPU's experts | 1 us, 7 ms\n",
         "GPU 0000:3b:00.0 | power | 400 W (100 to 700)\n", "GPU 0000:3b:00.0 | PCIe lanes | 16, at most 16\n",
         "GPU 0000:3b:00.0 | throttled | power cap in 75 % of the samples\n", "Trace | file | /tmp/a.trace.json\n"}) {
@@ -207,7 +209,8 @@ TEST(TelemetryLines, PartsOfDecodeThatAreNoneOrNonsenseHaveNoLine) {
   const std::string predicted = token + R"("parts":{"predicted_s_per_token":0.01)";
   for (const std::string& text : {token + R"("parts":[1],"parts_unknown_because":7}})", predicted + "}}}",
                                   predicted + R"(,"cpu_layer_s":7}}})", predicted + R"(,"cpu_layer_s":[]}}})",
-                                  predicted + R"(,"cpu_layer_s":["a"]}}})", predicted + R"(,"cpu_layer_s":{"a":1}}}})"}) {
+                                  predicted + R"(,"cpu_layer_s":["a"]}}})",
+                                  predicted + R"(,"cpu_layer_s":{"a":1}}}})"}) {
     std::vector<std::string> names;
     for (const auto& line : results::describe_telemetry(text)) names.push_back(line.name);
     EXPECT_THAT(names, Contains("copies")) << text << ": the rest is described";

@@ -1,4 +1,5 @@
-// What decode takes by its parts: the prediction from them, what the expert cache pretends meanwhile, and that nothing of it stays.
+// What decode takes by its parts: the prediction from them, what the expert cache pretends meanwhile, that nothing of
+// it stays.
 #include <atomic>
 #include <cmath>
 #include <functional>
@@ -30,7 +31,7 @@ TEST(PredictedDecode, IsTheSlowerOfCpuAndDeviceInEachLayer) {
   EXPECT_DOUBLE_EQ(predict_decode_s(parts, by_misses, 2), 10) << "copies take longer";
   EXPECT_EQ(predict_decode_s(parts, by_misses, 0), 0);
   parts = {.device_s = 1, .streamed_s = 0, .cpu_layer_s = {0.5, 3, 5}, .device_layer_s = {0, 2, 4}};
-  EXPECT_DOUBLE_EQ(predict_decode_s(parts, by_misses, 2), 1 + (2 * 4 + 2.5 + 4.5) / 2) << "a task with nothing to do, once";
+  EXPECT_DOUBLE_EQ(predict_decode_s(parts, by_misses, 2), 1 + (2 * 4 + 2.5 + 4.5) / 2) << "device_s has the 0.5";
   parts = {.device_s = 1, .streamed_s = 0, .cpu_layer_s = {0.5, 0.25, 0.25}, .device_layer_s = {0, 0, 0}};
   EXPECT_DOUBLE_EQ(predict_decode_s(parts, by_misses, 2), 1) << "no less than without experts";
   EXPECT_EQ(predict_decode_s({}, {}, 0), 0) << "nothing was counted";
@@ -53,7 +54,9 @@ TEST(ExpertCache, PretendsToHaveNoneOrAllAndIsItselfAgain) {
     s.compute = device.create_stream("compute", Lane::Compute);
     s.loader = device.create_stream("copy", Lane::Copy);
     const CacheSize size = cache_size(model->config, c, 0);
-    auto pool = device.allocate("expert cache", static_cast<std::size_t>(size.experts + size.spare) * model->gpu_expert_layout.bytes(), MemorySpace::Device);
+    const std::size_t block = model->gpu_expert_layout.bytes();
+    const auto slots = static_cast<std::size_t>(size.experts + size.spare);
+    auto pool = device.allocate("expert cache", slots * block, MemorySpace::Device);
     auto table = device.allocate("expert tables", entries * sizeof(std::int64_t), MemorySpace::Device);
     auto staged = device.allocate("staging", entries * sizeof(std::int64_t), MemorySpace::Pinned);
     ASSERT_TRUE(pool && table && staged);
@@ -85,7 +88,7 @@ TEST(ExpertCache, PretendsToHaveNoneOrAllAndIsItselfAgain) {
     cache.pretend(true);
     const Tables all = tables();
     EXPECT_THAT(all.cpu, Each(-1));
-    const auto held = size.experts * static_cast<std::int64_t>(model->gpu_expert_layout.bytes());  // not the spare slots, which hold nothing
+    const auto held = size.experts * static_cast<std::int64_t>(block);  // not the spare slots, which hold nothing
     for (std::size_t i = 0; i < entries; ++i) {
       const bool here = cache.device_of(static_cast<std::int64_t>(i) / model->config.experts) == 0;
       EXPECT_THAT(all.device[i], here ? testing::Matcher<std::int64_t>(AllOf(Ge(0), Lt(held))) : testing::Eq(-1));
@@ -114,7 +117,9 @@ struct Outcome {
 
 std::vector<std::int64_t> changes_of(const Engine& engine) {
   std::vector<std::int64_t> all;
-  for (const CacheChange& change : engine.cache_changes()) all.insert(all.end(), {change.step, change.expert, change.cached});
+  for (const CacheChange& change : engine.cache_changes()) {
+    all.insert(all.end(), {change.step, change.expert, change.cached});
+  }
   return all;
 }
 
@@ -137,9 +142,11 @@ Outcome texts(Engine& engine) {
 }
 
 TEST(DecodePartsOfAnEngine, AreMeasuredAndLeaveNothingBehind) {
-  for (const Case& which : {Case{}, Case{HotCache::On}, Case{HotCache::On, "adaptive"}, Case{HotCache::On, "static", 2}, Case{HotCache::Multi, "static", 2},
-                            Case{HotCache::Multi, "adaptive", 2}, Case{HotCache::On, "adaptive", 2}, Case{HotCache::On, "static", 1, 1.0},
-                            Case{HotCache::Off, "static", 1, 0.25, "streamed"}, Case{HotCache::Multi, "adaptive", 2, 0.25, "streamed"}}) {
+  for (const Case& which :
+       {Case{}, Case{HotCache::On}, Case{HotCache::On, "adaptive"}, Case{HotCache::On, "static", 2},
+        Case{HotCache::Multi, "static", 2}, Case{HotCache::Multi, "adaptive", 2}, Case{HotCache::On, "adaptive", 2},
+        Case{HotCache::On, "static", 1, 1.0}, Case{HotCache::Off, "static", 1, 0.25, "streamed"},
+        Case{HotCache::Multi, "adaptive", 2, 0.25, "streamed"}}) {
     RunConfiguration c = exact_configuration();
     c.gpu_bits = 8;
     c.cpu_bits = 4;  // so that an expert on the wrong side shows
@@ -199,13 +206,14 @@ TEST(DecodePartsOfAnEngine, NeedAPromptAndRoomInTheContext) {
   ASSERT_TRUE(small.engine->generate(std::span(prompt).first(8), {.max_new_tokens = 2}, {}));
   const auto short_of_room = small.engine->decode_parts({});
   ASSERT_FALSE(short_of_room);
-  EXPECT_EQ(short_of_room.error().message(), "The context has no room for the steps that measure the parts of decode. Raise max_context.");
+  EXPECT_EQ(short_of_room.error().message(),
+            "The context has no room for the steps that measure the parts of decode. Raise max_context.");
 }
 
 #ifndef KRASIS_TEST_CUDA  // whose devices do not call the host's operations
 
-/// Host operations that tell a test of each call of experts() first: on a device, or by the CPU, and how many of a token's
-/// picks have a block there.
+/// Host operations that tell a test of each call of experts() first: on a device, or by the CPU, and how many of a
+/// token's picks have a block there.
 std::function<void(bool on_device, std::size_t picks)> tell_experts;
 
 const HostOperations& telling_operations() {
@@ -269,7 +277,8 @@ TEST_F(PartsStepByStep, StopBetweenStepsAndBetweenLayers) {
   };
   start(HotCache::On, 1, "streamed");
   const int layers = static_cast<int>(t_.engine->model().config.expert_layers());
-  for (const Stop& at : {Stop{"without experts", true, 0}, Stop{"with all", true, top_k()}, Stop{"by the CPU", false, 1}}) {
+  for (const Stop& at :
+       {Stop{"without experts", true, 0}, Stop{"with all", true, top_k()}, Stop{"by the CPU", false, 1}}) {
     std::stop_source stop;
     std::atomic<int> later = 0;
     tell_experts = [&](bool on_device, std::size_t picks) {
@@ -280,7 +289,7 @@ TEST_F(PartsStepByStep, StopBetweenStepsAndBetweenLayers) {
     tell_experts = {};
     ASSERT_FALSE(parts) << at.when;
     EXPECT_EQ(parts.error().code, ErrorCode::Cancelled) << at.when;
-    // The step that it was in, the one ahead, and one that may have been enqueued meanwhile; of the CPU's layers no other.
+    // The step that it was in, the one ahead, and one that may have been enqueued meanwhile; of the CPU's layers none.
     EXPECT_LE(later, at.on_device ? 3 * layers : 0) << at.when;
     EXPECT_TRUE(texts(*t_.engine) == before_) << at.when;
   }

@@ -125,7 +125,8 @@ TEST(Order, EachWaitIsNeeded) {
   const std::set<std::string> expected{
       "group is loaded", "group buffer is free", "residual arrives", "activations are on the host", "CPU experts are done",
       "activations arrive at the cache", "cached experts are done", "token is known", "logits are read", "prefill is done",
-      "heatmap is known", "experts are in the cache", "engine ends", "decode is idle", "attention is loaded", "attention buffer is free", "last attention is done"};
+      "heatmap is known", "experts are in the cache", "engine ends", "decode is idle",
+      "attention is loaded", "attention buffer is free", "last attention is done"};
   EXPECT_EQ(reasons, expected) << "a new wait needs its place here";
   for (const std::string& why : reasons) {
     // The third one ends while its weights are still being uploaded.
