@@ -123,6 +123,8 @@ class Device {
   /// or unregister_host is called with the same pointer.
   virtual Expected<void> register_host(std::string_view place, std::byte* data, std::size_t bytes) = 0;
   virtual void unregister_host(std::byte* data) = 0;
+  /// How a KV cache should lie for this device's attention with so many heads.
+  virtual KvLayout kv_layout(int /*heads*/, int /*kv_heads*/, int /*head_dim*/) const { return KvLayout::Rows; }
 
   // Order -------------------------------------------------------------------------------------------------------
   virtual Stream create_stream(std::string_view name, Lane lane) = 0;

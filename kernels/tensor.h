@@ -59,12 +59,21 @@ struct Batch {
 
 enum class KvElement : std::uint8_t { Bf16, Fp8 };
 
-/// Keys or values of one layer: [rows, heads, head_dim]; FP8 E4M3 has one FP32 scale for each (row, head):
-/// value = scale * fp8, scale = max|x| / 448 over head_dim (1 where all are zero; on the host NaN where one is not
-/// finite).
+/// How the numbers of a plane lie. Rows: [rows, heads, head_dim], scales [rows, heads]. Tiles: head after head, within
+/// it blocks of 64 rows, each in the order in which AMX multiplies it (kernels/host/operations/kv_layout.h), scales
+/// [heads, kv_capacity(rows)]. A sequence should begin at a multiple of 64 rows.
+enum class KvLayout : std::uint8_t { Rows, Tiles };
+
+/// Rows that a plane has room for, whatever its layout.
+constexpr std::int64_t kv_capacity(std::int64_t rows) {
+  return (rows + 63) / 64 * 64;
+}
+
+/// Keys or values of one layer; FP8 E4M3 has one FP32 scale for each (row, head): value = scale * fp8,
+/// scale = max|x| / 448 over head_dim (1 where all are zero; on the host NaN where one is not finite).
 struct KvPlane {
   View<std::byte> values;
-  View<float> scales;  ///< [rows, heads] for FP8, empty for BF16
+  View<float> scales;  ///< for FP8, empty for BF16
 };
 struct KvCache {
   KvElement element = KvElement::Bf16;
@@ -72,6 +81,7 @@ struct KvCache {
   int heads = 0;
   int head_dim = 0;
   KvPlane keys, values;
+  KvLayout layout = KvLayout::Rows;
 };
 
 }  // namespace krasis

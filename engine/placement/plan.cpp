@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/format.h"
+#include "kernels/tensor.h"
 
 namespace krasis {
 namespace {
@@ -71,11 +72,12 @@ class Sizes {
   }
   std::size_t final_norm() const { return vector_bytes(m_.hidden, 2); }
 
-  std::size_t kv_layer() const {
-    const auto heads = static_cast<std::size_t>(r_.max_context) * static_cast<std::size_t>(m_.kv_heads);
+  /// Keys and values of a token in a layer.
+  std::size_t kv_token() const {
     const auto dim = static_cast<std::size_t>(m_.head_dim);
-    return 2 * (r_.kv_cache == "fp8" ? heads * (dim + sizeof(float)) : heads * dim * 2);
+    return 2 * static_cast<std::size_t>(m_.kv_heads) * (r_.kv_cache == "fp8" ? dim + sizeof(float) : dim * 2);
   }
+  std::size_t kv_layer() const { return static_cast<std::size_t>(kv_capacity(r_.max_context)) * kv_token(); }
 
   std::size_t activations(int device) const {
     const std::int64_t c = chunk(), t = r_.max_context, h = m_.hidden;
@@ -237,7 +239,7 @@ double dense_bytes_of_token(const ModelConfig& m, const RunConfiguration& r, con
   auto bytes = static_cast<double>(sizes.lm_head() > 0 ? sizes.lm_head() : sizes.embedding());
   for (std::int64_t layer = 0; layer < m.layers; ++layer) bytes += static_cast<double>(sizes.layer(layer));
   const double context = r.prompt_tokens + r.decode_tokens / 2.0;
-  return bytes + static_cast<double>(m.layers) * static_cast<double>(sizes.kv_layer()) * context / r.max_context;
+  return bytes + static_cast<double>(m.layers) * static_cast<double>(sizes.kv_token()) * context;
 }
 
 void predict_times(Plan& plan, const ModelConfig& m, const RunConfiguration& r, const Hardware& hw, const Sizes& sizes) {

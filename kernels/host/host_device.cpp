@@ -40,6 +40,9 @@ Expected<void> HostDevice::register_host(std::string_view place, std::byte* data
 void HostDevice::unregister_host(std::byte* data) {
   platform_.unregister_host(data);
 }
+KvLayout HostDevice::kv_layout(int heads, int kv_heads, int head_dim) const {
+  return platform_.operations().kv_layout(heads, kv_heads, head_dim);
+}
 
 Stream HostDevice::create_stream(std::string_view name, Lane lane) {
   return platform_.create_stream(info_.index, name, lane);

@@ -15,6 +15,7 @@ class HostDevice final : public Device {
   std::vector<PlaceUsage> memory_usage() const override;
   Expected<void> register_host(std::string_view place, std::byte* data, std::size_t bytes) override;
   void unregister_host(std::byte* data) override;
+  KvLayout kv_layout(int heads, int kv_heads, int head_dim) const override;
 
   Stream create_stream(std::string_view name, Lane lane) override;
   Signal create_signal(std::string_view name) override;

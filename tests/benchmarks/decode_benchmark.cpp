@@ -324,7 +324,9 @@ void attention(benchmark::State& state) {
   constexpr int kHeads = 32, kKvHeads = 4, kDim = 128;
   const bool fp8 = state.range(1) == 1;
   const auto context = static_cast<std::int32_t>(state.range(2));
-  const std::size_t numbers = static_cast<std::size_t>(context) * kKvHeads * kDim;
+  const HostOperations& op = simd_operations(level_of(state.range(0)));
+  const KvLayout kv_layout = op.kv_layout(kHeads, kKvHeads, kDim);
+  const std::size_t numbers = static_cast<std::size_t>(kv_capacity(context)) * kKvHeads * kDim;
   const std::size_t plane = numbers * (fp8 ? 1 : 2), scales = fp8 ? numbers / kDim * sizeof(float) : 0;
   const std::size_t layer = 2 * (plane + scales);
   const std::size_t layers = std::max<std::size_t>(1, (std::size_t{1} << 30) / layer);
@@ -338,7 +340,6 @@ void attention(benchmark::State& state) {
   std::vector<bf16> out(q.size());
   const std::int32_t position = context - 1;
   const SequenceSpan span{0, 1, 0};
-  const HostOperations& op = simd_operations(level_of(state.range(0)));
   const ThreadTeam::Scope scope(&team());
   const double ceiling = read_bandwidth(pages);
   const double seconds = median_seconds(state, [&] {
@@ -348,7 +349,8 @@ void attention(benchmark::State& state) {
         return View<float>{reinterpret_cast<float*>(at + 2 * plane + p * scales), scales / sizeof(float)};
       };
       const KvCache cache{fp8 ? KvElement::Fp8 : KvElement::Bf16, context,  kKvHeads, kDim,
-                          {{at, plane}, scales_at(0)},            {{at + plane, plane}, scales_at(1)}};
+                          {{at, plane}, scales_at(0)},            {{at + plane, plane}, scales_at(1)},
+                          kv_layout};
       op.attention({.q = {q.data(), q.size()},
                     .cache = cache,
                     .batch = {1, {&position, 1}, {&span, 1}},
@@ -378,7 +380,8 @@ void serial_parts(benchmark::State& state) {
   std::vector<float> key_scales(kRows * kKvHeads), value_scales(key_scales.size()), weights(kTopK);
   const KvCache cache{KvElement::Fp8, kRows, kKvHeads, kDim,
                       {{keys.data(), keys.size()}, {key_scales.data(), key_scales.size()}},
-                      {{values.data(), values.size()}, {value_scales.data(), value_scales.size()}}};
+                      {{values.data(), values.size()}, {value_scales.data(), value_scales.size()}},
+                      op.kv_layout(kHeads, kKvHeads, kDim)};
   std::vector<std::int32_t> ids(kTopK);
   std::int32_t position = 300;
   const SequenceSpan span{0, 1, 0};

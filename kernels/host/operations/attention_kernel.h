@@ -8,34 +8,29 @@
 /// Attention of one token over some keys of one head of the cache, for instruction sets that do all of it at once.
 namespace krasis::simd {
 
+/// The cache is KvLayout::Tiles (kv_layout.h).
 struct HeadKeys {
   const bf16* q = nullptr;  ///< [rows, dim]: the heads of the token that share this head of the cache
   int rows = 0;             ///< at most kMostRows
   int dim = 0;              ///< a multiple of 64, at most kMostDim
   bool fp8 = false;
-  const std::byte* keys = nullptr;
+  const std::byte* keys = nullptr;  ///< and values: of a row that is a multiple of 64
   const std::byte* values = nullptr;
-  std::size_t stride = 0;  ///< bytes from one key to the next
   const float* key_scales = nullptr;
   const float* value_scales = nullptr;
-  std::int64_t scale_stride = 0;
-  std::int64_t count = 0;  ///< of keys
-  bool asked = false;      ///< these keys and values were asked for while earlier ones were read
-  /// What this thread reads later, as many bytes as these keys and values have, in one piece each: asked for meanwhile.
-  const std::byte* next_keys = nullptr;
-  const std::byte* next_values = nullptr;
+  int count = 0;                         ///< of keys: 1 to kMostKeys; what lies behind them may be anything
+  const std::byte* next_keys = nullptr;  ///< or null: what this thread reads next, as much as `keys`, is asked for
   float scale = 1.0f;
-  /// What is known of earlier keys, updated: the largest score and the sum of exp(score - maximum) [rows], the sums of
-  /// values weighted so [rows, dim].
+  /// Results: the largest score and the sum of exp(score - maximum) [rows], the sums of values weighted so [rows, dim].
   float* maximum = nullptr;
   float* total = nullptr;
   float* sums = nullptr;
 
-  static constexpr int kMostRows = 16, kMostDim = 256;
+  static constexpr int kMostRows = 16, kMostDim = 256, kMostKeys = 256;
 };
 
 /// By AMX tiles and AVX-512. Products of BF16 are exact in FP32; each weight is the sum of two BF16 numbers, within
-/// 2^-17 of it, where the result's own rounding is 2^-9. Of FP8, denormal codes (below 2^-6, where the largest of a
+/// 2^-16 of it, where the result's own rounding is 2^-9. Of FP8, denormal codes (below 2^-6, where the largest of a
 /// head is 448) count as zero and NaN codes as 480: a head that is not finite is known by its scale, NaN. Numbers that
 /// models do not have overflow to NaN: queries from 2^67 on and scales of values from 2^68 on with FP8, infinite values
 /// with BF16.

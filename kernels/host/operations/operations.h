@@ -14,6 +14,8 @@ namespace krasis {
 /// arguments: shapes are validated when a plan is made, not once more for each operation. An exception that leaves it
 /// becomes the Error of the next synchronize().
 struct HostOperations {
+  /// How a KV cache should lie for `attention`; every set reads and appends to all layouts.
+  KvLayout (*kv_layout)(int heads, int kv_heads, int head_dim) = [](int, int, int) { return KvLayout::Rows; };
   void (*embedding)(const EmbeddingArgs&) = nullptr;
   void (*rms_norm)(const RmsNormArgs&) = nullptr;
   void (*head_norm)(const HeadNormArgs&) = nullptr;

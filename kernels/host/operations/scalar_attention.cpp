@@ -5,31 +5,23 @@
 #include <string>
 #include <vector>
 
+#include "kernels/host/operations/kv_layout.h"
 #include "kernels/host/operations/scalar.h"
 
 namespace krasis::scalar {
 namespace {
 
-/// Where (row, head) begins in a plane, in elements.
-std::int64_t plane_offset(const KvCache& cache, std::int64_t row, int head) {
-  return (row * cache.heads + head) * cache.head_dim;
-}
-
-float read_kv(const KvCache& cache, const KvPlane& plane, std::int64_t row, int head, int i) {
-  const std::int64_t at = plane_offset(cache, row, head) + i;
-  if (cache.element == KvElement::Bf16) return static_cast<float>(reinterpret_cast<const bf16*>(plane.values.data)[at]);
-  const float value = static_cast<float>(reinterpret_cast<const fp8_e4m3*>(plane.values.data)[at]);
-  return plane.scales.data[row * cache.heads + head] * value;
+float read_kv(const KvCache& cache, KvPart part, std::int64_t row, int head, int i) {
+  const KvPlane& plane = plane_of(cache, part);
+  const std::byte* at = plane.values.data + kv_offset(cache, part, row, head, i);
+  if (cache.element == KvElement::Bf16) return static_cast<float>(*reinterpret_cast<const bf16*>(at));
+  return plane.scales.data[kv_scale(cache, row, head)] * static_cast<float>(*reinterpret_cast<const fp8_e4m3*>(at));
 }
 
 }  // namespace
 
-void write_head(const KvCache& cache, const KvPlane& plane, std::int64_t row, int head, const bf16* from) {
-  const std::int64_t at = plane_offset(cache, row, head);
-  if (cache.element == KvElement::Bf16) {
-    std::copy_n(from, cache.head_dim, reinterpret_cast<bf16*>(plane.values.data) + at);
-    return;
-  }
+void write_head(const KvCache& cache, KvPart part, std::int64_t row, int head, const bf16* from) {
+  if (cache.element == KvElement::Bf16) return kv_write(cache, part, row, head, from);
   float largest = 0.0f;
   bool finite = true;
   for (int i = 0; i < cache.head_dim; ++i) {
@@ -40,9 +32,10 @@ void write_head(const KvCache& cache, const KvPlane& plane, std::int64_t row, in
   float scale = largest / 448.0f;
   if (scale == 0.0f) scale = 1.0f;
   if (!finite) scale = std::numeric_limits<float>::quiet_NaN();
-  plane.scales.data[row * cache.heads + head] = scale;
-  auto* to = reinterpret_cast<fp8_e4m3*>(plane.values.data) + at;
-  for (int i = 0; i < cache.head_dim; ++i) to[i] = fp8_e4m3(static_cast<float>(from[i]) / scale);
+  plane_of(cache, part).scales.data[kv_scale(cache, row, head)] = scale;
+  std::vector<fp8_e4m3> codes;
+  for (int i = 0; i < cache.head_dim; ++i) codes.push_back(fp8_e4m3(static_cast<float>(from[i]) / scale));
+  kv_write(cache, part, row, head, codes.data());
 }
 
 void kv_append(const KvAppendArgs& args) {
@@ -60,8 +53,8 @@ void kv_append(const KvAppendArgs& args, WriteHead write) {
       }
       for (int head = 0; head < cache.heads; ++head) {
         const std::int64_t from = (static_cast<std::int64_t>(t) * cache.heads + head) * cache.head_dim;
-        write(cache, cache.keys, row, head, args.k.data + from);
-        write(cache, cache.values, row, head, args.v.data + from);
+        write(cache, KvPart::Keys, row, head, args.k.data + from);
+        write(cache, KvPart::Values, row, head, args.v.data + from);
       }
     }
   }
@@ -83,7 +76,7 @@ void attend(const AttentionArgs& args, const SequenceSpan& span, int t, int head
     const std::int64_t row = span.first_slot + p;
     float dot = 0.0f;
     for (int i = 0; i < cache.head_dim; ++i) {
-      dot += static_cast<float>(q[i]) * read_kv(cache, cache.keys, row, kv_head, i);
+      dot += static_cast<float>(q[i]) * read_kv(cache, KvPart::Keys, row, kv_head, i);
     }
     const float score = args.scale * dot;
     if (score > maximum) {
@@ -94,7 +87,7 @@ void attend(const AttentionArgs& args, const SequenceSpan& span, int t, int head
     }
     const float weight = std::exp(score - maximum);
     total += weight;
-    for (int i = 0; i < cache.head_dim; ++i) sum[i] += weight * read_kv(cache, cache.values, row, kv_head, i);
+    for (int i = 0; i < cache.head_dim; ++i) sum[i] += weight * read_kv(cache, KvPart::Values, row, kv_head, i);
   }
   for (int i = 0; i < cache.head_dim; ++i) args.out.data[at + i] = bf16(sum[i] / total);
 }

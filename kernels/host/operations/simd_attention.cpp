@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/host/operations/fp8.h"
+#include "kernels/host/operations/kv_layout.h"
 #include "kernels/host/operations/parallel.h"
 #include "kernels/host/operations/simd_product.h"
 
@@ -34,6 +35,7 @@ constexpr int kSplitTokens = 16;
 /// A thread's own memory; grows at the first use of a shape.
 struct Scratch {
   std::vector<float> q, keys, values, scores, part, merged;
+  std::vector<std::byte> row;
 };
 
 /// What a tile's rows know of some keys: of each row the largest score, the sum of exp(score - maximum), and the sum of
@@ -50,9 +52,12 @@ struct Rows {
   float& total(int r) const { return data[rows + r]; }
   float* sums(int r) const { return data + 2 * rows + r * padded; }
 
-  void clear() const {
-    std::fill_n(data, rows, -std::numeric_limits<float>::infinity());
-    std::fill_n(data + rows, rows * (padded + 1), 0.0f);
+  void clear(int begin, int end) const {
+    for (int r = begin; r < end; ++r) {
+      maximum(r) = -std::numeric_limits<float>::infinity();
+      total(r) = 0.0f;
+      std::fill_n(sums(r), padded, 0.0f);
+    }
   }
   /// Takes in what `other` knows of later keys: rows [begin, end).
   void merge(const Rows& other, int begin, int end) const {
@@ -81,15 +86,28 @@ void widen_fp8(const std::uint8_t* codes, std::int64_t count, float scale, float
 #endif
 }
 
-/// Row (row, head) of a plane as FP32, zeros up to `padded`.
-void widen_head(const Kernels& k, const KvCache& cache, const KvPlane& plane, std::int64_t row, int head, int padded,
-                float* out) {
-  const std::int64_t at = (row * cache.heads + head) * cache.head_dim;
+/// The numbers of (row, head) beside each other: where they lie, or copied to `copy`.
+const std::byte* numbers_of(const KvCache& cache, KvPart part, std::int64_t row, int head,
+                            std::vector<std::byte>& copy) {
+  const std::byte* data = plane_of(cache, part).values.data;
+  if (cache.layout == KvLayout::Rows) return data + kv_offset(cache, part, row, head, 0);
+  const auto size = static_cast<std::size_t>(kv_bytes(cache.element));
+  copy.resize(static_cast<std::size_t>(cache.head_dim) * size);
+  for (int i = 0; i < cache.head_dim; ++i) {
+    std::copy_n(data + kv_offset(cache, part, row, head, i), size, &copy[static_cast<std::size_t>(i) * size]);
+  }
+  return copy.data();
+}
+
+/// (row, head) of keys or values as FP32, zeros up to `padded`.
+void widen_head(const Kernels& k, const KvCache& cache, KvPart part, std::int64_t row, int head, int padded,
+                std::vector<std::byte>& copy, float* out) {
+  const std::byte* numbers = numbers_of(cache, part, row, head, copy);
   if (cache.element == KvElement::Bf16) {
-    k.widen(reinterpret_cast<const bf16*>(plane.values.data) + at, cache.head_dim, out);
+    k.widen(reinterpret_cast<const bf16*>(numbers), cache.head_dim, out);
   } else {
-    const auto* codes = reinterpret_cast<const std::uint8_t*>(plane.values.data) + at;
-    widen_fp8(codes, cache.head_dim, plane.scales.data[row * cache.heads + head], out);
+    widen_fp8(reinterpret_cast<const std::uint8_t*>(numbers), cache.head_dim,
+              plane_of(cache, part).scales.data[kv_scale(cache, row, head)], out);
   }
   std::fill(out + cache.head_dim, out + padded, 0.0f);
 }
@@ -125,21 +143,19 @@ class Tile {
     s_.part.resize(Rows::size(rows_, padded_));
     s_.merged.resize(Rows::size(rows_, padded_));
     const Rows part{s_.part.data(), rows_, padded_}, merged{s_.merged.data(), rows_, padded_};
-    visit_split(0, merged);
+    visit_split(0, merged, false);
     for (std::int64_t split = 1; split < split_count(keys()); ++split) {
-      visit_split(split, part);
+      visit_split(split, part, split + 1 < split_count(keys()));
       merged.merge(part, 0, rows_);
     }
     store(merged, 0, rows_);
   }
 
-  /// Split `index` alone, into `part`; store_splits() of a tile made alike ends the work. `asked`: an earlier call of
-  /// this thread asked for it; `ask`: this one is to ask for its part of split index + 1.
-  void run_split(std::int64_t index, const Rows& part, bool asked, bool ask) {
+  /// Split `index` alone, into `part`; store_splits() of a tile made alike ends the work. `ask`: this thread takes the
+  /// next one, too, whose keys are asked for.
+  void run_split(std::int64_t index, const Rows& part, bool ask) {
     load_queries();
-    asked_ = asked;
-    ask_ = ask;
-    visit_split(index, part);
+    visit_split(index, part, ask);
   }
   /// `parts` [count]: of all splits, in order. Ends the work of rows [begin, end).
   void store_splits(float* parts, std::int64_t count, int begin, int end) {
@@ -164,9 +180,7 @@ class Tile {
 
   /// Whether a kernel does all of a token's heads at once: it does so for any number of tokens, that bits stay the
   /// same.
-  bool at_once() const {
-    return k_.attend && dim_ % 64 == 0 && dim_ <= HeadKeys::kMostDim && group_ <= HeadKeys::kMostRows;
-  }
+  bool at_once() const { return k_.attend && args_.cache.layout == KvLayout::Tiles && first_slot_ % 64 == 0; }
 
   void load_queries() {
     if (at_once()) return;
@@ -179,45 +193,45 @@ class Tile {
       k_.widen(args_.q.data + offset(r), dim_, &s_.q[static_cast<std::size_t>(r) * padded]);
   }
 
-  void visit_split(std::int64_t index, const Rows& part) {
-    part.clear();
+  void visit_split(std::int64_t index, const Rows& part, bool ask) {
     std::int64_t begin = split_begin(index);
     const std::int64_t end = std::min(split_begin(index + 1), keys());
     if (at_once()) {
-      for (int r = 0; r < rows_; r += group_) attend(r, begin, std::min<std::int64_t>(end, position(r) + 1), part);
+      for (int r = 0; r < rows_; r += group_) {
+        const auto count = static_cast<int>(std::min<std::int64_t>(end, position(r) + 1) - begin);
+        if (count > 0) {
+          attend(r, begin, count, part, ask && r == 0);
+        } else {
+          part.clear(r, r + group_);
+        }
+      }
       return;
     }
+    part.clear(0, rows_);
     for (; begin < end; begin += kBlockKeys) {
       visit(begin, static_cast<int>(std::min<std::int64_t>(kBlockKeys, end - begin)), part);
     }
   }
 
-  /// Rows [r, r + group_), one token's.
-  void attend(int r, std::int64_t begin, std::int64_t end, const Rows& part) const {
-    if (begin >= end) return;
+  /// Rows [r, r + group_), one token's, over keys [begin, begin + count).
+  void attend(int r, std::int64_t begin, int count, const Rows& part, bool ask) const {
     const KvCache& cache = args_.cache;
     const bool fp8 = cache.element == KvElement::Fp8;
-    const std::size_t element = fp8 ? 1 : 2;
-    const auto row = static_cast<std::size_t>((first_slot_ + begin) * cache.heads + kv_head_);
-    const std::size_t at = row * static_cast<std::size_t>(dim_) * element;
-    // The heads of a split ask for the next one together, each for a piece.
-    const std::int64_t next_row = (first_slot_ + begin + kSplitKeys) * cache.heads + kv_head_ * kSplitKeys;
-    const bool ask = ask_ && r == 0;
-    const std::size_t next = ask ? static_cast<std::size_t>(next_row * dim_) * element : 0;
+    const std::int64_t row = first_slot_ + begin;
+    const std::size_t scale = kv_scale(cache, row, kv_head_);
+    const auto at = [&](KvPart of, std::int64_t first) {
+      return plane_of(cache, of).values.data + kv_offset(cache, of, first, kv_head_, 0);
+    };
     k_.attend({.q = args_.q.data + offset(r),
                .rows = group_,
                .dim = dim_,
                .fp8 = fp8,
-               .keys = cache.keys.values.data + at,
-               .values = cache.values.values.data + at,
-               .stride = static_cast<std::size_t>(cache.heads * dim_) * element,
-               .key_scales = fp8 ? cache.keys.scales.data + row : nullptr,
-               .value_scales = fp8 ? cache.values.scales.data + row : nullptr,
-               .scale_stride = cache.heads,
-               .count = end - begin,
-               .asked = asked_ || r > 0,
-               .next_keys = ask ? cache.keys.values.data + next : nullptr,
-               .next_values = ask ? cache.values.values.data + next : nullptr,
+               .keys = at(KvPart::Keys, row),
+               .values = at(KvPart::Values, row),
+               .key_scales = fp8 ? cache.keys.scales.data + scale : nullptr,
+               .value_scales = fp8 ? cache.values.scales.data + scale : nullptr,
+               .count = count,
+               .next_keys = ask ? at(KvPart::Keys, row + count) : nullptr,
                .scale = args_.scale,
                .maximum = &part.maximum(r),
                .total = &part.total(r),
@@ -227,8 +241,8 @@ class Tile {
   void visit(std::int64_t begin, int count, const Rows& part) {
     for (int i = 0; i < count; ++i) {
       const std::int64_t row = first_slot_ + begin + i;
-      widen_head(k_, args_.cache, args_.cache.keys, row, kv_head_, padded_, s_.keys.data() + i * padded_);
-      widen_head(k_, args_.cache, args_.cache.values, row, kv_head_, padded_, s_.values.data() + i * padded_);
+      widen_head(k_, args_.cache, KvPart::Keys, row, kv_head_, padded_, s_.row, s_.keys.data() + i * padded_);
+      widen_head(k_, args_.cache, KvPart::Values, row, kv_head_, padded_, s_.row, s_.values.data() + i * padded_);
     }
     s_.scores.assign(static_cast<std::size_t>(rows_) * kBlockKeys, 0.0f);
     k_.products(s_.q.data(), padded_, rows_, s_.keys.data(), padded_, count, padded_, s_.scores.data(), kBlockKeys);
@@ -251,7 +265,6 @@ class Tile {
   const AttentionArgs& args_;
   std::int64_t first_slot_;
   int first_, kv_head_, group_, rows_, dim_, padded_;
-  bool asked_ = false, ask_ = false;
   Scratch& s_ = scratch();
 };
 
@@ -285,9 +298,9 @@ class Units {
   std::int64_t count_ = 0, work_ = 0;
 };
 
-/// Few tokens: the splits of all tiles side by side, then one merge for each unit. Neighbours are the heads of a split,
-/// then the next split: a thread reads what lies together. The calling thread keeps the memory for its next call; the
-/// others read and fill it.
+/// Few tokens: the splits of all tiles side by side, then one merge for each unit. Neighbours are the splits of a head,
+/// then the next head: a thread reads what lies together (KvLayout::Tiles). The calling thread keeps the memory for its
+/// next call; the others read and fill it.
 class Splits {
  public:
   /// Lists all splits of `units`.
@@ -298,10 +311,8 @@ class Splits {
     for (std::int64_t first = 0; first < units.count(); first += units.heads()) {
       const Tile tile = units.tile(first);
       const PartsOf all{size, Rows::size(tile.rows(), tile.padded()), split_count(tile.keys())};
-      for (std::int64_t i = 0; i < all.splits; ++i) {
-        for (int head = 0; head < units.heads(); ++head) {
-          splits_.push_back({first + head, i, split_begin(i + 1) <= tile.keys()});
-        }
+      for (int head = 0; head < units.heads(); ++head) {
+        for (std::int64_t i = 0; i < all.splits; ++i) splits_.push_back({first + head, i});
       }
       size = all.part(units.heads(), 0);
       parts_of_.push_back(all);
@@ -317,7 +328,7 @@ class Splits {
       const Split& split = splits_[static_cast<std::size_t>(i)];
       Tile tile = units.tile(split.unit);
       tile.run_split(split.index, {part(split.unit, split.index, units), tile.rows(), tile.padded()},
-                     follows(i, threads, units), follows(i + units.heads(), threads, units));
+                     is_followed(i, threads));
       const PartsOf& all = of(split.unit, units);
       if (all.many()) return;
       std::atomic_ref<std::int32_t> finished(finished_[static_cast<std::size_t>(split.unit)]);
@@ -343,7 +354,6 @@ class Splits {
  private:
   struct Split {
     std::int64_t unit, index;
-    bool full;  ///< it has all of its keys
   };
   /// Where the parts of a tile's heads are.
   struct PartsOf {
@@ -363,12 +373,10 @@ class Splits {
   float* part(std::int64_t unit, std::int64_t split, const Units& units) {
     return parts_.data() + of(unit, units).part(static_cast<int>(unit % units.heads()), split);
   }
-  /// Whether the place `heads` before has the split before, and most likely the same thread.
-  bool follows(std::int64_t i, std::int64_t threads, const Units& units) const {
-    const std::int64_t before = i - units.heads();
-    if (before < 0 || i >= count() || before * threads / count() != i * threads / count()) return false;
-    const Split &a = splits_[static_cast<std::size_t>(before)], &b = splits_[static_cast<std::size_t>(i)];
-    return a.unit == b.unit && b.full && a.index >= kFirstSplits;
+  /// Whether place i + 1 has the next split of the same unit and, most likely, the same thread.
+  bool is_followed(std::int64_t i, std::int64_t threads) const {
+    if (i + 1 >= count() || i * threads / count() != (i + 1) * threads / count()) return false;
+    return splits_[static_cast<std::size_t>(i)].unit == splits_[static_cast<std::size_t>(i + 1)].unit;
   }
 
   std::vector<Split> splits_;

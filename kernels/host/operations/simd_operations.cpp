@@ -124,11 +124,12 @@ void router(const Kernels& k, const RouterArgs& args) {
 }
 
 #ifdef KRASIS_HAVE_AVX2
-void write_head(const KvCache& cache, const KvPlane& plane, std::int64_t row, int head, const bf16* from) {
-  if (cache.element != KvElement::Fp8) return scalar::write_head(cache, plane, row, head, from);
-  const std::int64_t at = row * cache.heads + head;
-  auto* const codes = reinterpret_cast<std::uint8_t*>(plane.values.data) + at * cache.head_dim;
-  plane.scales.data[at] = narrow_fp8_avx2(from, cache.head_dim, codes);
+void write_head(const KvCache& cache, KvPart part, std::int64_t row, int head, const bf16* from) {
+  if (cache.element != KvElement::Fp8) return scalar::write_head(cache, part, row, head, from);
+  thread_local std::vector<std::uint8_t> codes;
+  codes.resize(static_cast<std::size_t>(cache.head_dim));
+  plane_of(cache, part).scales.data[kv_scale(cache, row, head)] = narrow_fp8_avx2(from, cache.head_dim, codes.data());
+  kv_write(cache, part, row, head, codes.data());
 }
 #endif
 
@@ -157,6 +158,12 @@ const Kernels& kernels_with() {
 template <const Kernels& (*table)()>
 HostOperations operations_with() {
   HostOperations set = scalar_operations();  // what only moves data, and sampling, stays
+  if (table().attend) {
+    set.kv_layout = [](int heads, int kv_heads, int head_dim) {
+      const bool fits = head_dim % 64 == 0 && head_dim <= HeadKeys::kMostDim && heads <= kv_heads * HeadKeys::kMostRows;
+      return fits ? KvLayout::Tiles : KvLayout::Rows;
+    };
+  }
   set.rms_norm = [](const RmsNormArgs& args) { rms_norm(table(), args); };
   set.head_norm = [](const HeadNormArgs& args) { head_norm(table(), args); };
   set.matmul = [](const MatmulArgs& args) { matmul(table(), args); };

@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <bit>
+#include <cstring>
 #include <stdexcept>
 
+#include "kernels/host/operations/kv_layout.h"
 #include "kernels/host/operations/thread_team.h"
 #include "tests/kernels/operations/support.h"
 
@@ -11,34 +13,70 @@ namespace {
 using AttentionTest = OperationTest;
 KRASIS_ALL_SETS(AttentionTest);
 
+/// Layouts that the operations under test read, for heads of so many numbers. As tiles, some sequences begin where
+/// tiles do and some do not.
+std::vector<KvLayout> layouts(int head_dim) {
+  if (kOnDevice || head_dim % 64 != 0) return {KvLayout::Rows};
+  return {KvLayout::Rows, KvLayout::Tiles};
+}
+
 /// A cache with its memory, poisoned with NaN.
 struct Cache {
-  Cache(KvElement element, int rows, int heads, int head_dim)
-      : size(static_cast<std::size_t>(rows) * heads * head_dim * (element == KvElement::Bf16 ? 2 : 1)),
+  Cache(KvElement element, int rows, int heads, int head_dim, KvLayout layout = KvLayout::Rows)
+      : size(static_cast<std::size_t>(kv_capacity(rows)) * heads * head_dim * kv_bytes(element)),
         keys(size, std::byte{0x7f}),
         values(size, std::byte{0x7f}),
-        key_scales(poisoned(static_cast<std::size_t>(rows) * heads)),
+        key_scales(poisoned(static_cast<std::size_t>(kv_capacity(rows)) * heads)),
         value_scales(key_scales) {
-    cache = {element, rows, heads, head_dim, {view(keys), {}}, {view(values), {}}};
+    cache = {element, rows, heads, head_dim, {view(keys), {}}, {view(values), {}}, layout};
     if (element == KvElement::Fp8) {
       cache.keys.scales = view(key_scales);
       cache.values.scales = view(value_scales);
     }
   }
-  /// The stored number by the words of kernels/tensor.h.
-  double read(const KvPlane& plane, std::int64_t row, int head, int i) const {
-    const std::int64_t at = (row * cache.heads + head) * cache.head_dim + i;
-    if (cache.element == KvElement::Bf16) {
-      return static_cast<float>(reinterpret_cast<const bf16*>(plane.values.data)[at]);
+  /// The byte where a number begins, by the words of kernels/tensor.h and kv_layout.h.
+  std::size_t at(KvPart part, std::int64_t row, int head, int i) const {
+    const int bytes = cache.element == KvElement::Bf16 ? 2 : 1;
+    if (cache.layout == KvLayout::Rows) {
+      return static_cast<std::size_t>((row * cache.heads + head) * cache.head_dim + i) * bytes;
     }
-    return static_cast<double>(plane.scales.data[row * cache.heads + head]) *
-           e4m3_value(static_cast<int>(plane.values.data[at]));
+    // Of each head 64 rows after another; of these lines of 64 bytes, 4 for each of 16.
+    const std::int64_t block = head * (kv_capacity(cache.rows) / 64) + row / 64;
+    const auto in_block = static_cast<int>(row % 64);
+    const int lines = cache.head_dim * bytes, many = 4 / bytes;  // many: numbers in 4 bytes
+    int line = 0, which = 0, place = 0;  // place: in the 4 bytes
+    if (part == KvPart::Keys) {  // 16 rows after another, each line `many` numbers of them
+      line = in_block / 16 * (cache.head_dim / many) + i / many;
+      which = in_block % 16;
+      place = i % many;
+    } else {  // 16 * many rows after another, 16 numbers after another, each line rows j, j + 16, ...
+      const int rows_together = 16 * many;
+      line = in_block / rows_together * cache.head_dim + i / 16 * 16 + in_block % 16;
+      which = i % 16;
+      place = in_block % rows_together / 16;
+    }
+    return static_cast<std::size_t>((block * lines + line) * 64 + which * 4 + place * bytes);
+  }
+  float scale(KvPart part, std::int64_t row, int head) const {
+    const KvPlane& plane = part == KvPart::Keys ? cache.keys : cache.values;
+    const bool rows = cache.layout == KvLayout::Rows;
+    return plane.scales.data[rows ? row * cache.heads + head : head * kv_capacity(cache.rows) + row];
+  }
+  int code(KvPart part, std::int64_t row, int head, int i) const {
+    return static_cast<int>((part == KvPart::Keys ? keys : values)[at(part, row, head, i)]);
+  }
+  double read(KvPart part, std::int64_t row, int head, int i) const {
+    if (cache.element == KvElement::Bf16) {
+      bf16 number;
+      std::memcpy(&number, (part == KvPart::Keys ? keys : values).data() + at(part, row, head, i), 2);
+      return static_cast<float>(number);
+    }
+    return static_cast<double>(scale(part, row, head)) * e4m3_value(code(part, row, head, i));
   }
   /// What a kernel that takes denormal codes for zero makes of the stored number, at most.
-  double flushed(const KvPlane& plane, std::int64_t row, int head, int i) const {
-    const std::int64_t at = (row * cache.heads + head) * cache.head_dim + i;
-    const bool denormal = cache.element == KvElement::Fp8 && (static_cast<int>(plane.values.data[at]) & 0x78) == 0;
-    return denormal ? std::fabs(read(plane, row, head, i)) : 0.0;
+  double flushed(KvPart part, std::int64_t row, int head, int i) const {
+    const bool denormal = cache.element == KvElement::Fp8 && (code(part, row, head, i) & 0x78) == 0;
+    return denormal ? std::fabs(read(part, row, head, i)) : 0.0;
   }
   std::size_t size;
   std::vector<std::byte> keys, values;
@@ -49,38 +87,45 @@ struct Cache {
 /// Three sequences in one batch: one in its middle, one of a single token, one from its start with 17 tokens.
 struct Sequences {
   std::vector<std::int32_t> positions;
-  std::vector<SequenceSpan> spans = {{0, 3, 10}, {3, 1, 100}, {4, 17, 140}};
+  std::vector<SequenceSpan> spans = {{0, 3, 10}, {3, 1, 100}, {4, 17, 192}};
   Sequences() : positions({60, 61, 62, 35}) {
     for (int i = 0; i < 17; ++i) positions.push_back(i);
   }
   Batch batch() const { return {static_cast<int>(positions.size()), view(positions), view(spans)}; }
-  static constexpr int kRows = 160;
+  static constexpr int kRows = 210;
 };
 
 TEST_P(AttentionTest, AppendWritesTheRowsOfItsTokensAndNoOther) {
   const Sequences s;
   const int heads = 3;
-  const int head_dim = 20;
-  Cache c(KvElement::Bf16, Sequences::kRows, heads, head_dim);
-  const auto k = random_.bf16s(s.positions.size() * heads * head_dim);
-  const auto v = random_.bf16s(k.size());
-  op().kv_append({view(k), view(v), c.cache, s.batch()});
-  std::vector<bool> written(Sequences::kRows, false);
-  for (const SequenceSpan& span : s.spans) {
-    for (int t = span.query_begin; t < span.query_begin + span.query_count; ++t) {
-      const int row = span.first_slot + s.positions[t];
-      written[row] = true;
-      for (int i = 0; i < heads * head_dim; ++i) {
-        EXPECT_EQ(c.read(c.cache.keys, row, 0, i), static_cast<float>(k[t * heads * head_dim + i]));
-        EXPECT_EQ(c.read(c.cache.values, row, 0, i), static_cast<float>(v[t * heads * head_dim + i]));
+  for (const int head_dim : {20, 64}) {
+    for (const KvLayout layout : layouts(head_dim)) {
+      Cache c(KvElement::Bf16, Sequences::kRows, heads, head_dim, layout);
+      const auto k = random_.bf16s(s.positions.size() * heads * head_dim);
+      const auto v = random_.bf16s(k.size());
+      op().kv_append({view(k), view(v), c.cache, s.batch()});
+      std::vector<bool> written[2] = {std::vector<bool>(c.size), std::vector<bool>(c.size)};
+      for (const SequenceSpan& span : s.spans) {
+        for (int t = span.query_begin; t < span.query_begin + span.query_count; ++t) {
+          const int row = span.first_slot + s.positions[t];
+          for (int i = 0; i < heads * head_dim; ++i) {
+            const int head = i / head_dim, n = i % head_dim;
+            EXPECT_EQ(c.read(KvPart::Keys, row, head, n), static_cast<float>(k[t * heads * head_dim + i]));
+            EXPECT_EQ(c.read(KvPart::Values, row, head, n), static_cast<float>(v[t * heads * head_dim + i]));
+            for (int byte = 0; byte < 2; ++byte) {
+              written[0][c.at(KvPart::Keys, row, head, n) + byte] = true;
+              written[1][c.at(KvPart::Values, row, head, n) + byte] = true;
+            }
+          }
+        }
       }
-    }
-  }
-  EXPECT_EQ(std::count(written.begin(), written.end(), true), 21);
-  for (std::size_t i = 0; i < c.size; ++i) {
-    if (!written[i / (heads * head_dim * 2)]) {
-      EXPECT_EQ(c.keys[i], std::byte{0x7f});
-      EXPECT_EQ(c.values[i], std::byte{0x7f});
+      for (const auto& bytes : written) {
+        EXPECT_EQ(std::count(bytes.begin(), bytes.end(), true), 21 * heads * head_dim * 2) << "places are not distinct";
+      }
+      for (std::size_t i = 0; i < c.size; ++i) {
+        EXPECT_TRUE(written[0][i] || c.keys[i] == std::byte{0x7f});
+        EXPECT_TRUE(written[1][i] || c.values[i] == std::byte{0x7f});
+      }
     }
   }
 }
@@ -109,7 +154,7 @@ TEST_P(AttentionTest, AppendQuantizesToTheNearestFp8OfEachHead) {
             std::min(nearest, std::fabs(e4m3_value(code) * static_cast<double>(c.value_scales[6 + head]) - exact));
       }
       // The quotient is rounded to FP32 before it is rounded to FP8.
-      EXPECT_NEAR(std::fabs(c.read(c.cache.values, 3, head, i) - exact), nearest, 2 * kU * std::fabs(exact));
+      EXPECT_NEAR(std::fabs(c.read(KvPart::Values, 3, head, i) - exact), nearest, 2 * kU * std::fabs(exact));
     }
   }
 }
@@ -127,14 +172,16 @@ TEST_P(AttentionTest, AppendedFp8HasTheReferencesBits) {
       for (std::size_t i = 0; i < k.size(); ++i) k[i] = bf16(static_cast<float>(k[i]) * std::exp(4.0f * magnitudes[i]));
       if (round % 4 == 3) k[static_cast<std::size_t>(round) % k.size()] = bf16(special[round / 4 % 7]);
       const auto v = random_.bf16s(k.size(), 1e-3);
-      Cache c(KvElement::Fp8, 1, 4, head_dim), expected(KvElement::Fp8, 1, 4, head_dim);
-      op().kv_append({view(k), view(v), c.cache, {1, view(positions), view(spans)}});
-      scalar_operations().kv_append({view(k), view(v), expected.cache, {1, view(positions), view(spans)}});
-      ASSERT_EQ(c.keys, expected.keys);
-      ASSERT_EQ(c.values, expected.values);
-      for (int head = 0; head < 4; ++head) {
-        ASSERT_EQ(std::bit_cast<std::uint32_t>(c.key_scales[head]),
-                  std::bit_cast<std::uint32_t>(expected.key_scales[head]));
+      for (const KvLayout layout : layouts(head_dim)) {
+        Cache c(KvElement::Fp8, 1, 4, head_dim, layout), expected(KvElement::Fp8, 1, 4, head_dim, layout);
+        op().kv_append({view(k), view(v), c.cache, {1, view(positions), view(spans)}});
+        scalar_operations().kv_append({view(k), view(v), expected.cache, {1, view(positions), view(spans)}});
+        ASSERT_EQ(c.keys, expected.keys);
+        ASSERT_EQ(c.values, expected.values);
+        for (int head = 0; head < 4; ++head) {
+          ASSERT_EQ(std::bit_cast<std::uint32_t>(c.scale(KvPart::Keys, 0, head)),
+                    std::bit_cast<std::uint32_t>(expected.scale(KvPart::Keys, 0, head)));
+        }
       }
     }
   }
@@ -184,7 +231,7 @@ void fill_cache(Random& random, const Sequences& s, Cache& c) {
 /// difference to the maximum by u of it; exp by 4 u. Each of n keys can raise the maximum and so multiply earlier sums
 /// by another rounded exp (6 u). A softmax weight's relative error is at most the sum of these, twice: once for the
 /// numerator, once for the denominator. The sum over n values adds gamma(n + 2). By AMX a score is rounded three times
-/// more, a weight for the sum is two BF16 numbers: 2^-17, and FP8 numbers below 2^-6 of a scale are zero.
+/// more, a weight for the sum is two BF16 numbers: 2^-16, and FP8 numbers below 2^-6 of a scale are zero.
 void check_head(const Cache& c, const AttentionArgs& args, const SequenceSpan& span, int t, int head) {
   const int d = c.cache.head_dim;
   const int kv_head = head / (args.heads / c.cache.heads);
@@ -194,12 +241,12 @@ void check_head(const Cache& c, const AttentionArgs& args, const SequenceSpan& s
   double score_error = 0;
   for (int p = 0; p < n; ++p) {
     std::vector<double> key;
-    for (int i = 0; i < d; ++i) key.push_back(c.read(c.cache.keys, span.first_slot + p, kv_head, i));
+    for (int i = 0; i < d; ++i) key.push_back(c.read(KvPart::Keys, span.first_slot + p, kv_head, i));
     const Dot product = dot(args.q.data + at, key.data(), d);
     double flushed = 0;
     for (int i = 0; i < d; ++i) {
       const double q = static_cast<float>(args.q.data[at + i]);
-      flushed += std::fabs(q) * c.flushed(c.cache.keys, span.first_slot + p, kv_head, i);
+      flushed += std::fabs(q) * c.flushed(KvPart::Keys, span.first_slot + p, kv_head, i);
     }
     scores.push_back(static_cast<double>(args.scale) * product.sum);
     score_error = std::max(score_error, static_cast<double>(args.scale) * (gamma(d + 5) * product.magnitude + flushed));
@@ -209,19 +256,29 @@ void check_head(const Cache& c, const AttentionArgs& args, const SequenceSpan& s
   const double top = *highest;
   double total = 0;
   for (double& score : scores) total += score = std::exp(score - top);
-  const double relative = 2 * (2 * score_error + kU * range + (6.0 * n + 4) * kU) + gamma(n + 2) + 0x1p-17;
+  const double relative = 2 * (2 * score_error + kU * range + (6.0 * n + 4) * kU) + gamma(n + 2) + 0x1p-16;
   for (int i = 0; i < d; ++i) {
     double value = 0;
     double magnitude = 0;
     double flushed = 0;
     for (int p = 0; p < n; ++p) {
-      const double term = scores[p] / total * c.read(c.cache.values, span.first_slot + p, kv_head, i);
+      const double term = scores[p] / total * c.read(KvPart::Values, span.first_slot + p, kv_head, i);
       value += term;
       magnitude += std::fabs(term);
-      flushed += scores[p] / total * c.flushed(c.cache.values, span.first_slot + p, kv_head, i);
+      flushed += scores[p] / total * c.flushed(KvPart::Values, span.first_slot + p, kv_head, i);
     }
     ASSERT_NEAR(static_cast<float>(args.out.data[at + i]), value, bf16_bound(value, relative * magnitude + flushed))
         << "token " << t << " head " << head << " element " << i;
+  }
+}
+
+/// All heads of all tokens.
+void check_all(const Cache& c, const AttentionArgs& args) {
+  for (std::size_t s = 0; s < args.batch.sequences.size; ++s) {
+    const SequenceSpan& span = args.batch.sequences.data[s];
+    for (int t = span.query_begin; t < span.query_begin + span.query_count; ++t) {
+      for (int head = 0; head < args.heads; ++head) check_head(c, args, span, t, head);
+    }
   }
 }
 
@@ -231,19 +288,18 @@ TEST_P(AttentionTest, SeveralSequencesGroupedHeadsOddSizes) {
   };
   const Sequences s;
   for (const KvElement element : {KvElement::Bf16, KvElement::Fp8}) {
-    for (const Shape shape : {Shape{1, 1, 64}, Shape{6, 2, 80}, Shape{4, 4, 18}, Shape{7, 1, 128}}) {
-      SCOPED_TRACE(std::to_string(shape.heads) + " heads of " + std::to_string(shape.head_dim));
-      Cache c(element, Sequences::kRows, shape.kv_heads, shape.head_dim);
-      fill_cache(random_, s, c);
-      const auto q = random_.bf16s(s.positions.size() * shape.heads * shape.head_dim);
-      auto out = poisoned_bf16(q.size());
-      const float scale = 1.0f / std::sqrt(static_cast<float>(shape.head_dim));
-      const AttentionArgs args{view(q), c.cache, s.batch(), view(out), shape.heads, scale};
-      op().attention(args);
-      for (const SequenceSpan& span : s.spans) {
-        for (int t = span.query_begin; t < span.query_begin + span.query_count; ++t) {
-          for (int head = 0; head < shape.heads; ++head) check_head(c, args, span, t, head);
-        }
+    for (const Shape shape : {Shape{1, 1, 64}, Shape{6, 2, 80}, Shape{4, 4, 18}, Shape{7, 1, 128}, Shape{10, 1, 192}}) {
+      for (const KvLayout layout : layouts(shape.head_dim)) {
+        SCOPED_TRACE(std::to_string(shape.heads) + " heads of " + std::to_string(shape.head_dim) +
+                     (layout == KvLayout::Tiles ? " in tiles" : ""));
+        Cache c(element, Sequences::kRows, shape.kv_heads, shape.head_dim, layout);
+        fill_cache(random_, s, c);
+        const auto q = random_.bf16s(s.positions.size() * shape.heads * shape.head_dim);
+        auto out = poisoned_bf16(q.size());
+        const float scale = 1.0f / std::sqrt(static_cast<float>(shape.head_dim));
+        const AttentionArgs args{view(q), c.cache, s.batch(), view(out), shape.heads, scale};
+        op().attention(args);
+        check_all(c, args);
       }
     }
   }
@@ -270,27 +326,26 @@ TEST_P(AttentionTest, LargeScoresDoNotOverflow) {
 TEST_P(AttentionTest, LongContextsOfFewTokens) {
   for (const KvElement element : {KvElement::Bf16, KvElement::Fp8}) {
     for (const int dim : {72, 64, 128}) {
-      SCOPED_TRACE(std::to_string(dim));
-      Sequences s;
-      s.positions.clear();
-      s.spans.clear();
-      std::int32_t slot = 3;
-      for (const auto& [first, count] :
-           {std::pair{2600, 1}, {1022, 1}, {1023, 1}, {1024, 1}, {0, 1}, {250, 9}, {63, 2}}) {
-        s.spans.push_back({static_cast<std::int32_t>(s.positions.size()), count, slot});
-        for (int i = 0; i < count; ++i) s.positions.push_back(first + i);
-        slot += first + count;
-      }
-      Cache c(element, slot, 2, dim);
-      fill_cache(random_, s, c);
-      const auto q = random_.bf16s(s.positions.size() * 6 * dim);
-      auto out = poisoned_bf16(q.size());
-      const AttentionArgs args{view(q), c.cache, s.batch(), view(out), 6, 1.0f / std::sqrt(static_cast<float>(dim))};
-      op().attention(args);
-      for (const SequenceSpan& span : s.spans) {
-        for (int t = span.query_begin; t < span.query_begin + span.query_count; ++t) {
-          for (int head = 0; head < 6; ++head) check_head(c, args, span, t, head);
+      for (const KvLayout layout : layouts(dim)) {
+        SCOPED_TRACE(std::to_string(dim) + (layout == KvLayout::Tiles ? " in tiles" : ""));
+        Sequences s;
+        s.positions.clear();
+        s.spans.clear();
+        std::int32_t slot = layout == KvLayout::Tiles ? 64 : 3;
+        for (const auto& [first, count] :
+             {std::pair{2600, 1}, {1022, 1}, {1023, 1}, {1024, 1}, {0, 1}, {250, 9}, {63, 2}}) {
+          s.spans.push_back({static_cast<std::int32_t>(s.positions.size()), count, slot});
+          for (int i = 0; i < count; ++i) s.positions.push_back(first + i);
+          slot += first + count;
+          if (layout == KvLayout::Tiles) slot = static_cast<std::int32_t>(kv_capacity(slot));
         }
+        Cache c(element, slot, 2, dim, layout);
+        fill_cache(random_, s, c);
+        const auto q = random_.bf16s(s.positions.size() * 6 * dim);
+        auto out = poisoned_bf16(q.size());
+        const AttentionArgs args{view(q), c.cache, s.batch(), view(out), 6, 1.0f / std::sqrt(static_cast<float>(dim))};
+        op().attention(args);
+        check_all(c, args);
       }
     }
   }
@@ -302,7 +357,7 @@ TEST_P(AttentionTest, ATokensBitsDoNotDependOnItsBatch) {
   constexpr int kTokens = 40, kHeads = 4, kDim = 64;
   ThreadTeam team(3);
   for (const int last : {81, 300, 1279, 2100}) {
-    Cache c(KvElement::Fp8, last + 1, 2, kDim);
+    Cache c(KvElement::Fp8, last + 1, 2, kDim, op().kv_layout(kHeads, 2, kDim));
     Sequences s;
     s.positions.clear();
     for (int p = last - kTokens + 1; p <= last; ++p) s.positions.push_back(p);

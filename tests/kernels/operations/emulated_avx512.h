@@ -186,10 +186,6 @@ Integers permute_two(const Integers& a, const Integers& index, const Integers& b
     return at < kCount ? lanes<T>(a)[at] : lanes<T>(b)[at - kCount];
   });
 }
-inline Floats permute_two_floats(const Floats& a, const Integers& index, const Floats& b) {
-  return std::bit_cast<Floats>(
-      permute_two<std::uint32_t>(std::bit_cast<Integers>(a), index, std::bit_cast<Integers>(b)));
-}
 /// VPDPBUSD: each 32-bit sum plus four products of an unsigned and a signed byte, modulo 2^32.
 inline Integers dot_bytes(const Integers& sum, const Integers& a, const Integers& b) {
   return each<std::uint32_t>([&](std::size_t i) {
@@ -236,13 +232,20 @@ inline Floats scale(const Floats& a, const Floats& b) {
 inline Floats choose_first(const Floats& otherwise, std::uint16_t mask, __m128 v) {
   return each_float([&](std::size_t i) { return chosen(mask, i) ? _mm_cvtss_f32(v) : otherwise.lanes[i]; });
 }
-/// A sequence of instructions in the compiler's header: halves are added.
-inline float reduce(const Floats& v) {
-  std::array<float, 16> sums = v.lanes;
+/// Sequences of instructions in the compiler's header: halves are joined.
+template <class Join>
+float reduce(const Floats& v, const Join& join) {
+  std::array<float, 16> lanes = v.lanes;
   for (std::size_t half = 8; half > 0; half /= 2) {
-    for (std::size_t i = 0; i < half; ++i) sums[i] += sums[i + half];
+    for (std::size_t i = 0; i < half; ++i) lanes[i] = join(lanes[i], lanes[i + half]);
   }
-  return sums[0];
+  return lanes[0];
+}
+inline float reduce_add(const Floats& v) {
+  return reduce(v, [](float a, float b) { return a + b; });
+}
+inline float reduce_max(const Floats& v) {
+  return reduce(v, [](float a, float b) { return a > b ? a : b; });
 }
 
 }  // namespace krasis::test::emulated
@@ -258,7 +261,6 @@ inline float reduce(const Floats& v) {
 #undef _mm512_srli_epi16
 #undef _mm512_cmpeq_epi32_mask
 #undef _mm512_cmp_ps_mask
-#undef _mm512_setr_epi32
 #undef _mm512_setr_epi64
 #define _mm512_loadu_si512 krasis::test::emulated::load_all
 #define _mm512_storeu_si512(to, v) krasis::test::emulated::store<std::uint8_t>(to, ~0ull, v)
@@ -299,9 +301,7 @@ inline float reduce(const Floats& v) {
 #define _mm512_unpacklo_epi64 krasis::test::emulated::unpack<std::uint64_t, false>
 #define _mm512_unpackhi_epi64 krasis::test::emulated::unpack<std::uint64_t, true>
 #define _mm512_shuffle_i32x4 krasis::test::emulated::shuffle_pieces
-#define _mm512_setr_epi32 krasis::test::emulated::list<std::uint32_t>
 #define _mm512_permutex2var_epi16 krasis::test::emulated::permute_two<std::uint16_t>
-#define _mm512_permutex2var_ps krasis::test::emulated::permute_two_floats
 #define _mm512_dpbusd_epi32 krasis::test::emulated::dot_bytes
 
 #define _mm512_setzero_ps krasis::test::emulated::Floats
@@ -316,4 +316,5 @@ inline float reduce(const Floats& v) {
 #define _mm512_max_ps krasis::test::emulated::larger
 #define _mm512_scalef_ps krasis::test::emulated::scale
 #define _mm512_mask_broadcastss_ps krasis::test::emulated::choose_first
-#define _mm512_reduce_add_ps krasis::test::emulated::reduce
+#define _mm512_reduce_add_ps krasis::test::emulated::reduce_add
+#define _mm512_reduce_max_ps krasis::test::emulated::reduce_max
