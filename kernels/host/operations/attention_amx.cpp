@@ -29,10 +29,10 @@ constexpr float kQueries = 0x1p60f, kScores = 0x1p60f, kWeights = 0x1p60f, kSums
 
 struct alignas(64) Scratch {
   std::byte q[kMostDim / 32][kTileBytes];
-  std::byte units[2][2][kTileBytes];                       ///< widened: this one and the next
-  float scores[16][kMostKeys];                             ///< [row, key]
+  std::byte units[2][2][kTileBytes];                         ///< widened: this one and the next
+  float scores[16][kMostKeys];                               ///< [row, key]
   std::byte weights[kMostKeys / kValueStep][2][kTileBytes];  ///< of 8 rows both parts are one tile
-  float sums[kMostDim / 16][16][16];                       ///< rows as in `weights`
+  float sums[kMostDim / 16][16][16];                         ///< rows as in `weights`
   float key_factors[kMostKeys], value_factors[kMostKeys];
 };
 
@@ -79,34 +79,54 @@ __m512 exp2_of(__m512 given) {
 template <int width, bool fp8>
 class Head {
  public:
-  Head(const HeadKeys& h, Scratch& s)
-      : h_(h), s_(s), key_steps_((h.count + kKeyStep - 1) / kKeyStep), spans_((h.count + kSpan - 1) / kSpan) {}
-
-  void run() {
+  static void run_all(const HeadKeys* heads, int count) {
+    alignas(64) Scratch scratch;
     configure(width);
-    load_queries();
-    load_factors();
-    if (fp8) {
-      widen_half(h_.keys, 0, h_.values);
-      widen_half(h_.keys, 1, h_.values + kTileBytes / 2);
+    for (int i = 0; i < count; ++i) {
+      Head head(heads[i], scratch);
+      if (i == 0) head.clear_weights();
+      if (i == 0 || heads[i].q != heads[i - 1].q) head.load_queries();
+      head.run();
     }
-    for (int step = 0; step < key_steps_; ++step) multiply_keys(step);
-    softmax();
-    for (int c = 0; c < h_.dim / 16; c += 4) multiply_values(c);
     _tile_release();
-    finish();
   }
 
  private:
   static constexpr float kLog2E = 1.44269504088896341f, kLn2 = 0.693147180559945309f;
   static constexpr int kElement = fp8 ? 1 : 2;
-  static constexpr int kSpan = 64 / kElement;    ///< keys that share lines of values
+  static constexpr int kSpan = 64 / kElement;        ///< keys that share lines of values
   static constexpr int kParts = width == 8 ? 1 : 2;  ///< tiles for both parts of the weights
 
-  // Memory is asked for line by line, one for each line that is read. So the processor's own prefetching follows.
-  static void ask(const std::byte* line) {
-    _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1);
+  Head(const HeadKeys& h, Scratch& s)
+      : h_(h), s_(s), key_steps_((h.count + kKeyStep - 1) / kKeyStep), spans_((h.count + kSpan - 1) / kSpan) {}
+
+  void run() {
+    load_factors();
+    if (fp8) {
+      widen_half(h_.keys, 0, next_keys_);
+      widen_half(h_.keys, 1, next_keys_);
+    }
+    for (int step = 0; step < key_steps_; ++step) multiply_keys(step);
+    softmax();
+    for (int c = 0; c < h_.dim / 16; c += 4) multiply_values(c);
+    finish();
   }
+
+  /// Asks for memory line by line, one for each line that is read. In one piece, so that the processor's own
+  /// prefetching follows.
+  class Ahead {
+   public:
+    explicit Ahead(const std::byte* at) : at_(at ? at : kNothing), step_(at ? 64 : 0) {}
+    [[gnu::always_inline]] void ask_next() {
+      _mm_prefetch(reinterpret_cast<const char*>(at_), _MM_HINT_T1);
+      at_ += step_;
+    }
+
+   private:
+    alignas(64) static constexpr std::byte kNothing[64] = {};
+    const std::byte* at_;
+    std::size_t step_;
+  };
 
   /// Queries as the left operand, [row, number]: of FP8's even, then odd numbers of each 64.
   void load_queries() {
@@ -149,18 +169,18 @@ class Head {
       const __m512 keys = fp8 ? _mm512_mask_loadu_ps(one, here, h_.key_scales + at) : one;
       _mm512_storeu_ps(s_.key_factors + at, _mm512_mul_ps(keys, key));
       if (!fp8) continue;
-      _mm512_storeu_ps(s_.value_factors + at, _mm512_mul_ps(_mm512_mask_loadu_ps(one, here, h_.value_scales + at), value));
+      _mm512_storeu_ps(s_.value_factors + at,
+                       _mm512_mul_ps(_mm512_mask_loadu_ps(one, here, h_.value_scales + at), value));
     }
   }
 
-  /// Half of a unit as BF16, where the tiles of the next product will be; lines of memory that are needed later, from
-  /// `later` on, are asked for meanwhile.
-  [[gnu::always_inline]] void widen_half(const std::byte* unit, int half, const std::byte* later) {
+  /// Half of a unit as BF16, where the tiles of the next product will be.
+  [[gnu::always_inline]] void widen_half(const std::byte* unit, int half, Ahead& ahead) {
     std::byte(*to)[kTileBytes] = s_.units[next_];
 #pragma GCC unroll 8
     for (int at = half * kTileBytes / 2; at < (half + 1) * kTileBytes / 2; at += 64) {
       widen(load(unit + at), to[0] + at, to[1] + at);
-      ask(later + at % (kTileBytes / 2));
+      ahead.ask_next();
     }
     written();
   }
@@ -169,7 +189,7 @@ class Head {
   void multiply_keys(int step) {
     const std::int64_t bytes = kKeyStep * kElement * h_.dim;
     const std::byte* keys = h_.keys + step * bytes;
-    const std::byte* values = h_.values + step * bytes;  // as many, asked for
+    for (std::int64_t at = 0; !h_.asked && at < bytes; at += 64) own_values_.ask_next();
     _tile_zero(5);
     for (int piece = 0; piece < h_.dim / (kElement == 1 ? 64 : 32); ++piece) {
       if (fp8) {
@@ -178,14 +198,13 @@ class Head {
         const std::byte* unit = last ? h_.values : keys + after;
         next_ = 1 - next_;
         const auto tiles = s_.units[1 - next_];
-        widen_half(unit, 0, values + after);
+        widen_half(unit, 0, next_keys_);
         multiply_queries(2 * piece, tiles[0]);
-        widen_half(unit, 1, values + after + kTileBytes / 2);
+        widen_half(unit, 1, next_keys_);
         multiply_queries(2 * piece + 1, tiles[1]);
       } else {
-        const std::int64_t at = piece * kTileBytes;
-        for (int line = 0; line < kTileBytes; line += 64) ask(values + at + line);
-        multiply_queries(piece, keys + at);
+        for (int line = 0; line < kTileBytes; line += 64) next_keys_.ask_next();
+        multiply_queries(piece, keys + piece * kTileBytes);
       }
     }
     _tile_stored(5, &s_.scores[0][step * kKeyStep], sizeof s_.scores[0]);
@@ -218,10 +237,14 @@ class Head {
       for (int step = 0; step < spans_ * kSpan / kValueStep; ++step) sum = weigh(r, step, sum);
       total_[r] = _mm512_reduce_add_ps(sum);
     }
-    for (int r = h_.rows; r < width; ++r) {  // rows that nobody asked for
-      for (int step = 0; step < spans_ * kSpan / kValueStep; ++step) store_weights(r, step, _mm512_setzero_ps(), _mm512_setzero_ps());
-    }
     written();
+  }
+
+  /// Those of rows that nobody asked for.
+  void clear_weights() {
+    for (int step = 0; step < kMostKeys / kValueStep; ++step) {
+      for (int r = h_.rows; r < width; ++r) store_weights(r, step, _mm512_setzero_ps(), _mm512_setzero_ps());
+    }
   }
 
   /// Row r of the weights of a step: of FP8, whose lines of values have 4 keys 16 apart, a step has the first and the
@@ -270,21 +293,18 @@ class Head {
       for (int k = 0; k < 4; ++k) {
         const std::byte* unit = values + k * kTileBytes;
         if (fp8) {
-          const std::byte* next = k < 3 ? unit + kTileBytes
+          const std::byte* next = k < 3               ? unit + kTileBytes
                                   : span + 1 < spans_ ? values + span_bytes
-                                  : h_.values + (c + 4) * kTileBytes;
+                                                      : h_.values + (c + 4) * kTileBytes;
           const bool is_last = k == 3 && span + 1 == spans_ && 16 * (c + 4) == h_.dim;
           next_ = 1 - next_;
           const auto tiles = s_.units[1 - next_];
-          if (!is_last) widen_half(next, 0, asked_next());
+          if (!is_last) widen_half(next, 0, next_values_);
           multiply_weights(k, 2 * span, tiles[0]);
-          if (!is_last) widen_half(next, 1, asked_next());
+          if (!is_last) widen_half(next, 1, next_values_);
           multiply_weights(k, 2 * span + 1, tiles[1]);
         } else {
-          for (int half = 0; half < 2; ++half) {
-            const std::byte* later = asked_next();
-            for (int line = 0; line < kTileBytes / 2; line += 64) ask(later + line);
-          }
+          for (int line = 0; line < kTileBytes; line += 64) next_values_.ask_next();
           multiply_weights(k, span, (span + 1) * kSpan <= h_.count ? unit : without_the_rest(unit, span));
         }
       }
@@ -318,13 +338,6 @@ class Head {
     }
   }
 
-  /// Half a unit of what this thread reads next.
-  const std::byte* asked_next() {
-    if (!h_.next_keys) return s_.q[0];  // nothing
-    asked_ += kTileBytes / 2;
-    return h_.next_keys + asked_ - kTileBytes / 2;
-  }
-
   /// The last BF16 values without the keys that nobody asked for: 0 x NaN would be NaN.
   const std::byte* without_the_rest(const std::byte* unit, int span) {
     for (int line = 0; line < 16; ++line) {
@@ -352,19 +365,18 @@ class Head {
   const HeadKeys& h_;
   Scratch& s_;
   int key_steps_, spans_;
-  int next_ = 0;           ///< of s_.units, the one that is written next
-  std::int64_t asked_ = 0; ///< bytes of next_keys
+  int next_ = 0;  ///< of s_.units, the one that is written next
+  Ahead own_values_{h_.values}, next_keys_{h_.next_keys}, next_values_{h_.next_values};
   float top_[16], total_[16];  ///< of each row the largest score, in powers of two, and the sum of its weights
 };
 
 }  // namespace
 
-void attend_amx(const HeadKeys& head) {
-  alignas(64) Scratch scratch;
-  if (head.rows <= 8) {
-    head.fp8 ? Head<8, true>(head, scratch).run() : Head<8, false>(head, scratch).run();
+void attend_amx(const HeadKeys* heads, int count) {
+  if (heads->rows <= 8) {
+    heads->fp8 ? Head<8, true>::run_all(heads, count) : Head<8, false>::run_all(heads, count);
   } else {
-    head.fp8 ? Head<16, true>(head, scratch).run() : Head<16, false>(head, scratch).run();
+    heads->fp8 ? Head<16, true>::run_all(heads, count) : Head<16, false>::run_all(heads, count);
   }
 }
 

@@ -18,8 +18,11 @@ struct HeadKeys {
   const std::byte* values = nullptr;
   const float* key_scales = nullptr;
   const float* value_scales = nullptr;
-  int count = 0;                         ///< of keys: 1 to kMostKeys; what lies behind them may be anything
-  const std::byte* next_keys = nullptr;  ///< or null: what this thread reads next, as much as `keys`, is asked for
+  int count = 0;       ///< of keys: 1 to kMostKeys; what lies behind them may be anything
+  bool asked = false;  ///< these keys and values were asked for while earlier ones were read
+  /// Or null: what this thread reads next, as much as `keys` and `values`, is asked for.
+  const std::byte* next_keys = nullptr;
+  const std::byte* next_values = nullptr;
   float scale = 1.0f;
   /// Results: the largest score and the sum of exp(score - maximum) [rows], the sums of values weighted so [rows, dim].
   float* maximum = nullptr;
@@ -34,6 +37,7 @@ struct HeadKeys {
 /// head is 448) count as zero and NaN codes as 480: a head that is not finite is known by its scale, NaN. Numbers that
 /// models do not have overflow to NaN: queries from 2^67 on and scales of values from 2^68 on with FP8, infinite values
 /// with BF16.
-void attend_amx(const HeadKeys& head);
+/// All of `heads` [count] have equal `rows`, `dim` and `fp8`.
+void attend_amx(const HeadKeys* heads, int count);
 
 }  // namespace krasis::simd

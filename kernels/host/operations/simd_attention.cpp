@@ -17,25 +17,25 @@ constexpr int kTileQueries = 8;
 constexpr int kBlockKeys = 32;
 
 /// Keys that have a running maximum and sums of their own: 256, the first ones in four splits, so that short contexts,
-/// too, keep several threads busy. All are merged in order, also where one thread does it all, so a result does not
-/// depend on how the context is shared out.
+/// too, keep several threads busy. Eight splits are merged in order, then their groups, also where one thread does it
+/// all, so a result does not depend on how the context is shared out.
 constexpr int kSplitKeys = 256;
 constexpr int kFirstSplits = 4;
+constexpr int kGroupSplits = 8;
 std::int64_t split_begin(std::int64_t index) {
   return index < kFirstSplits ? index * (kSplitKeys / kFirstSplits) : (index - kFirstSplits + 1) * kSplitKeys;
 }
 std::int64_t split_count(std::int64_t keys) {
   return keys <= kSplitKeys ? tiles(keys, kSplitKeys / kFirstSplits) : kFirstSplits - 1 + tiles(keys, kSplitKeys);
 }
-/// Up to so many splits are merged by whoever computes the last of them; more, by all threads afterwards.
-constexpr int kMergedByLast = 8;
 /// Up to so many tokens the context, too, is shared out: there are fewer tiles than threads then.
 constexpr int kSplitTokens = 16;
 
 /// A thread's own memory; grows at the first use of a shape.
 struct Scratch {
-  std::vector<float> q, keys, values, scores, part, merged;
+  std::vector<float> q, keys, values, scores, part, group, merged;
   std::vector<std::byte> row;
+  std::vector<HeadKeys> together;
 };
 
 /// What a tile's rows know of some keys: of each row the largest score, the sum of exp(score - maximum), and the sum of
@@ -60,7 +60,7 @@ struct Rows {
     }
   }
   /// Takes in what `other` knows of later keys: rows [begin, end).
-  void merge(const Rows& other, int begin, int end) const {
+  void merge(const Kernels& k, const Rows& other, int begin, int end) const {
     for (int r = begin; r < end; ++r) {
       // All of them are still to come. (NaN scores leave the maximum alone, but not the total.)
       if (other.maximum(r) == -std::numeric_limits<float>::infinity() && other.total(r) == 0) continue;
@@ -69,7 +69,7 @@ struct Rows {
       const float theirs = std::exp(other.maximum(r) - both);
       maximum(r) = both;
       total(r) = total(r) * mine + other.total(r) * theirs;
-      for (int i = 0; i < padded; ++i) sums(r)[i] = sums(r)[i] * mine + other.sums(r)[i] * theirs;
+      k.weighted_rows(&theirs, 1, other.sums(r), padded, mine, sums(r));
     }
   }
 };
@@ -140,30 +140,45 @@ class Tile {
   /// All of it, on this thread.
   void run() {
     load_queries();
-    s_.part.resize(Rows::size(rows_, padded_));
-    s_.merged.resize(Rows::size(rows_, padded_));
-    const Rows part{s_.part.data(), rows_, padded_}, merged{s_.merged.data(), rows_, padded_};
-    visit_split(0, merged, false);
-    for (std::int64_t split = 1; split < split_count(keys()); ++split) {
-      visit_split(split, part, split + 1 < split_count(keys()));
-      merged.merge(part, 0, rows_);
+    const auto rows = [&](std::vector<float>& memory) {
+      memory.resize(Rows::size(rows_, padded_));
+      return Rows{memory.data(), rows_, padded_};
+    };
+    const Rows part = rows(s_.part), group = rows(s_.group), merged = rows(s_.merged);
+    const std::int64_t count = split_count(keys());
+    for (std::int64_t split = 0; split < count; ++split) {
+      const bool first_of_group = split % kGroupSplits == 0;
+      const Rows& own = split == 0 ? merged : first_of_group ? group : part;
+      s_.together.clear();
+      visit_split(split, own, split > 0, split + 1 < count, s_.together);
+      attend(k_, s_.together);
+      if (!first_of_group) (split < kGroupSplits ? merged : group).merge(k_, part, 0, rows_);
+      const bool last_of_group = split + 1 == count || (split + 1) % kGroupSplits == 0;
+      if (split >= kGroupSplits && last_of_group) merged.merge(k_, group, 0, rows_);
     }
     store(merged, 0, rows_);
   }
 
-  /// Split `index` alone, into `part`; store_splits() of a tile made alike ends the work. `ask`: this thread takes the
-  /// next one, too, whose keys are asked for.
-  void run_split(std::int64_t index, const Rows& part, bool ask) {
+  /// Split `index` alone, into `part`, or what is to be done for it together with others (attend()). `asked`: this
+  /// thread asked for its keys before; `ask`: it takes the next one, too, whose keys it is to ask for.
+  void run_split(std::int64_t index, const Rows& part, bool asked, bool ask, std::vector<HeadKeys>& together) {
     load_queries();
-    visit_split(index, part, ask);
+    visit_split(index, part, asked, ask, together);
   }
-  /// `parts` [count]: of all splits, in order. Ends the work of rows [begin, end).
-  void store_splits(float* parts, std::int64_t count, int begin, int end) {
+  static void attend(const Kernels& k, const std::vector<HeadKeys>& together) {
+    if (!together.empty()) k.attend(together.data(), static_cast<int>(together.size()));
+  }
+
+  /// Into the first of `count` parts that lie `step` floats apart, in order: rows [begin, end).
+  void merge(float* parts, std::int64_t count, std::size_t step, int begin, int end) const {
     const Rows merged{parts, rows_, padded_};
     for (std::int64_t i = 1; i < count; ++i) {
-      merged.merge({parts + static_cast<std::size_t>(i) * Rows::size(rows_, padded_), rows_, padded_}, begin, end);
+      merged.merge(k_, {parts + static_cast<std::size_t>(i) * step, rows_, padded_}, begin, end);
     }
-    store(merged, begin, end);
+  }
+  /// Ends the work of rows [begin, end).
+  void store(const Rows& all, int begin, int end) const {
+    for (int r = begin; r < end; ++r) k_.divide(all.sums(r), all.total(r), dim_, args_.out.data + offset(r));
   }
 
  private:
@@ -193,14 +208,15 @@ class Tile {
       k_.widen(args_.q.data + offset(r), dim_, &s_.q[static_cast<std::size_t>(r) * padded]);
   }
 
-  void visit_split(std::int64_t index, const Rows& part, bool ask) {
+  void visit_split(std::int64_t index, const Rows& part, bool asked, bool ask, std::vector<HeadKeys>& together) {
     std::int64_t begin = split_begin(index);
     const std::int64_t end = std::min(split_begin(index + 1), keys());
     if (at_once()) {
       for (int r = 0; r < rows_; r += group_) {
         const auto count = static_cast<int>(std::min<std::int64_t>(end, position(r) + 1) - begin);
         if (count > 0) {
-          attend(r, begin, count, part, ask && r == 0);
+          together.push_back(
+              head_keys(r, begin, count, part, (asked && index != kFirstSplits) || r > 0, ask && r == 0));
         } else {
           part.clear(r, r + group_);
         }
@@ -214,7 +230,7 @@ class Tile {
   }
 
   /// Rows [r, r + group_), one token's, over keys [begin, begin + count).
-  void attend(int r, std::int64_t begin, int count, const Rows& part, bool ask) const {
+  HeadKeys head_keys(int r, std::int64_t begin, int count, const Rows& part, bool asked, bool ask) const {
     const KvCache& cache = args_.cache;
     const bool fp8 = cache.element == KvElement::Fp8;
     const std::int64_t row = first_slot_ + begin;
@@ -222,20 +238,22 @@ class Tile {
     const auto at = [&](KvPart of, std::int64_t first) {
       return plane_of(cache, of).values.data + kv_offset(cache, of, first, kv_head_, 0);
     };
-    k_.attend({.q = args_.q.data + offset(r),
-               .rows = group_,
-               .dim = dim_,
-               .fp8 = fp8,
-               .keys = at(KvPart::Keys, row),
-               .values = at(KvPart::Values, row),
-               .key_scales = fp8 ? cache.keys.scales.data + scale : nullptr,
-               .value_scales = fp8 ? cache.values.scales.data + scale : nullptr,
-               .count = count,
-               .next_keys = ask ? at(KvPart::Keys, row + count) : nullptr,
-               .scale = args_.scale,
-               .maximum = &part.maximum(r),
-               .total = &part.total(r),
-               .sums = part.sums(r)});
+    return {.q = args_.q.data + offset(r),
+            .rows = group_,
+            .dim = dim_,
+            .fp8 = fp8,
+            .keys = at(KvPart::Keys, row),
+            .values = at(KvPart::Values, row),
+            .key_scales = fp8 ? cache.keys.scales.data + scale : nullptr,
+            .value_scales = fp8 ? cache.values.scales.data + scale : nullptr,
+            .count = count,
+            .asked = asked,
+            .next_keys = ask ? at(KvPart::Keys, row + count) : nullptr,
+            .next_values = ask ? at(KvPart::Values, row + count) : nullptr,
+            .scale = args_.scale,
+            .maximum = &part.maximum(r),
+            .total = &part.total(r),
+            .sums = part.sums(r)};
   }
 
   void visit(std::int64_t begin, int count, const Rows& part) {
@@ -252,12 +270,6 @@ class Tile {
       float* scores = s_.scores.data() + r * kBlockKeys;
       const float shrink = k_.softmax_step(scores, seen, args_.scale, &part.maximum(r), &part.total(r));
       k_.weighted_rows(scores, seen, s_.values.data(), padded_, shrink, part.sums(r));
-    }
-  }
-
-  void store(const Rows& all, int begin, int end) {
-    for (int r = begin; r < end; ++r) {
-      k_.divide(all.sums(r), all.total(r), dim_, args_.out.data + offset(r));
     }
   }
 
@@ -283,6 +295,7 @@ class Units {
   int heads() const { return args_.cache.heads; }
   std::int64_t count() const { return count_; }
   std::int64_t work() const { return work_; }  ///< multiply-adds
+  const Kernels& kernels() const { return k_; }
   Tile tile(std::int64_t unit) const {
     std::int64_t tile = unit / heads();
     const SequenceSpan* span = args_.batch.sequences.data;
@@ -308,46 +321,53 @@ class Splits {
     splits_.clear();
     parts_of_.clear();
     std::size_t size = 0;
+    std::int64_t groups = 0;
     for (std::int64_t first = 0; first < units.count(); first += units.heads()) {
       const Tile tile = units.tile(first);
-      const PartsOf all{size, Rows::size(tile.rows(), tile.padded()), split_count(tile.keys())};
+      const PartsOf all{size, Rows::size(tile.rows(), tile.padded()), split_count(tile.keys()), groups};
       for (int head = 0; head < units.heads(); ++head) {
         for (std::int64_t i = 0; i < all.splits; ++i) splits_.push_back({first + head, i});
       }
       size = all.part(units.heads(), 0);
+      groups += units.heads() * all.groups();
       parts_of_.push_back(all);
     }
     parts_.resize(std::max(parts_.size(), size));
-    finished_.assign(static_cast<std::size_t>(units.count()), 0);
+    finished_.assign(static_cast<std::size_t>(groups), 0);
   }
   std::int64_t count() const { return static_cast<std::int64_t>(splits_.size()); }
 
+  /// Whoever computes the last split of a group merges it.
   void compute(const Units& units) {
     const std::int64_t threads = ThreadTeam::current() ? ThreadTeam::current()->size() : 1;
-    parallel_units(count(), units.work(), [&](std::int64_t i) {
-      const Split& split = splits_[static_cast<std::size_t>(i)];
-      Tile tile = units.tile(split.unit);
-      tile.run_split(split.index, {part(split.unit, split.index, units), tile.rows(), tile.padded()},
-                     is_followed(i, threads));
-      const PartsOf& all = of(split.unit, units);
-      if (all.many()) return;
-      std::atomic_ref<std::int32_t> finished(finished_[static_cast<std::size_t>(split.unit)]);
-      if (finished.fetch_add(1, std::memory_order_acq_rel) + 1 != all.splits) return;
-      tile.store_splits(part(split.unit, 0, units), all.splits, 0, tile.rows());
+    parallel_ranges(count(), units.work(), [&](std::int64_t begin, std::int64_t end) {
+      thread_local std::vector<HeadKeys> together;
+      together.clear();
+      for (std::int64_t i = begin; i < end; ++i) {
+        const Split& split = splits_[static_cast<std::size_t>(i)];
+        Tile tile = units.tile(split.unit);
+        tile.run_split(split.index, {part(split.unit, split.index, units), tile.rows(), tile.padded()},
+                       i > 0 && is_followed(i - 1, threads), is_followed(i, threads), together);
+      }
+      Tile::attend(units.kernels(), together);
+      for (std::int64_t i = begin; i < end; ++i) finish(splits_[static_cast<std::size_t>(i)], units);
     });
   }
 
-  /// Of the units whose parts nobody has merged yet.
+  /// Of the units that have several groups.
   void merge(const Units& units) {
-    if (std::none_of(parts_of_.begin(), parts_of_.end(), [](const PartsOf& all) { return all.many(); })) return;
+    if (std::none_of(parts_of_.begin(), parts_of_.end(), [](const PartsOf& all) { return all.groups() > 1; })) return;
     constexpr int kMerges = 8;  // of each unit: some of its rows
-    parallel_units(units.count() * kMerges, 4 * static_cast<std::int64_t>(parts_.size()), [&](std::int64_t i) {
+    parallel_units(units.count() * kMerges, static_cast<std::int64_t>(parts_.size()), [&](std::int64_t i) {
       const std::int64_t unit = i / kMerges;
       const PartsOf& all = of(unit, units);
-      if (!all.many()) return;
-      Tile tile = units.tile(unit);
+      if (all.groups() == 1) return;
+      const Tile tile = units.tile(unit);
       const auto row = [&](std::int64_t merge) { return static_cast<int>(tile.rows() * merge / kMerges); };
-      tile.store_splits(part(unit, 0, units), all.splits, row(i % kMerges), row(i % kMerges + 1));
+      const int begin = row(i % kMerges), end = row(i % kMerges + 1);
+      float* const parts = part(unit, 0, units);
+      tile.merge(parts, all.groups(), kGroupSplits * all.size, begin, end);
+      tile.store({parts, tile.rows(), tile.padded()}, begin, end);
     });
   }
 
@@ -357,14 +377,15 @@ class Splits {
   };
   /// Where the parts of a tile's heads are.
   struct PartsOf {
-    std::size_t first = 0;    ///< in floats
-    std::size_t size = 0;     ///< of a part
-    std::int64_t splits = 0;  ///< of each head
+    std::size_t first = 0;         ///< in floats
+    std::size_t size = 0;          ///< of a part
+    std::int64_t splits = 0;       ///< of each head
+    std::int64_t first_group = 0;  ///< in finished_
 
     std::size_t part(int head, std::int64_t split) const {
       return first + static_cast<std::size_t>(head * splits + split) * size;
     }
-    bool many() const { return splits > kMergedByLast; }
+    std::int64_t groups() const { return tiles(splits, kGroupSplits); }  ///< of each head
   };
 
   const PartsOf& of(std::int64_t unit, const Units& units) const {
@@ -373,6 +394,20 @@ class Splits {
   float* part(std::int64_t unit, std::int64_t split, const Units& units) {
     return parts_.data() + of(unit, units).part(static_cast<int>(unit % units.heads()), split);
   }
+
+  void finish(const Split& split, const Units& units) {
+    const PartsOf& all = of(split.unit, units);
+    const std::int64_t group = split.index / kGroupSplits, first = group * kGroupSplits;
+    const std::int64_t count = std::min<std::int64_t>(kGroupSplits, all.splits - first);
+    const std::int64_t place = all.first_group + split.unit % units.heads() * all.groups() + group;
+    std::atomic_ref<std::int32_t> finished(finished_[static_cast<std::size_t>(place)]);
+    if (finished.fetch_add(1, std::memory_order_acq_rel) + 1 != count) return;
+    const Tile tile = units.tile(split.unit);
+    float* const parts = part(split.unit, first, units);
+    tile.merge(parts, count, all.size, 0, tile.rows());
+    if (all.groups() == 1) tile.store({parts, tile.rows(), tile.padded()}, 0, tile.rows());
+  }
+
   /// Whether place i + 1 has the next split of the same unit and, most likely, the same thread.
   bool is_followed(std::int64_t i, std::int64_t threads) const {
     if (i + 1 >= count() || i * threads / count() != (i + 1) * threads / count()) return false;
@@ -382,7 +417,7 @@ class Splits {
   std::vector<Split> splits_;
   std::vector<PartsOf> parts_of_;  ///< [tiles]
   std::vector<float> parts_;
-  std::vector<std::int32_t> finished_;  ///< [units] splits
+  std::vector<std::int32_t> finished_;  ///< splits of each group
 };
 
 }  // namespace

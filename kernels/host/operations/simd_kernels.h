@@ -54,7 +54,7 @@ struct Kernels {
   void (*weighted_rows)(const float* weights, std::int64_t n, const float* rows, std::int64_t width, float shrink,
                         float* out);
   /// Attention of one token at once, for shapes that HeadKeys allows; null = by the three above.
-  void (*attend)(const HeadKeys& head) = nullptr;
+  void (*attend)(const HeadKeys* heads, int count) = nullptr;
 };
 
 /// AVX2, FMA and F16C. Call only where the CPU has them.

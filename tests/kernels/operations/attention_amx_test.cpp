@@ -64,20 +64,23 @@ class AttendAmxTest : public testing::Test {
     const float scale = 1.0f / std::sqrt(static_cast<float>(c.dim));
     std::vector<float> maximum = poisoned(c.rows), total = maximum, sums = poisoned(c.rows * c.dim);
     const std::byte* keys = planes[0].data() + kv_offset(cache, KvPart::Keys, 64, 1, 0);
-    simd::emulated_attend_amx({.q = q.data(),
-                               .rows = c.rows,
-                               .dim = c.dim,
-                               .fp8 = c.fp8,
-                               .keys = keys,
-                               .values = planes[1].data() + kv_offset(cache, KvPart::Values, 64, 1, 0),
-                               .key_scales = scales[0].data() + kv_scale(cache, 64, 1),
-                               .value_scales = scales[1].data() + kv_scale(cache, 64, 1),
-                               .count = c.count,
-                               .next_keys = c.count % 2 == 0 ? keys : nullptr,
-                               .scale = scale,
-                               .maximum = maximum.data(),
-                               .total = total.data(),
-                               .sums = sums.data()});
+    const simd::HeadKeys head{.q = q.data(),
+                              .rows = c.rows,
+                              .dim = c.dim,
+                              .fp8 = c.fp8,
+                              .keys = keys,
+                              .values = planes[1].data() + kv_offset(cache, KvPart::Values, 64, 1, 0),
+                              .key_scales = scales[0].data() + kv_scale(cache, 64, 1),
+                              .value_scales = scales[1].data() + kv_scale(cache, 64, 1),
+                              .count = c.count,
+                              .asked = c.count % 2 == 0,
+                              .next_keys = c.count % 2 == 0 ? keys : nullptr,
+                              .next_values = c.count % 2 == 0 ? keys : nullptr,
+                              .scale = scale,
+                              .maximum = maximum.data(),
+                              .total = total.data(),
+                              .sums = sums.data()};
+    simd::emulated_attend_amx(&head, 1);
     for (int r = 0; r < c.rows; ++r) {
       std::vector<double> weights;
       double score_error = 0, largest = -1e300, smallest = 1e300;
@@ -127,19 +130,20 @@ TEST_F(AttendAmxTest, EveryCode) {
   const float one = 1.0f;
   float maximum = 0, total = 0;
   std::vector<float> sums(256);
-  simd::emulated_attend_amx({.q = q.data(),
-                             .rows = 1,
-                             .dim = 256,
-                             .fp8 = true,
-                             .keys = keys.data(),
-                             .values = values.data(),
-                             .key_scales = &one,
-                             .value_scales = &one,
-                             .count = 1,
-                             .scale = 1.0f,
-                             .maximum = &maximum,
-                             .total = &total,
-                             .sums = sums.data()});
+  const simd::HeadKeys head{.q = q.data(),
+                            .rows = 1,
+                            .dim = 256,
+                            .fp8 = true,
+                            .keys = keys.data(),
+                            .values = values.data(),
+                            .key_scales = &one,
+                            .value_scales = &one,
+                            .count = 1,
+                            .scale = 1.0f,
+                            .maximum = &maximum,
+                            .total = &total,
+                            .sums = sums.data()};
+  simd::emulated_attend_amx(&head, 1);
   for (int i = 0; i < 256; ++i) {
     if (i % 128 == 127) continue;  // NaN: such a head's scale is none
     EXPECT_EQ(sums[i], (i & 0x78) == 0 ? 0.0 : e4m3_value(i)) << i;

@@ -44,7 +44,7 @@ struct Cache {
     const std::int64_t block = head * (kv_capacity(cache.rows) / 64) + row / 64;
     const auto in_block = static_cast<int>(row % 64);
     const int lines = cache.head_dim * bytes, many = 4 / bytes;  // many: numbers in 4 bytes
-    int line = 0, which = 0, place = 0;  // place: in the 4 bytes
+    int line = 0, which = 0, place = 0;                          // place: in the 4 bytes
     if (part == KvPart::Keys) {  // 16 rows after another, each line `many` numbers of them
       line = in_block / 16 * (cache.head_dim / many) + i / many;
       which = in_block % 16;
@@ -333,7 +333,7 @@ TEST_P(AttentionTest, LongContextsOfFewTokens) {
         s.spans.clear();
         std::int32_t slot = layout == KvLayout::Tiles ? 64 : 3;
         for (const auto& [first, count] :
-             {std::pair{2600, 1}, {1022, 1}, {1023, 1}, {1024, 1}, {0, 1}, {250, 9}, {63, 2}}) {
+             {std::pair{3700, 1}, {1022, 1}, {1023, 1}, {1024, 1}, {0, 1}, {250, 9}, {63, 2}}) {
           s.spans.push_back({static_cast<std::int32_t>(s.positions.size()), count, slot});
           for (int i = 0; i < count; ++i) s.positions.push_back(first + i);
           slot += first + count;

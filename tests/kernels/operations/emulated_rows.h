@@ -9,6 +9,6 @@ namespace krasis::simd {
 
 const RowKernels& emulated_avx512_rows();
 const RowKernels& emulated_amx_rows();
-void emulated_attend_amx(const HeadKeys& head);
+void emulated_attend_amx(const HeadKeys* heads, int count);
 
 }  // namespace krasis::simd
