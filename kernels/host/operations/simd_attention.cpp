@@ -318,15 +318,21 @@ class Splits {
  public:
   /// Lists all splits of `units`.
   void list(const Units& units) {
-    splits_.clear();
+    threads_ = ThreadTeam::current() ? ThreadTeam::current()->size() : 1;
+    pieces_.clear();
     parts_of_.clear();
     std::size_t size = 0;
     std::int64_t groups = 0;
     for (std::int64_t first = 0; first < units.count(); first += units.heads()) {
       const Tile tile = units.tile(first);
       const PartsOf all{size, Rows::size(tile.rows(), tile.padded()), split_count(tile.keys()), groups};
+      const bool whole = units.heads() * tiles(tile.keys(), kSplitKeys) >= threads_;
       for (int head = 0; head < units.heads(); ++head) {
-        for (std::int64_t i = 0; i < all.splits; ++i) splits_.push_back({first + head, i});
+        for (std::int64_t i = 0; i < all.splits;) {
+          const std::int64_t together = whole && i == 0 ? std::min<std::int64_t>(kFirstSplits, all.splits) : 1;
+          pieces_.push_back({first + head, i, i + together});
+          i += together;
+        }
       }
       size = all.part(units.heads(), 0);
       groups += units.heads() * all.groups();
@@ -335,22 +341,26 @@ class Splits {
     parts_.resize(std::max(parts_.size(), size));
     finished_.assign(static_cast<std::size_t>(groups), 0);
   }
-  std::int64_t count() const { return static_cast<std::int64_t>(splits_.size()); }
+  std::int64_t count() const { return static_cast<std::int64_t>(pieces_.size()); }
 
   /// Whoever computes the last split of a group merges it.
   void compute(const Units& units) {
-    const std::int64_t threads = ThreadTeam::current() ? ThreadTeam::current()->size() : 1;
     parallel_ranges(count(), units.work(), [&](std::int64_t begin, std::int64_t end) {
       thread_local std::vector<HeadKeys> together;
       together.clear();
       for (std::int64_t i = begin; i < end; ++i) {
-        const Split& split = splits_[static_cast<std::size_t>(i)];
-        Tile tile = units.tile(split.unit);
-        tile.run_split(split.index, {part(split.unit, split.index, units), tile.rows(), tile.padded()},
-                       i > 0 && is_followed(i - 1, threads), is_followed(i, threads), together);
+        const Piece& piece = pieces_[static_cast<std::size_t>(i)];
+        Tile tile = units.tile(piece.unit);
+        for (std::int64_t split = piece.begin; split < piece.end; ++split) {
+          tile.run_split(split, {part(piece.unit, split, units), tile.rows(), tile.padded()},
+                         split > piece.begin || is_followed(i - 1), split + 1 < piece.end || is_followed(i), together);
+        }
       }
       Tile::attend(units.kernels(), together);
-      for (std::int64_t i = begin; i < end; ++i) finish(splits_[static_cast<std::size_t>(i)], units);
+      for (std::int64_t i = begin; i < end; ++i) {
+        const Piece& piece = pieces_[static_cast<std::size_t>(i)];
+        for (std::int64_t split = piece.begin; split < piece.end; ++split) finish(piece.unit, split, units);
+      }
     });
   }
 
@@ -372,8 +382,9 @@ class Splits {
   }
 
  private:
-  struct Split {
-    std::int64_t unit, index;
+  /// Splits [begin, end) of a unit, for one thread: one, but all of the first ones where there are enough others.
+  struct Piece {
+    std::int64_t unit, begin, end;
   };
   /// Where the parts of a tile's heads are.
   struct PartsOf {
@@ -395,26 +406,27 @@ class Splits {
     return parts_.data() + of(unit, units).part(static_cast<int>(unit % units.heads()), split);
   }
 
-  void finish(const Split& split, const Units& units) {
-    const PartsOf& all = of(split.unit, units);
-    const std::int64_t group = split.index / kGroupSplits, first = group * kGroupSplits;
+  void finish(std::int64_t unit, std::int64_t split, const Units& units) {
+    const PartsOf& all = of(unit, units);
+    const std::int64_t group = split / kGroupSplits, first = group * kGroupSplits;
     const std::int64_t count = std::min<std::int64_t>(kGroupSplits, all.splits - first);
-    const std::int64_t place = all.first_group + split.unit % units.heads() * all.groups() + group;
+    const std::int64_t place = all.first_group + unit % units.heads() * all.groups() + group;
     std::atomic_ref<std::int32_t> finished(finished_[static_cast<std::size_t>(place)]);
     if (finished.fetch_add(1, std::memory_order_acq_rel) + 1 != count) return;
-    const Tile tile = units.tile(split.unit);
-    float* const parts = part(split.unit, first, units);
+    const Tile tile = units.tile(unit);
+    float* const parts = part(unit, first, units);
     tile.merge(parts, count, all.size, 0, tile.rows());
     if (all.groups() == 1) tile.store({parts, tile.rows(), tile.padded()}, 0, tile.rows());
   }
 
-  /// Whether place i + 1 has the next split of the same unit and, most likely, the same thread.
-  bool is_followed(std::int64_t i, std::int64_t threads) const {
-    if (i + 1 >= count() || i * threads / count() != (i + 1) * threads / count()) return false;
-    return splits_[static_cast<std::size_t>(i)].unit == splits_[static_cast<std::size_t>(i + 1)].unit;
+  /// Whether piece i + 1 continues piece i and, most likely, has the same thread.
+  bool is_followed(std::int64_t i) const {
+    if (i < 0 || i + 1 >= count() || i * threads_ / count() != (i + 1) * threads_ / count()) return false;
+    return pieces_[static_cast<std::size_t>(i)].unit == pieces_[static_cast<std::size_t>(i + 1)].unit;
   }
 
-  std::vector<Split> splits_;
+  std::int64_t threads_ = 1;
+  std::vector<Piece> pieces_;
   std::vector<PartsOf> parts_of_;  ///< [tiles]
   std::vector<float> parts_;
   std::vector<std::int32_t> finished_;  ///< splits of each group
