@@ -15,6 +15,8 @@ constexpr std::align_val_t kAlignment{64};
 constexpr std::int64_t kBehind = 16;
 /// Weights of one unit of work: enough to be worth a start, little enough to share out evenly.
 constexpr std::int64_t kUnitBytes = 32 << 10;
+/// Tokens that interleaving rounds up to.
+constexpr std::int64_t kInterleaved = 16;
 /// Rows of one unit at most.
 constexpr std::int64_t kMostRows = 64;
 
@@ -41,22 +43,36 @@ bool can_share(const RowKernels& k, std::span<const MatmulArgs> products) {
   });
 }
 
+/// Equal shares of many tokens: a single one behind the others would be summed in another order.
+struct Shares {
+  explicit Shares(std::int64_t all) : tokens(all), each(tiles(all, tiles(all, kMaxRowTokens))) {}
+  std::int64_t count() const { return tiles(tokens, each); }
+  std::int64_t first(std::int64_t share) const { return share * each; }
+  int size(std::int64_t share) const { return static_cast<int>(std::min(each, tokens - first(share))); }
+  /// Where a share's interleaved tokens begin: apart, whatever they are rounded up to.
+  std::size_t place(const MatrixLayout& layout, std::int64_t share) const {
+    return interleaved_bytes(layout, first(share) + share * kInterleaved);
+  }
+  std::int64_t tokens, each;
+};
+
 /// Rows [row, row + count) of one product, all tokens. The rows behind are likely to be this thread's next.
-void some_rows(const RowKernels& k, const MatmulArgs& args, const PreparedTokens& prepared, std::int64_t row,
-               int count) {
-  const NextRows next = row + count < args.weight.layout.rows ? rows_from(args.weight, row + count) : NextRows{};
+void some_rows(const RowKernels& k, const MatmulArgs& args, const PreparedTokens& prepared,
+               const std::byte* interleaved, std::int64_t row, int count) {
+  const MatrixLayout& layout = args.weight.layout;
+  const NextRows next = row + count < layout.rows ? rows_from(args.weight, row + count) : NextRows{};
   float sums[kMaxRowTokens * kMostRows];
-  // Equal shares: a single token behind many would be summed in another order.
-  const std::int64_t tokens_each = tiles(args.tokens, tiles(args.tokens, kMaxRowTokens));
-  for (std::int64_t first = 0; first < args.tokens; first += tokens_each) {
-    const std::int64_t tokens = std::min(tokens_each, args.tokens - first);
+  const Shares shares(args.tokens);
+  for (std::int64_t share = 0; share < shares.count(); ++share) {
+    const std::int64_t first = shares.first(share);
+    const int tokens = shares.size(share);
     std::int32_t places[kMaxRowTokens];
     std::iota(places, places + tokens, static_cast<std::int32_t>(first));
-    multiply_rows(k, args.weight, row, count, prepared, places, static_cast<int>(tokens), sums, kMostRows,
-                  next);
+    multiply_rows(k, args.weight, row, count, prepared, places, tokens, sums, kMostRows, next,
+                  interleaved + shares.place(layout, share));
     for (std::int64_t t = 0; t < tokens; ++t) {
       const float* from = sums + t * kMostRows;
-      const std::int64_t at = (first + t) * args.weight.layout.rows + row;
+      const std::int64_t at = (first + t) * layout.rows + row;
       if (!args.out_bf16.empty()) {
         std::transform(from, from + count, args.out_bf16.data + at, [](float v) { return bf16(v); });
       } else if (!args.out_f32.empty()) {
@@ -70,27 +86,42 @@ void some_rows(const RowKernels& k, const MatmulArgs& args, const PreparedTokens
 
 }  // namespace
 
-void PreparedTokens::Free::operator()(std::byte* data) const {
+void AlignedBytes::Free::operator()(std::byte* data) const {
   ::operator delete(data, kAlignment);
 }
 
-void PreparedTokens::resize(const MatrixLayout& layout, std::int64_t count) {
-  layout_ = layout;
-  const PartSizes sizes = part_sizes(layout);
-  const std::size_t bytes = sizes.total() * static_cast<std::size_t>(count);
+std::byte* AlignedBytes::resize(std::size_t bytes) {
   if (bytes > capacity_) {
     memory_.reset();
     capacity_ = 0;
     memory_.reset(static_cast<std::byte*>(::operator new(bytes, kAlignment)));
     capacity_ = bytes;
   }
+  return memory_.get();
+}
+
+std::size_t interleaved_bytes(const MatrixLayout& layout, std::int64_t tokens) {
+  const std::size_t steps = round_up(static_cast<std::size_t>(layout.columns), kActivationBlock) / kActivationBlock;
+  return static_cast<std::size_t>(tiles(tokens, kInterleaved)) * steps * (kInterleaved * 2 * kActivationBlock + 128);
+}
+
+void PreparedTokens::resize(const MatrixLayout& layout, std::int64_t count) {
+  layout_ = layout;
+  const PartSizes sizes = part_sizes(layout);
+  std::byte* at = memory_.resize(sizes.total() * static_cast<std::size_t>(count));
   tokens_.resize(static_cast<std::size_t>(count));
-  std::byte* at = memory_.get();
   for (PreparedToken& token : tokens_) {
     token = {at, reinterpret_cast<const float*>(at + sizes.planes),
              reinterpret_cast<const float*>(at + sizes.planes + sizes.scales)};
     at += sizes.total();
   }
+}
+
+void PreparedTokens::interleave(const RowKernels& k, const std::int32_t* places, std::int64_t first, int count,
+                                std::byte* out) const {
+  PreparedToken chosen[kMaxRowTokens];
+  for (int n = 0; n < count; ++n) chosen[n] = (*this)[places ? places[first + n] : first + n];
+  k.interleave(chosen, count, layout_.padded_columns(), layout_.format.element, out);
 }
 
 void PreparedTokens::prepare(const RowKernels& k, const bf16* x, std::int64_t index) {
@@ -101,7 +132,7 @@ void PreparedTokens::prepare(const RowKernels& k, const bf16* x, std::int64_t in
 
 void multiply_rows(const RowKernels& k, const Matrix& weight, std::int64_t row_begin, int row_count,
                    const PreparedTokens& x, const std::int32_t* places, int tokens, float* out, std::int64_t stride,
-                   NextRows next) {
+                   NextRows next, const std::byte* interleaved) {
   const MatrixLayout& layout = weight.layout;
   const PackedRows rows{.element = layout.format.element,
                         .group_size = layout.format.group_size,
@@ -115,12 +146,14 @@ void multiply_rows(const RowKernels& k, const Matrix& weight, std::int64_t row_b
                         .ahead = static_cast<int>((kPrefetchBytes + layout.row_bytes() - 1) / layout.row_bytes()),
                         .next = next.data,
                         .next_scales = next.scales};
-  for (int first = 0; first < tokens; first += kMaxRowTokens) {
-    const int count = std::min(kMaxRowTokens, tokens - first);
-    PreparedToken chosen[kMaxRowTokens];
-    for (int n = 0; n < count; ++n) chosen[n] = x[places ? places[first + n] : first + n];
-    k.dot(rows, chosen, count, out + first * stride, stride);
+  if (!interleaved && interleaves(k, tokens)) {
+    thread_local AlignedBytes here;
+    interleaved = here.resize(interleaved_bytes(layout, tokens));
+    x.interleave(k, places, 0, tokens, here.data());
   }
+  PreparedToken chosen[kMaxRowTokens];
+  for (int n = 0; n < tokens; ++n) chosen[n] = x[places ? places[n] : n];
+  k.dot(rows, chosen, tokens, interleaved, out, stride);
 }
 
 bool matmul_rows(const RowKernels& k, std::span<const MatmulArgs> products) {
@@ -132,6 +165,19 @@ bool matmul_rows(const RowKernels& k, std::span<const MatmulArgs> products) {
   prepared.resize(layout, any.tokens);
   parallel_units(any.tokens, any.tokens * layout.columns * 8,
                  [&](std::int64_t t) { prepared.prepare(k, any.x.data + t * layout.columns, t); });
+  const Shares shares(any.tokens);
+  thread_local AlignedBytes interleaved_of_this_thread;
+  std::byte* const interleaved = interleaved_of_this_thread.resize(shares.place(layout, shares.count()));
+  const std::int64_t parts = tiles(shares.each, kInterleaved);
+  if (interleaves(k, shares.each)) {
+    parallel_units(shares.count() * parts, any.tokens * layout.columns, [&](std::int64_t i) {
+      const std::int64_t share = i / parts, first = i % parts * kInterleaved;
+      const auto count = std::min<std::int64_t>(kInterleaved, shares.size(share) - first);
+      if (count <= 0) return;
+      prepared.interleave(k, nullptr, shares.first(share) + first, static_cast<int>(count),
+                          interleaved + shares.place(layout, share) + interleaved_bytes(layout, first));
+    });
+  }
   std::int64_t rows_each =
       std::clamp<std::int64_t>(kUnitBytes / static_cast<std::int64_t>(layout.row_bytes()), 4, kMostRows);
   if (any.tokens > 1) rows_each = std::max<std::int64_t>(16, rows_each / 16 * 16);  // whole tiles (rows_amx.cpp)
@@ -145,7 +191,8 @@ bool matmul_rows(const RowKernels& k, std::span<const MatmulArgs> products) {
       const std::int64_t own = tiles(args.weight.layout.rows, rows_each);
       if (unit < own) {
         const std::int64_t row = unit * rows_each;
-        return some_rows(k, args, prepared, row, static_cast<int>(std::min(rows_each, args.weight.layout.rows - row)));
+        return some_rows(k, args, prepared, interleaved, row,
+                         static_cast<int>(std::min(rows_each, args.weight.layout.rows - row)));
       }
       unit -= own;
     }

@@ -17,24 +17,44 @@ constexpr bool rows_support(const WeightFormat& format) {
          (format.group_size > 0 && format.group_size % 128 == 0);
 }
 
-/// Memory for the prepared activations of some tokens; grows, and stays for the next use.
+/// 64-byte aligned memory; grows, and stays for the next use.
+class AlignedBytes {
+ public:
+  /// At least so many; what was there is lost when it grows.
+  std::byte* resize(std::size_t bytes);
+  std::byte* data() const { return memory_.get(); }
+
+ private:
+  struct Free {
+    void operator()(std::byte* data) const;
+  };
+  std::size_t capacity_ = 0;
+  std::unique_ptr<std::byte, Free> memory_;
+};
+
+/// Whether a product with so many tokens wants them interleaved.
+inline bool interleaves(const RowKernels& k, std::int64_t tokens) {
+  return k.interleave && tokens > k.few_tokens;
+}
+/// What that needs. Multiples of 16 tokens follow each other.
+std::size_t interleaved_bytes(const MatrixLayout& layout, std::int64_t tokens);
+
+/// Memory for the prepared activations of some tokens.
 class PreparedTokens {
  public:
   /// Room for `count` tokens of `layout.columns` numbers, to be multiplied with matrices of that format.
   void resize(const MatrixLayout& layout, std::int64_t count);
   /// Prepares token `index` from x; different tokens at the same time.
   void prepare(const RowKernels& k, const bf16* x, std::int64_t index);
+  /// Interleaves tokens places[first, first + count) (the numbers themselves if null), at most kMaxRowTokens.
+  void interleave(const RowKernels& k, const std::int32_t* places, std::int64_t first, int count, std::byte* out) const;
   const PreparedToken& operator[](std::int64_t index) const { return tokens_[static_cast<std::size_t>(index)]; }
   std::int64_t size() const { return static_cast<std::int64_t>(tokens_.size()); }
 
  private:
-  struct Free {
-    void operator()(std::byte* data) const;
-  };
   MatrixLayout layout_;
   std::vector<PreparedToken> tokens_;
-  std::size_t capacity_ = 0;
-  std::unique_ptr<std::byte, Free> memory_;
+  AlignedBytes memory_;
 };
 
 /// Where rows begin that a thread multiplies next, so that memory is asked for them in time; null = nothing is known.
@@ -46,11 +66,11 @@ inline NextRows rows_from(const Matrix& weight, std::int64_t row) {
   return {weight.row(row), weight.scale_row(row)};
 }
 
-/// out[n * stride + r] = product of row row_begin + r with token places[n] (n itself if null). `next`: rows as long as
-/// these.
+/// out[n * stride + r] = product of row row_begin + r with token places[n] (n itself if null); at most kMaxRowTokens.
+/// `next`: rows as long as these. `interleaved`: these tokens, null = done here.
 void multiply_rows(const RowKernels& k, const Matrix& weight, std::int64_t row_begin, int row_count,
                    const PreparedTokens& x, const std::int32_t* places, int tokens, float* out, std::int64_t stride,
-                   NextRows next = {});
+                   NextRows next = {}, const std::byte* interleaved = nullptr);
 
 /// Products of the same activations with matrices of one format, e.g. q, k and v: the activations are prepared once and
 /// all rows are one section. The bits do not depend on how many products there are. False when the format or the number

@@ -8,41 +8,39 @@
 
 /// Products of packed rows with several tokens by tiles. One tile instruction (TDPBSSD, Intel SDM volume 2) is
 ///
-///   C[t, r] += sum_k A[t, k] * B[k, r],   t < 16 tokens, r < 16 rows, k < 64 columns of 8 bits,
+///   C[r, t] += sum_k A[r, k] * B[k, t],   16 rows r, 16 columns t, 64 columns k of 8 bits.
 ///
-/// where row j of B holds columns 4 j to 4 j + 3 of all 16 rows. So weights are transposed in pieces of 4 bytes on
-/// their way from memory, 4-bit ones before they are unpacked; once for all tokens. Activations are the prepared planes
-/// (rows_kernels.h), C is exact for each group of weights and each plane; both meet the scales as in the other tables.
-/// BF16: TDPBF16PS with 32 columns, FP32 sums.
+/// A are weights as they lie in memory: 8-bit and BF16 ones are multiplied from there, 4-bit ones once they are
+/// unpacked. B are activations, interleaved once for all rows (interleave()): the high bytes of 8 tokens beside their
+/// low bytes, so that one C has both planes of the prepared activations (rows_kernels.h). C is exact for each group of
+/// weights; both meet the scales as in the other tables. BF16: TDPBF16PS, 16 tokens, FP32 sums in the tile to the end.
 ///
-/// The rejected order, weights as A and activations as B, saves the weights' transposition, but has to transpose the
-/// activations for each call and to do 16 tokens' work for 2.
+/// A tile load waits until the stores before it are in the cache, and those follow the products before them: so weights
+/// are unpacked one step ahead, in parts between the products of this step, and a C is added while the next one is
+/// multiplied. The rejected order, activations as A and weights as B, has to transpose the weights.
 namespace krasis::simd {
 namespace {
 
-constexpr int kBlock = 16;  ///< rows of the matrix in a tile B
+constexpr int kBlock = 16;  ///< rows of the matrix in a tile A
 /// Up to so many tokens AVX-512 is faster, whose time grows with them from what the memory needs; that of tiles does
-/// not, but starts higher by the transposition. docs/performance.md has the measurement.
+/// not, but starts higher. docs/performance.md has the measurement.
 constexpr int kFewTokens = 4;
-constexpr int kMostBlocks = 4;       ///< that share a copy of the activations
 constexpr int kTileBytes = 1024;     ///< 16 rows of 64 bytes
 constexpr std::int64_t kStep = 128;  ///< columns at a time: a block of activations
+constexpr int kTogether = 8;         ///< tokens of a C with both planes
+constexpr int kBf16Together = 16;
 
-/// Operands of the step that tiles multiply, and of the next one, which is prepared before: a tile load has to wait
-/// until stores to its rows have left the core's store buffer.
-struct alignas(64) Scratch {
-  std::byte weights[2][kMostBlocks][4][kTileBytes];  ///< tiles B: 2 for integers, 4 for BF16
-  std::byte x[2][4][kTileBytes];          ///< tiles A: high 0, high 1, low 0, low 1; for BF16 one after another
-  float scales[kMostBlocks][16][kBlock];  ///< of 16 groups
-  std::int32_t sums[2][2][16][kBlock];    ///< tiles C; of one block while the next is computed
-};
+constexpr std::int64_t to_steps(std::int64_t columns) {
+  return (columns + kStep - 1) / kStep;
+}
 
-/// Tiles 0 and 1 are C of even blocks, 2 and 3 of odd ones, 4 is B, 5 and 6 are A.
-void configure(int tokens, int columns_bytes) {
+/// All tiles have 16 rows; A has `depth` bytes of each row, B as many numbers.
+void configure(int depth) {
   alignas(64) TileConfig config;
-  for (int tile = 0; tile < 7; ++tile) {
-    config.rows[tile] = static_cast<std::uint8_t>(tile == 4 ? columns_bytes / 4 : tokens);
-    config.row_bytes[tile] = static_cast<std::uint16_t>(tile < 5 ? 64 : columns_bytes);
+  for (int tile = 0; tile < 8; ++tile) {
+    const bool weights = tile == 4, tokens = tile == 5;
+    config.rows[tile] = static_cast<std::uint8_t>(tokens ? depth / 4 : 16);
+    config.row_bytes[tile] = static_cast<std::uint16_t>(weights ? depth : 64);
   }
   asm volatile("" ::"r"(&config) : "memory");
   _tile_loadconfig(&config);
@@ -53,312 +51,374 @@ struct Block {
   const std::byte* data;
   const std::byte* scales;
   int count;
-  __mmask16 lanes() const { return first_lanes(0, count); }
+};
+Block block_at(const PackedRows& rows, int row) {
+  const auto at = static_cast<std::size_t>(row);
+  return {rows.data + at * rows.row_bytes, rows.scales + at * rows.scale_row_bytes,
+          rows.count - row < kBlock ? rows.count - row : kBlock};
+}
+
+/// What comes behind a block in memory, or where the thread goes on: asked for in one piece, a line at a time. Of each
+/// row here only a line at a time is read, which the hardware does not foresee.
+class Ahead {
+ public:
+  Ahead(const PackedRows& rows, int row)
+      : at_(row + kBlock < rows.count ? rows.data + static_cast<std::size_t>(row + kBlock) * rows.row_bytes
+                                      : rows.next) {}
+  void ask(int lines) {
+    if (!at_) return;
+    for (int i = 0; i < lines; ++i, at_ += 64) _mm_prefetch(reinterpret_cast<const char*>(at_), _MM_HINT_T1);
+  }
+
+ private:
+  const std::byte* at_;
 };
 
-template <Element element>
-constexpr int kStepBytes = static_cast<int>(element == Element::Bf16   ? 2 * kStep
-                                            : element == Element::Int8 ? kStep
-                                                                       : kStep / 2);
+/// The parts of 8 interleaved tokens: tiles B of 64 columns, then for each step the tokens' scales, twice.
+std::int64_t group_bytes(std::int64_t steps) {
+  return steps * (2 * kTileBytes + 64);
+}
 
-/// The tiles B of columns [c, c + 128), of which `left` exist; 64 or more.
+/// The tiles B of 32 columns of 16 BF16 tokens; as long as 16 others.
+std::int64_t bf16_group_bytes(std::int64_t steps) {
+  return 2 * group_bytes(steps);
+}
+
+struct alignas(64) Scratch {
+  std::byte weights[2][2][kTileBytes];  ///< of this step and of the next: low and high nibbles, or 64 columns each
+  std::int32_t c[kBlock][16];           ///< of one product while the next is computed
+  float scales[16][kBlock];             ///< of 16 groups
+  float sums[kMaxRowTokens / kTogether][kBlock / 2][16];  ///< two rows, 8 tokens each
+};
+
+/// A block times all tokens. `depth`: bytes of a tile A.
 template <Element element, int group>
-void load_weights(const PackedRows& rows, const Block& block, std::int64_t c, std::int64_t left,
-                  std::byte (*tiles)[kTileBytes]) {
-  const std::byte* from = block.data + c / kStep * kStepBytes<element>;
-  const std::int64_t bytes = (left < kStep ? left : kStep) * kStepBytes<element> / kStep;
-  for (int piece = 0; piece < kStepBytes<element> / 64; ++piece) {
-    const std::int64_t behind = bytes - 64 * piece;
-    const __mmask64 mask = behind >= 64 ? ~0ull : behind > 0 ? 0xffffffffull : 0;  // 64 columns are 32 bytes or more
+class Product {
+ public:
+  static constexpr bool kNibbles = element == Element::Int4 || element == Element::Mxfp4;
+  static constexpr int kStepBytes = kNibbles ? 64 : 128;
+  /// Groups of 64 columns of nibbles lie in both halves of 32 bytes.
+  static constexpr int kDepth = group == 32 || (kNibbles && group == 64) ? 32 : 64;
+  static constexpr int kSums = group == 128 ? 1 : 128 / group;  ///< groups of a step
+  static constexpr int kProducts = 128 / kDepth / kSums;        ///< of a group
+  static constexpr int kPart = kBlock / (kSums * kProducts);    ///< rows that are unpacked between two products
+
+  Product(const PackedRows& rows, int row, const std::byte* tokens, int groups, Scratch& scratch)
+      : rows_(rows),
+        block_(block_at(rows, row)),
+        ahead_(rows, row),
+        steps_(to_steps(rows.padded_columns)),
+        tokens_(tokens),
+        groups_(groups),
+        s_(scratch) {}
+
+  void run() {
+    for (int g = 0; g < groups_; ++g) {
+      for (auto& sum : s_.sums[g]) _mm512_storeu_ps(sum, _mm512_setzero_ps());
+    }
+    for (int row = 0; row < kBlock; row += kPart) prepare(0, row);
+    for (std::int64_t step = 0; step < steps_; ++step) {
+      const std::int64_t first = step * kStep / rows_.group_size;
+      if (step == 0 || first >= first_scale_ + 16) {
+        add_last();
+        load_scales(first);
+      }
+      for (int g = 0; g < groups_; ++g) {
+#pragma GCC unroll 4
+        for (int sum = 0; sum < kSums; ++sum) {
+          if (next_ == 0) {
+            multiply<0>(step, g, sum);
+          } else {
+            multiply<1>(step, g, sum);
+          }
+          add_last();
+          last_ = {step, g, static_cast<int>(first + sum - first_scale_), true};
+          next_ ^= 1;
+        }
+      }
+    }
+    add_last();
+  }
+
+  /// sums of `tokens` tokens.
+  void store(int row, int tokens, float* out, std::int64_t stride) const {
+    for (int t = 0; t < tokens; ++t) {
+      for (int r = 0; r < block_.count; ++r) {
+        out[t * stride + row + r] = s_.sums[t / kTogether][r / 2][r % 2 * 8 + t % kTogether];
+      }
+    }
+  }
+
+ private:
+  /// A c that is still to be added.
+  struct Last {
+    std::int64_t step;
+    int tokens, scale;
+    bool any;
+  };
+
+  /// Whether tiles A are the memory of the weights.
+  bool in_place(std::int64_t step) const {
+    return !kNibbles && block_.count == kBlock && (step + 1) * kStep <= rows_.padded_columns;
+  }
+
+  /// Rows [row, row + kPart) of a step, where they are not multiplied in place: unpacked, zeros for what is not there.
+  [[gnu::always_inline]] void prepare(std::int64_t step, int row) {
+    ahead_.ask(kPart * kStepBytes / 64);
+    if (step >= steps_ || in_place(step)) return;
+    const std::int64_t left = (rows_.padded_columns - step * kStep) * kStepBytes / kStep;  // bytes; 32 or more
+    auto& to = s_.weights[step % 2];
+    const std::byte* from = block_.data + static_cast<std::size_t>(row) * rows_.row_bytes + step * kStepBytes;
+#pragma GCC unroll 8
+    for (int r = row; r < row + kPart; ++r, from += rows_.row_bytes) {
+      const auto bytes = [&](int piece) {
+        const std::int64_t behind = r < block_.count ? left - 64 * piece : 0;
+        const __mmask64 mask = behind >= 64 ? ~0ull : behind > 0 ? 0xffffffffull : 0;
+        return _mm512_maskz_loadu_epi8(mask, from + 64 * piece);
+      };
+      if constexpr (kNibbles) {
+        const __m512i nibble = _mm512_set1_epi8(0x0f);
+        const __m512i numbers = _mm512_broadcast_i32x4(
+            element == Element::Int4 ? _mm_setr_epi8(-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7)
+                                     : _mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12));
+        const __m512i codes = bytes(0);
+        const __m512i low = _mm512_and_si512(codes, nibble);
+        const __m512i high = _mm512_and_si512(_mm512_srli_epi16(codes, 4), nibble);
+        _mm512_storeu_si512(to[0] + 64 * r, _mm512_shuffle_epi8(numbers, low));
+        _mm512_storeu_si512(to[1] + 64 * r, _mm512_shuffle_epi8(numbers, high));
+      } else {
+        _mm512_storeu_si512(to[0] + 64 * r, bytes(0));
+        _mm512_storeu_si512(to[1] + 64 * r, bytes(1));
+      }
+    }
+    written();
+  }
+
+  void load_scales(std::int64_t first) {
+    first_scale_ = first;
+    const __mmask16 mask = first_lanes(first, rows_.groups);
     __m512i v[16];
     for (int r = 0; r < 16; ++r) {
-      v[r] = r < block.count
-                 ? _mm512_maskz_loadu_epi8(mask, from + r * static_cast<std::int64_t>(rows.row_bytes) + 64 * piece)
-                 : _mm512_setzero_si512();
+      v[r] = _mm512_setzero_si512();
+      if (r >= block_.count) continue;
+      v[r] = _mm512_castps_si512(
+          scales16<element>(block_.scales + static_cast<std::size_t>(r) * rows_.scale_row_bytes, first, mask));
     }
     transpose(v);
-    if constexpr (element == Element::Bf16 || element == Element::Int8) {
-      for (int j = 0; j < 16; ++j) _mm512_storeu_si512(tiles[piece] + 64 * j, v[j]);
+    for (int g = 0; g < 16; ++g) _mm512_storeu_si512(s_.scales[g], v[g]);
+  }
+
+  /// c = one group of a step times 8 tokens. Columns of nibbles come in the order of their quarters 0, 2 (low), 1, 3
+  /// (high), as the planes of the activations do.
+  template <int tile>
+  [[gnu::always_inline]] void multiply(std::int64_t step, int g, int sum) {
+    const std::byte* b = tokens_ + g * group_bytes(steps_) + step * 2 * kTileBytes;
+    const bool direct = in_place(step);
+    const std::int64_t stride = direct ? static_cast<std::int64_t>(rows_.row_bytes) : 64;
+    if constexpr (tile == 0) {
+      _tile_zero(0);
     } else {
-      // Number j has columns 4 j (j < 8) or 64 + 4 (j - 8) on in its low nibbles, those 32 further in the high ones.
-      // For groups of 128 any order of columns will do: that of the activations' planes.
-      const __m512i nibble = _mm512_set1_epi8(0x0f);
-      const __m512i numbers = _mm512_broadcast_i32x4(
-          element == Element::Int4 ? _mm_setr_epi8(-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7)
-                                   : _mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12));
-      for (int j = 0; j < 16; ++j) {
-        std::byte* tile = group == 128 ? tiles[0] + 64 * j : tiles[j / 8] + 64 * (j % 8);
-        const __m512i low = _mm512_and_si512(v[j], nibble);
-        const __m512i high = _mm512_and_si512(_mm512_srli_epi16(v[j], 4), nibble);
-        _mm512_storeu_si512(tile, _mm512_shuffle_epi8(numbers, low));
-        _mm512_storeu_si512(tile + (group == 128 ? kTileBytes : 512), _mm512_shuffle_epi8(numbers, high));
-      }
+      _tile_zero(1);
     }
-  }
-}
-
-template <Element element>
-void load_scales(const PackedRows& rows, const Block& block, std::int64_t group, float (*scales)[kBlock]) {
-  const __mmask16 mask = first_lanes(group, rows.groups);
-  __m512i v[16];
-  for (int r = 0; r < 16; ++r) {
-    v[r] = _mm512_setzero_si512();
-    if (r >= block.count) continue;
-    v[r] = _mm512_castps_si512(
-        scales16<element>(block.scales + r * static_cast<std::int64_t>(rows.scale_row_bytes), group, mask));
-  }
-  transpose(v);
-  for (int g = 0; g < 16; ++g) _mm512_storeu_si512(scales[g], v[g]);
-}
-
-/// The tiles A of columns [c, c + 128).
-template <Element element, int group>
-void load_tokens(const PreparedToken* x, int tokens, std::int64_t c, std::byte (*tiles)[kTileBytes]) {
-  for (int t = 0; t < tokens; ++t) {
-    if constexpr (element == Element::Bf16) {
-      const std::byte* values = x[t].planes + 4 * c;  // of each 32 columns the even ones, then the odd ones, as floats
-      for (int piece = 0; piece < 4; ++piece, values += 128) {
-        const __m512i even = _mm512_srli_epi32(load(values), 16);
-        _mm512_storeu_si512(tiles[piece] + 64 * t, _mm512_or_si512(even, load(values + 64)));
+#pragma GCC unroll 4
+    for (int i = 0; i < kProducts; ++i) {
+      if (g == 0) prepare(step + 1, (sum * kProducts + i) * kPart);
+      // Which tile of 64 columns, and which half of it.
+      int piece = i, half = 0;
+      if constexpr (kSums > 1) {
+        piece = kNibbles ? (kProducts == 2 ? i : sum % 2) : sum * kDepth / 64;
+        half = kNibbles ? (kProducts == 2 ? sum : sum / 2) : sum * kDepth / 32 % 2;
       }
-    } else {
-      const std::byte* planes = x[t].planes + 2 * c;
-      if constexpr (element == Element::Int8 || group == 128) {
-        for (int plane = 0; plane < 2; ++plane) {
-          _mm512_storeu_si512(tiles[2 * plane] + 64 * t, load(planes + 64 * plane));
-          _mm512_storeu_si512(tiles[2 * plane + 1] + 64 * t, load(planes + 64 * plane + 128));
-        }
-        continue;
-      }
-      for (int quarter = 0; quarter < 4; ++quarter) {
-        const int place = (quarter & 1) << 1 | quarter >> 1;  // as quantize_token
-        const std::byte* from = planes + place / 2 * 128 + place % 2 * 32;
-        std::byte* to = tiles[quarter / 2] + 64 * t + quarter % 2 * 32;
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + 2 * kTileBytes),
-                            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + 64)));
-      }
-    }
-  }
-}
-
-/// sums[0] = high plane x weights, sums[1] = low plane x weights, over `tiles` tiles B.
-template <bool odd>
-void multiply(const std::byte* weights, const std::byte* x, int tiles, std::int32_t (*sums)[16][kBlock]) {
-  if constexpr (odd) {
-    _tile_zero(2);
-    _tile_zero(3);
-  } else {
-    _tile_zero(0);
-    _tile_zero(1);
-  }
-  for (int i = 0; i < tiles; ++i, weights += kTileBytes, x += kTileBytes) {
-    _tile_loadd(4, weights, 64);
-    _tile_loadd(5, x, 64);
-    _tile_loadd(6, x + 2 * kTileBytes, 64);
-    if constexpr (odd) {
-      _tile_dpbssd(2, 5, 4);
-      _tile_dpbssd(3, 6, 4);
-    } else {
-      _tile_dpbssd(0, 5, 4);
-      _tile_dpbssd(1, 6, 4);
-    }
-  }
-  if constexpr (odd) {
-    _tile_stored(2, sums[0], 64);
-    _tile_stored(3, sums[1], 64);
-  } else {
-    _tile_stored(0, sums[0], 64);
-    _tile_stored(1, sums[1], 64);
-  }
-}
-
-/// sums[0] = x * weights over 128 columns.
-template <bool odd>
-void multiply_bf16(const std::byte* weights, const std::byte* x, std::int32_t (*sums)[16][kBlock]) {
-  if constexpr (odd) {
-    _tile_zero(2);
-  } else {
-    _tile_zero(0);
-  }
-  for (int i = 0; i < 4; ++i, weights += kTileBytes, x += kTileBytes) {
-    _tile_loadd(4, weights, 64);
-    _tile_loadd(5, x, 64);
-    if constexpr (odd) {
-      _tile_dpbf16ps(2, 5, 4);
-    } else {
-      _tile_dpbf16ps(0, 5, 4);
-    }
-  }
-  if constexpr (odd) {
-    _tile_stored(2, sums[0], 64);
-  } else {
-    _tile_stored(0, sums[0], 64);
-  }
-}
-
-/// A step of some tokens with some blocks: out[t * stride + 16 b + r] += ...
-template <Element element, int group>
-struct Step {
-  const PackedRows& rows;
-  const Block* blocks;
-  int block_count;
-  const PreparedToken* x;
-  int tokens;
-  std::int64_t c;            ///< first column
-  std::int64_t first_group;  ///< of those whose scales are in the scratch
-  float* out;
-  std::int64_t stride;
-  Scratch& s;
-  const std::byte (*weights)[4][kTileBytes];  ///< of this step
-  const std::byte (*tokens_x)[kTileBytes];
-
-  /// Parts of 128 columns that have scales of their own.
-  static constexpr int kParts = element == Element::Bf16 || group == 128 ? 1 : 128 / group;
-
-  template <bool odd>
-  void products(int unit) const {
-    const int block = unit / kParts;
-    const int part = unit % kParts;
-    if constexpr (element == Element::Bf16) {
-      multiply_bf16<odd>(weights[block][0], tokens_x[0], s.sums[odd]);
-    } else if constexpr (group == 32) {
-      multiply<odd>(weights[block][part / 2] + part % 2 * 512, tokens_x[part / 2] + part % 2 * 32, 1, s.sums[odd]);
-    } else {
-      multiply<odd>(weights[block][part], tokens_x[part], 2 / kParts, s.sums[odd]);
-    }
-  }
-
-  template <bool odd>
-  void add(int unit) const {
-    const int block = unit / kParts;
-    const __mmask16 lanes = blocks[block].lanes();
-    float* to = out + block * kBlock;
-    if constexpr (element == Element::Bf16) {
-      for (int t = 0; t < tokens; ++t, to += stride) {
-        const __m512 sum = _mm512_castsi512_ps(load(s.sums[odd][0][t]));
-        _mm512_mask_storeu_ps(to, lanes, _mm512_add_ps(_mm512_maskz_loadu_ps(lanes, to), sum));
-      }
-    } else {
-      const std::int64_t g = c / rows.group_size + (kParts == 1 ? 0 : unit % kParts) - first_group;
-      const __m512 scale = _mm512_load_ps(s.scales[block][g]);
-      for (int t = 0; t < tokens; ++t, to += stride) {
-        const __m512 value = join(load(s.sums[odd][0][t]), load(s.sums[odd][1][t]));
-        const __m512 both = _mm512_mul_ps(scale, _mm512_set1_ps(x[t].scales[c / kActivationBlock]));
-        _mm512_mask_storeu_ps(to, lanes, _mm512_fmadd_ps(value, both, _mm512_maskz_loadu_ps(lanes, to)));
+      const std::byte* a = direct ? block_.data + step * kStepBytes + 64 * piece : s_.weights[step % 2][piece];
+      _tile_loadd(4, a + 32 * half, stride);
+      _tile_loadd(5, b + piece * kTileBytes + half * kTileBytes / 2, 64);
+      if constexpr (tile == 0) {
+        _tile_dpbssd(0, 4, 5);
+      } else {
+        _tile_dpbssd(1, 4, 5);
       }
     }
   }
 
-  /// Sums of one unit are added while tiles multiply the next.
-  void run() const {
-    const int units = block_count * kParts;
-    products<false>(0);
-    for (int unit = 0; unit < units; unit += 2) {
-      if (unit + 1 < units) products<true>(unit + 1);
-      add<false>(unit);
-      if (unit + 1 == units) break;
-      if (unit + 2 < units) products<false>(unit + 2);
-      add<true>(unit + 1);
+  /// sums += (128 high + low) * scales.
+  [[gnu::always_inline]] void add_last() {
+    if (!last_.any) return;
+    last_.any = false;
+    if (next_ == 0) {
+      _tile_stored(1, s_.c, 64);
+    } else {
+      _tile_stored(0, s_.c, 64);
+    }
+    written();
+    const auto& c = s_.c;
+    const float* scale = s_.scales[last_.scale];
+    const __m512 of_tokens =
+        _mm512_loadu_ps(tokens_ + last_.tokens * group_bytes(steps_) + steps_ * 2 * kTileBytes + last_.step * 64);
+#pragma GCC unroll 8
+    for (int r = 0; r < kBlock; r += 2) {
+      const __m512i a = load(c[r]), b = load(c[r + 1]);
+      const __m512 value = join(_mm512_shuffle_i32x4(a, b, 0x44), _mm512_shuffle_i32x4(a, b, 0xee));
+      const __m512 of_rows = _mm512_mask_broadcastss_ps(_mm512_set1_ps(scale[r]), 0xff00, _mm_set_ss(scale[r + 1]));
+      float* sum = s_.sums[last_.tokens][r / 2];
+      _mm512_storeu_ps(sum, _mm512_fmadd_ps(value, _mm512_mul_ps(of_rows, of_tokens), _mm512_loadu_ps(sum)));
     }
   }
+
+  const PackedRows& rows_;
+  const Block block_;
+  Ahead ahead_;
+  const std::int64_t steps_;
+  const std::byte* tokens_;
+  const int groups_;
+  Scratch& s_;
+  std::int64_t first_scale_ = 0;  ///< of those in the scratch
+  int next_ = 0;                  ///< of s_.c
+  Last last_{};
 };
 
-/// Asks for a step's share of the rows that come next, and returns its end: of each row here only a cache line at a time
-/// is read, which the hardware does not foresee.
-const std::byte* prefetch(const std::byte* from, std::int64_t bytes) {
-  for (std::int64_t i = 0; i < bytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(from + i), _MM_HINT_T1);
-  return from + bytes;
-}
-
-/// Up to 64 rows.
 template <Element element, int group>
-void dot_blocks(const PackedRows& rows, const PreparedToken* x, int tokens, float* out, std::int64_t stride) {
-  alignas(64) Scratch s;
-  for (auto& tiles : s.x) {
-    for (auto& tile : tiles) {
-      for (int i = 0; i < kTileBytes; i += 64) _mm512_storeu_si512(tile + i, _mm512_setzero_si512());
-    }
-  }
-  Block blocks[kMostBlocks];
-  const int block_count = (rows.count + kBlock - 1) / kBlock;
-  for (int b = 0; b < block_count; ++b) {
-    const int left = rows.count - b * kBlock;
-    blocks[b] = {rows.data + static_cast<std::size_t>(b * kBlock) * rows.row_bytes,
-                 rows.scales + static_cast<std::size_t>(b * kBlock) * rows.scale_row_bytes,
-                 left < kBlock ? left : kBlock};
-    for (int t = 0; t < tokens; ++t) {
-      _mm512_mask_storeu_ps(out + t * stride + b * kBlock, blocks[b].lanes(), _mm512_setzero_ps());
-    }
-  }
-  const int token_tiles = (tokens + 15) / 16;
-  const int tile_tokens = (tokens + token_tiles - 1) / token_tiles;
-  configure(tile_tokens, group == 32 ? 32 : 64);
-  const std::byte* next = rows.next;
-  const auto tokens_of = [&](int t) { return tokens - t < tile_tokens ? tokens - t : tile_tokens; };
-  const auto prepare_weights = [&](std::int64_t c, int buffer) {
-    for (int b = 0; b < block_count; ++b) {
-      load_weights<element, group>(rows, blocks[b], c, rows.padded_columns - c, s.weights[buffer][b]);
-    }
-    if (next) next = prefetch(next, rows.count * kStepBytes<element>);
-  };
-  std::int64_t first_group = 0;
-  int of_weights = 0, of_x = 0;  // buffers of what tiles multiply now
-  prepare_weights(0, 0);
-  load_tokens<element, group>(x, tokens_of(0), 0, s.x[0]);
-  for (std::int64_t c = 0; c < rows.padded_columns; c += kStep, of_weights ^= 1) {
-    if constexpr (element != Element::Bf16) {
-      if (c == 0 || c / rows.group_size >= first_group + 16) {
-        first_group = c / rows.group_size;
-        for (int b = 0; b < block_count; ++b) load_scales<element>(rows, blocks[b], first_group, s.scales[b]);
-      }
-    }
-    for (int t = 0; t < tokens; t += tile_tokens, of_x ^= 1) {
-      const bool more_tokens = t + tile_tokens < tokens;
-      const int next_t = more_tokens ? t + tile_tokens : 0;
-      const std::int64_t next_c = more_tokens ? c : c + kStep;
-      if (next_c < rows.padded_columns) {
-        if (!more_tokens) prepare_weights(next_c, of_weights ^ 1);
-        load_tokens<element, group>(x + next_t, tokens_of(next_t), next_c, s.x[of_x ^ 1]);
-      }
-      written();
-      Step<element, group>{rows,        blocks,           block_count, x + t, tokens_of(t),          c,
-                           first_group, out + t * stride, stride,      s,     s.weights[of_weights], s.x[of_x]}
-          .run();
-    }
+void dot_blocks(const PackedRows& rows, int tokens, const std::byte* interleaved, float* out, std::int64_t stride) {
+  alignas(64) Scratch scratch;
+  using Blocks = Product<element, group>;
+  configure(Blocks::kDepth);
+  for (int row = 0; row < rows.count; row += kBlock) {
+    Blocks product(rows, row, interleaved, (tokens + kTogether - 1) / kTogether, scratch);
+    product.run();
+    product.store(row, tokens, out, stride);
   }
   _tile_release();
 }
 
 template <Element element>
-void dot_groups(const PackedRows& rows, const PreparedToken* x, int tokens, float* out, std::int64_t stride) {
-  if (rows.group_size == 32) return dot_blocks<element, 32>(rows, x, tokens, out, stride);
-  if (rows.group_size == 64) return dot_blocks<element, 64>(rows, x, tokens, out, stride);
-  dot_blocks<element, 128>(rows, x, tokens, out, stride);
+void dot_groups(const PackedRows& rows, int tokens, const std::byte* interleaved, float* out, std::int64_t stride) {
+  if (rows.group_size == 32) return dot_blocks<element, 32>(rows, tokens, interleaved, out, stride);
+  if (rows.group_size == 64) return dot_blocks<element, 64>(rows, tokens, interleaved, out, stride);
+  dot_blocks<element, 128>(rows, tokens, interleaved, out, stride);
 }
 
-void dot(const PackedRows& rows, const PreparedToken* x, int tokens, float* out, std::int64_t stride) {
-  if (tokens <= kFewTokens) return avx512_rows().dot(rows, x, tokens, out, stride);
-  constexpr int kMostRows = kMostBlocks * kBlock;
-  for (int r = 0; r < rows.count; r += kMostRows) {
-    PackedRows part = rows;
-    part.count = rows.count - r < kMostRows ? rows.count - r : kMostRows;
-    part.data += static_cast<std::size_t>(r) * rows.row_bytes;
-    part.scales += static_cast<std::size_t>(r) * rows.scale_row_bytes;
-    if (r + kMostRows < rows.count) part.next = part.data + kMostRows * rows.row_bytes;
-    switch (rows.element) {
-      case Element::Int4:
-        dot_groups<Element::Int4>(part, x, tokens, out + r, stride);
-        break;
-      case Element::Int8:
-        dot_groups<Element::Int8>(part, x, tokens, out + r, stride);
-        break;
-      case Element::Mxfp4:
-        dot_blocks<Element::Mxfp4, 32>(part, x, tokens, out + r, stride);
-        break;
-      case Element::Bf16:
-        dot_blocks<Element::Bf16, 128>(part, x, tokens, out + r, stride);
-        break;
+/// BF16: the sums of 64 tokens stay in tiles 0 to 3 to the end.
+class Bf16Product {
+ public:
+  Bf16Product(const PackedRows& rows, int row, const std::byte* tokens)
+      : rows_(rows), block_(block_at(rows, row)), ahead_(rows, row), tokens_(tokens) {}
+
+  void run(int groups, float (*sums)[kBlock][16]) {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    const std::int64_t pieces = rows_.padded_columns / 32, each = bf16_group_bytes(to_steps(rows_.padded_columns));
+    for (std::int64_t piece = 0; piece < pieces; ++piece) {
+      load_weights(piece);
+      const std::byte* b = tokens_ + piece * kTileBytes;
+      _tile_loadd(5, b, 64);
+      _tile_dpbf16ps(0, 4, 5);
+      if (groups < 2) continue;
+      _tile_loadd(5, b + each, 64);
+      _tile_dpbf16ps(1, 4, 5);
+      if (groups < 3) continue;
+      _tile_loadd(5, b + 2 * each, 64);
+      _tile_dpbf16ps(2, 4, 5);
+      if (groups < 4) continue;
+      _tile_loadd(5, b + 3 * each, 64);
+      _tile_dpbf16ps(3, 4, 5);
+    }
+    _tile_stored(0, sums[0], 64);
+    _tile_stored(1, sums[1], 64);
+    _tile_stored(2, sums[2], 64);
+    _tile_stored(3, sums[3], 64);
+    written();
+  }
+  int count() const { return block_.count; }
+
+ private:
+  /// Tile 4: where they lie; the last rows, zeros behind them, from the side.
+  void load_weights(std::int64_t piece) {
+    ahead_.ask(16);
+    const std::byte* from = block_.data + 64 * piece;
+    if (block_.count == kBlock) {
+      _tile_loadd(4, from, static_cast<std::int64_t>(rows_.row_bytes));
+      return;
+    }
+    for (int r = 0; r < kBlock; ++r, from += rows_.row_bytes) {
+      _mm512_storeu_si512(beside_ + 64 * r, r < block_.count ? load(from) : _mm512_setzero_si512());
+    }
+    written();
+    _tile_loadd(4, beside_, 64);
+  }
+
+  const PackedRows& rows_;
+  const Block block_;
+  Ahead ahead_;
+  const std::byte* tokens_;
+  alignas(64) std::byte beside_[kTileBytes];
+};
+
+void dot_bf16(const PackedRows& rows, int tokens, const std::byte* interleaved, float* out, std::int64_t stride) {
+  alignas(64) float sums[4][kBlock][16];
+  configure(64);
+  const std::int64_t each = bf16_group_bytes(to_steps(rows.padded_columns));
+  for (int first = 0; first < tokens; first += 4 * kBf16Together) {
+    const int here = tokens - first < 4 * kBf16Together ? tokens - first : 4 * kBf16Together;
+    for (int row = 0; row < rows.count; row += kBlock) {
+      Bf16Product product(rows, row, interleaved + first / kBf16Together * each);
+      product.run((here + kBf16Together - 1) / kBf16Together, sums);
+      for (int t = 0; t < here; ++t) {
+        for (int r = 0; r < product.count(); ++r) {
+          out[(first + t) * stride + row + r] = sums[t / kBf16Together][r][t % kBf16Together];
+        }
+      }
+    }
+  }
+  _tile_release();
+}
+
+void dot(const PackedRows& rows, const PreparedToken* x, int tokens, const std::byte* interleaved, float* out,
+         std::int64_t stride) {
+  if (tokens <= kFewTokens) return avx512_rows().dot(rows, x, tokens, nullptr, out, stride);
+  switch (rows.element) {
+    case Element::Int4:
+      return dot_groups<Element::Int4>(rows, tokens, interleaved, out, stride);
+    case Element::Int8:
+      return dot_groups<Element::Int8>(rows, tokens, interleaved, out, stride);
+    case Element::Mxfp4:
+      return dot_blocks<Element::Mxfp4, 32>(rows, tokens, interleaved, out, stride);
+    case Element::Bf16:
+      return dot_bf16(rows, tokens, interleaved, out, stride);
+  }
+}
+
+/// Tiles B: row j has columns 4 j to 4 j + 3 of the tokens, for BF16 columns 2 j and 2 j + 1.
+void interleave(const PreparedToken* x, int tokens, std::int64_t columns, Element element, std::byte* out) {
+  const std::int64_t steps = to_steps(columns);
+  const int together = element == Element::Bf16 ? kBf16Together : kTogether;
+  for (int first = 0; first < tokens; first += together) {
+    const auto is_here = [&](int t) { return first + t < tokens; };
+    const std::int64_t pieces = steps * (element == Element::Bf16 ? 4 : 2);
+    for (std::int64_t piece = 0; piece < pieces; ++piece, out += kTileBytes) {
+      __m512i v[16];
+      for (int t = 0; t < together; ++t) {
+        const std::byte* planes = is_here(t) ? x[first + t].planes + 128 * piece : nullptr;
+        __m512i a = planes ? load(planes) : _mm512_setzero_si512();
+        const __m512i b = planes ? load(planes + 64) : _mm512_setzero_si512();
+        if (element == Element::Bf16) {  // of 32 columns the even ones, then the odd ones, as floats
+          v[t] = _mm512_or_si512(_mm512_srli_epi32(a, 16), b);
+        } else {  // the high bytes, then the low ones
+          v[t] = a;
+          v[kTogether + t] = b;
+        }
+      }
+      transpose(v);
+      for (int j = 0; j < 16; ++j) _mm512_storeu_si512(out + 64 * j, v[j]);
+    }
+    if (element == Element::Bf16) {
+      out += bf16_group_bytes(steps) - pieces * kTileBytes;
+      continue;
+    }
+    for (std::int64_t step = 0; step < steps; ++step, out += 64) {
+      alignas(64) float scales[16];
+      for (int t = 0; t < kTogether; ++t) scales[t] = scales[8 + t] = is_here(t) ? x[first + t].scales[step] : 0.0f;
+      _mm512_storeu_ps(out, _mm512_loadu_ps(scales));
     }
   }
 }
@@ -366,7 +426,7 @@ void dot(const PackedRows& rows, const PreparedToken* x, int tokens, float* out,
 }  // namespace
 
 const RowKernels& amx_rows() {
-  static const RowKernels table = {"AMX", kMaxRowTokens, kFewTokens, avx512_rows().prepare, dot};
+  static const RowKernels table = {"AMX", kMaxRowTokens, kFewTokens, avx512_rows().prepare, interleave, dot};
   return table;
 }
 

@@ -258,7 +258,8 @@ void dot_tokens(const PackedRows& rows, const PreparedToken* x, float* out, std:
   }
 }
 
-void dot(const PackedRows& rows, const PreparedToken* x, int tokens, float* out, std::int64_t stride) {
+void dot(const PackedRows& rows, const PreparedToken* x, int tokens, const std::byte* /*interleaved*/, float* out,
+         std::int64_t stride) {
   switch (tokens) {
     case 1:
       return dot_tokens<1>(rows, x, out, stride);
@@ -272,7 +273,7 @@ void dot(const PackedRows& rows, const PreparedToken* x, int tokens, float* out,
       break;
   }
   dot_tokens<4>(rows, x, out, stride);
-  dot(rows, x + 4, tokens - 4, out + 4 * stride, stride);
+  dot(rows, x + 4, tokens - 4, nullptr, out + 4 * stride, stride);
 }
 
 /// INT8 needs no offset here: the sign moves to the activation.
@@ -283,7 +284,7 @@ void prepare(const bf16* x, std::int64_t columns, Element element, int group_siz
   quantize_token(x, columns, group_size, offset, false, planes, scales, corrections);
 }
 
-constexpr RowKernels kTable = {"AVX2", 16, kMaxRowTokens, prepare, dot};
+constexpr RowKernels kTable = {"AVX2", 16, kMaxRowTokens, prepare, nullptr, dot};
 
 }  // namespace
 

@@ -235,7 +235,8 @@ void dot_tokens(const PackedRows& rows, const PreparedToken* x, float* out, std:
   dot_group<256, tokens>(rows, x, out, stride);
 }
 
-void dot(const PackedRows& rows, const PreparedToken* x, int tokens, float* out, std::int64_t stride) {
+void dot(const PackedRows& rows, const PreparedToken* x, int tokens, const std::byte* /*interleaved*/, float* out,
+         std::int64_t stride) {
   switch (tokens) {
     case 1:
       return dot_tokens<1>(rows, x, out, stride);
@@ -255,7 +256,7 @@ void dot(const PackedRows& rows, const PreparedToken* x, int tokens, float* out,
       break;
   }
   dot_tokens<8>(rows, x, out, stride);
-  if (tokens > 8) dot(rows, x + 8, tokens - 8, out + 8 * stride, stride);
+  if (tokens > 8) dot(rows, x + 8, tokens - 8, nullptr, out + 8 * stride, stride);
 }
 
 void prepare(const bf16* x, std::int64_t columns, Element element, int group_size, std::byte* planes, float* scales,
@@ -265,7 +266,7 @@ void prepare(const bf16* x, std::int64_t columns, Element element, int group_siz
   quantize_token(x, columns, group_size, offset, element != Element::Int8, planes, scales, corrections);
 }
 
-constexpr RowKernels kTable = {"AVX-512", 16, kMaxRowTokens, prepare, dot};
+constexpr RowKernels kTable = {"AVX-512", 16, kMaxRowTokens, prepare, nullptr, dot};
 
 }  // namespace
 

@@ -22,16 +22,16 @@ constexpr float kActivationSteps = 16256.0f;
 
 /// A token's activations as a table wants them.
 struct PreparedToken {
-  const std::byte* planes = nullptr;     ///< high and low bytes, or floats for BF16 weights; 64-byte aligned
-  const float* scales = nullptr;         ///< one for each block; zeros up to a multiple of 16
-  const float* corrections = nullptr;    ///< one for each group of weights: -offset * sum of x over the group
+  const std::byte* planes = nullptr;   ///< high and low bytes, or floats for BF16 weights; 64-byte aligned
+  const float* scales = nullptr;       ///< one for each block; zeros up to a multiple of 16
+  const float* corrections = nullptr;  ///< one for each group of weights: -offset * sum of x over the group
 };
 
 /// Consecutive rows of a packed matrix (base/format.h).
 struct PackedRows {
   Element element = Element::Bf16;
   int group_size = 0;
-  std::int64_t groups = 0;          ///< in a row
+  std::int64_t groups = 0;  ///< in a row
   std::int64_t padded_columns = 0;
   const std::byte* data = nullptr;
   std::size_t row_bytes = 0;
@@ -60,17 +60,22 @@ struct RowKernels {
   /// Fills the parts of one token; x has `columns` numbers. A block with a number that is not finite has scale NaN.
   void (*prepare)(const bf16* x, std::int64_t columns, Element element, int group_size, std::byte* planes,
                   float* scales, float* corrections);
-  /// out[t * stride + r] = sum_i rows[r, i] * x[t, i]; tokens <= kMaxRowTokens. The order of a sum depends on the
-  /// format, the columns, and whether there is one token, up to few_tokens, or more.
-  void (*dot)(const PackedRows& rows, const PreparedToken* x, int tokens, float* out, std::int64_t stride);
+  /// Or null. Lays tokens beside each other as `dot` wants more than few_tokens of them: interleaved_bytes (rows.h) at
+  /// `out`, 64-byte aligned. `columns` is padded_columns.
+  void (*interleave)(const PreparedToken* x, int tokens, std::int64_t columns, Element element, std::byte* out);
+  /// out[t * stride + r] = sum_i rows[r, i] * x[t, i]; tokens <= kMaxRowTokens. `interleaved`: these tokens, where
+  /// there are more than few_tokens. The order of a sum depends on the format, the columns, and whether there is one
+  /// token, up to few_tokens, or more.
+  void (*dot)(const PackedRows& rows, const PreparedToken* x, int tokens, const std::byte* interleaved, float* out,
+              std::int64_t stride);
 };
 
 /// AVX2 and FMA: 8-bit products by VPMADDUBSW.
 const RowKernels& avx2_rows();
 /// AVX-512 F, BW, DQ, VL and VNNI: 8-bit products by VPDPBUSD.
 const RowKernels& avx512_rows();
-/// The same, and by tiles where there are enough tokens to pay for the transposition of the weights: AMX-TILE, AMX-INT8 and AMX-BF16. The process must have asked the system
-/// for tile data.
+/// The same, and by tiles where there are enough tokens: AMX-TILE, AMX-INT8 and AMX-BF16. The process must have asked
+/// the system for tile data.
 const RowKernels& amx_rows();
 
 }  // namespace krasis::simd

@@ -95,11 +95,15 @@ class Run {
         gate_units_(tiles(width_, gate_rows_)),
         x_(of_this_thread().x),
         activated_(of_this_thread().activated),
+        interleaved_(of_this_thread().interleaved),
         finished_(of_this_thread().finished) {}
 
   void run() {
     prepare_x();
-    if (any_by_rows(args_.layout.down)) activated_.resize(args_.layout.down, g_.pairs);
+    if (any_by_rows(args_.layout.down)) {
+      activated_.resize(args_.layout.down, g_.pairs);
+      interleaved_.resize(interleaved_place(blocks_, g_.pairs));
+    }
     finished_.assign(static_cast<std::size_t>(blocks_), 0);
     const std::int64_t unit_bytes = g_.count * down_rows_ * static_cast<std::int64_t>(args_.layout.down.row_bytes());
     parallel_two(
@@ -113,6 +117,7 @@ class Run {
   /// What a thread keeps for its next run; the others read and fill it.
   struct Kept {
     PreparedTokens x, activated;
+    AlignedBytes interleaved;  ///< of `activated`
     std::vector<std::int32_t> finished;
   };
   static Kept& of_this_thread() {
@@ -123,6 +128,10 @@ class Run {
   TokenBlock block(std::int64_t index) const { return token_block(args_, g_, index); }
   ExpertMatrices expert(const TokenBlock& b) const {
     return expert_matrices(args_.layout, expert_block(args_, b.expert));
+  }
+  /// Where the activated tokens of a block begin that are interleaved: apart, whatever they are rounded up to.
+  std::size_t interleaved_place(std::int64_t index, std::int64_t first) const {
+    return interleaved_bytes(args_.layout.down, first + index * 16);
   }
   bool any_by_rows(const MatrixLayout& layout) const {
     for (std::int64_t b = 0; b < blocks_; ++b) {
@@ -168,8 +177,12 @@ class Run {
     const std::int32_t* places = g_.token + b.first;
     const std::int64_t stride = rows ? count : kTileRows;
     if (rows) {
-      multiply_rows(*k_.rows, e.gate, row, count, x_, places, b.count, scratch.first, stride, rows_from(e.up, row));
-      multiply_rows(*k_.rows, e.up, row, count, x_, places, b.count, scratch.second, stride, next);
+      thread_local AlignedBytes interleaved;
+      interleaved.resize(interleaved_bytes(args_.layout.gate, b.count));
+      if (interleaves(*k_.rows, b.count)) x_.interleave(*k_.rows, places, 0, b.count, interleaved.data());
+      multiply_rows(*k_.rows, e.gate, row, count, x_, places, b.count, scratch.first, stride, rows_from(e.up, row),
+                    interleaved.data());
+      multiply_rows(*k_.rows, e.up, row, count, x_, places, b.count, scratch.second, stride, next, interleaved.data());
     } else {
       const TokenRows tokens{args_.x.data, places, b.count};
       product_tile(k_, e.gate, row, count, tokens, scratch, scratch.first);
@@ -190,6 +203,8 @@ class Run {
     for (std::int64_t place = b.first; place < b.first + b.count; ++place) {
       activated_.prepare(*k_.rows, work_.activated + place * width_, place);
     }
+    if (!interleaves(*k_.rows, b.count)) return;
+    activated_.interleave(*k_.rows, nullptr, b.first, b.count, interleaved_.data() + interleaved_place(index, b.first));
   }
 
   /// Asks memory for the rows of some units of down.
@@ -231,7 +246,8 @@ class Run {
         std::int32_t places[kTileTokens];
         std::iota(places, places + b.count, static_cast<std::int32_t>(b.first));
         multiply_rows(*k_.rows, weight, row, count, activated_, places, b.count, sums, stride,
-                      index + 1 < blocks_ ? rows_from(expert(block(index + 1)).down, row) : next);
+                      index + 1 < blocks_ ? rows_from(expert(block(index + 1)).down, row) : next,
+                      interleaved_.data() + interleaved_place(index, b.first));
       } else {
         TileScratch& scratch = tile_scratch();
         product_tile(k_, weight, row, count, {work_.activated + b.first * width_, nullptr, b.count}, scratch,
@@ -254,6 +270,7 @@ class Run {
   const std::int64_t blocks_, width_, hidden_, gate_rows_, down_rows_, gate_units_;
   PreparedTokens& x_;
   PreparedTokens& activated_;
+  AlignedBytes& interleaved_;
   std::vector<std::int32_t>& finished_;
 };
 
