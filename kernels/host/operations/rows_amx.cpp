@@ -17,14 +17,15 @@
 ///
 /// A tile load waits until the stores before it are in the cache, and those follow the products before them: so weights
 /// are unpacked one step ahead, in parts between the products of this step, and a C is added while the next one is
-/// multiplied. The rejected order, activations as A and weights as B, has to transpose the weights.
+/// multiplied. Rejected: activations as A and weights as B, which has to transpose the weights; two blocks of rows with
+/// one tile B, which was slower.
 namespace krasis::simd {
 namespace {
 
 constexpr int kBlock = 16;  ///< rows of the matrix in a tile A
 /// Up to so many tokens AVX-512 is faster, whose time grows with them from what the memory needs; that of tiles does
 /// not, but starts higher. docs/performance.md has the measurement.
-constexpr int kFewTokens = 4;
+constexpr int kFewTokens = 2;
 constexpr int kTileBytes = 1024;     ///< 16 rows of 64 bytes
 constexpr std::int64_t kStep = 128;  ///< columns at a time: a block of activations
 constexpr int kTogether = 8;         ///< tokens of a C with both planes
@@ -86,12 +87,12 @@ std::int64_t bf16_group_bytes(std::int64_t steps) {
 
 struct alignas(64) Scratch {
   std::byte weights[2][2][kTileBytes];  ///< of this step and of the next: low and high nibbles, or 64 columns each
-  std::int32_t c[kBlock][16];           ///< of one product while the next is computed
+  std::int32_t c[kBlock][16];           ///< of the product before this one
   float scales[16][kBlock];             ///< of 16 groups
   float sums[kMaxRowTokens / kTogether][kBlock / 2][16];  ///< two rows, 8 tokens each
 };
 
-/// A block times all tokens. `depth`: bytes of a tile A.
+/// A block times all tokens.
 template <Element element, int group>
 class Product {
  public:
