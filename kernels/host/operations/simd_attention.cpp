@@ -22,6 +22,8 @@ constexpr int kBlockKeys = 32;
 constexpr int kSplitKeys = 256;
 constexpr int kFirstSplits = 4;
 constexpr int kGroupSplits = 8;
+/// Up to so many groups are merged by whoever merges the last of them; more, by all threads afterwards.
+constexpr int kMergedByLast = 8;
 std::int64_t split_begin(std::int64_t index) {
   return index < kFirstSplits ? index * (kSplitKeys / kFirstSplits) : (index - kFirstSplits + 1) * kSplitKeys;
 }
@@ -335,7 +337,7 @@ class Splits {
         }
       }
       size = all.part(units.heads(), 0);
-      groups += units.heads() * all.groups();
+      groups += units.heads() * (all.groups() + 1);
       parts_of_.push_back(all);
     }
     parts_.resize(std::max(parts_.size(), size));
@@ -343,7 +345,7 @@ class Splits {
   }
   std::int64_t count() const { return static_cast<std::int64_t>(pieces_.size()); }
 
-  /// Whoever computes the last split of a group merges it.
+  /// Whoever computes the last split of a group merges it, and whoever merges the last of a few groups merges these.
   void compute(const Units& units) {
     parallel_ranges(count(), units.work(), [&](std::int64_t begin, std::int64_t end) {
       thread_local std::vector<HeadKeys> together;
@@ -364,14 +366,14 @@ class Splits {
     });
   }
 
-  /// Of the units that have several groups.
+  /// Of the units that have many groups.
   void merge(const Units& units) {
-    if (std::none_of(parts_of_.begin(), parts_of_.end(), [](const PartsOf& all) { return all.groups() > 1; })) return;
+    if (std::none_of(parts_of_.begin(), parts_of_.end(), [](const PartsOf& all) { return all.many(); })) return;
     constexpr int kMerges = 8;  // of each unit: some of its rows
     parallel_units(units.count() * kMerges, static_cast<std::int64_t>(parts_.size()), [&](std::int64_t i) {
       const std::int64_t unit = i / kMerges;
       const PartsOf& all = of(unit, units);
-      if (all.groups() == 1) return;
+      if (!all.many()) return;
       const Tile tile = units.tile(unit);
       const auto row = [&](std::int64_t merge) { return static_cast<int>(tile.rows() * merge / kMerges); };
       const int begin = row(i % kMerges), end = row(i % kMerges + 1);
@@ -397,6 +399,7 @@ class Splits {
       return first + static_cast<std::size_t>(head * splits + split) * size;
     }
     std::int64_t groups() const { return tiles(splits, kGroupSplits); }  ///< of each head
+    bool many() const { return groups() > kMergedByLast; }
   };
 
   const PartsOf& of(std::int64_t unit, const Units& units) const {
@@ -410,13 +413,19 @@ class Splits {
     const PartsOf& all = of(unit, units);
     const std::int64_t group = split / kGroupSplits, first = group * kGroupSplits;
     const std::int64_t count = std::min<std::int64_t>(kGroupSplits, all.splits - first);
-    const std::int64_t place = all.first_group + unit % units.heads() * all.groups() + group;
-    std::atomic_ref<std::int32_t> finished(finished_[static_cast<std::size_t>(place)]);
-    if (finished.fetch_add(1, std::memory_order_acq_rel) + 1 != count) return;
+    const std::int64_t of_unit = all.first_group + unit % units.heads() * (all.groups() + 1);
+    if (!is_last(of_unit + 1 + group, count)) return;
     const Tile tile = units.tile(unit);
-    float* const parts = part(unit, first, units);
-    tile.merge(parts, count, all.size, 0, tile.rows());
-    if (all.groups() == 1) tile.store({parts, tile.rows(), tile.padded()}, 0, tile.rows());
+    float* const parts = part(unit, 0, units);
+    tile.merge(part(unit, first, units), count, all.size, 0, tile.rows());
+    if (all.many() || !is_last(of_unit, all.groups())) return;
+    tile.merge(parts, all.groups(), kGroupSplits * all.size, 0, tile.rows());
+    tile.store({parts, tile.rows(), tile.padded()}, 0, tile.rows());
+  }
+  /// Counts one more that is finished.
+  bool is_last(std::int64_t place, std::int64_t count) {
+    std::atomic_ref<std::int32_t> finished(finished_[static_cast<std::size_t>(place)]);
+    return finished.fetch_add(1, std::memory_order_acq_rel) + 1 == count;
   }
 
   /// Whether piece i + 1 continues piece i and, most likely, has the same thread.
@@ -429,7 +438,7 @@ class Splits {
   std::vector<Piece> pieces_;
   std::vector<PartsOf> parts_of_;  ///< [tiles]
   std::vector<float> parts_;
-  std::vector<std::int32_t> finished_;  ///< splits of each group
+  std::vector<std::int32_t> finished_;  ///< of each head the groups, then the splits of each group
 };
 
 }  // namespace

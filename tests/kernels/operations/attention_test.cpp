@@ -351,6 +351,30 @@ TEST_P(AttentionTest, LongContextsOfFewTokens) {
   }
 }
 
+/// So many keys that all threads merge what they found; the bits are one thread's.
+TEST_P(AttentionTest, AVeryLongContext) {
+  constexpr int kLast = 16500, kDim = 64, kHeads = 2;
+  ThreadTeam team(3);
+  for (const KvElement element : {KvElement::Bf16, KvElement::Fp8}) {
+    for (const KvLayout layout : layouts(kDim)) {
+      Sequences s;
+      s.positions = {kLast};
+      s.spans = {{0, 1, 0}};
+      Cache c(element, kLast + 1, 1, kDim, layout);
+      fill_cache(random_, s, c);
+      const auto q = random_.bf16s(kHeads * kDim);
+      auto out = poisoned_bf16(q.size()), alone = out;
+      op().attention({view(q), c.cache, s.batch(), view(alone), kHeads, 0.125f});
+      const ThreadTeam::Scope scope(&team);
+      const AttentionArgs args{view(q), c.cache, s.batch(), view(out), kHeads, 0.125f};
+      op().attention(args);
+      check_all(c, args);
+      if (kOnDevice) continue;
+      for (std::size_t i = 0; i < out.size(); ++i) ASSERT_EQ(out[i].bits, alone[i].bits) << "element " << i;
+    }
+  }
+}
+
 /// However many tokens come at once, and whoever shares out the work: contexts of few splits and of many.
 TEST_P(AttentionTest, ATokensBitsDoNotDependOnItsBatch) {
   if (kOnDevice) GTEST_SKIP() << "parts of a context depend on the number of tokens; equal calls give equal bits";
