@@ -64,7 +64,7 @@ enum class KvElement : std::uint8_t { Bf16, Fp8 };
 /// [heads, kv_capacity(rows)]. A sequence should begin at a multiple of 64 rows.
 enum class KvLayout : std::uint8_t { Rows, Tiles };
 
-/// Rows that a plane has room for, whatever its layout.
+/// Rows that a plane in tiles has room for; what an engine allocates has it in either layout.
 constexpr std::int64_t kv_capacity(std::int64_t rows) {
   return (rows + 63) / 64 * 64;
 }

@@ -12,7 +12,8 @@ namespace krasis {
 /// `length` hold nothing of meaning, so truncating is setting the length.
 class SequenceState {
  public:
-  /// Allocates "kv cache" for `layers` on `device`: max_context rows of kv_heads x head_dim, keys and values.
+  /// Allocates "kv cache" for `layers` on `device`: kv_capacity(max_context) rows of kv_heads x head_dim, keys and
+  /// values, as the device wants them to lie.
   static Expected<SequenceState> create(Device& device, const ModelConfig& model, const RunConfiguration& configuration,
                                         const std::vector<std::int64_t>& layers);
 

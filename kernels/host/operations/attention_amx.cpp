@@ -79,13 +79,13 @@ __m512 exp2_of(__m512 given) {
 template <int width, bool fp8>
 class Head {
  public:
-  static void run_all(const HeadKeys* heads, int count) {
+  static void run_all(const HeadKeys* pieces, int count) {
     alignas(64) Scratch scratch;
     configure(width);
     for (int i = 0; i < count; ++i) {
-      Head head(heads[i], scratch);
+      Head head(pieces[i], scratch);
       if (i == 0) head.clear_weights();
-      if (i == 0 || heads[i].q != heads[i - 1].q) head.load_queries();
+      if (i == 0 || pieces[i].q != pieces[i - 1].q) head.load_queries();
       head.run();
     }
     _tile_release();
@@ -176,10 +176,11 @@ class Head {
 
   /// Half of a unit as BF16, where the tiles of the next product will be.
   [[gnu::always_inline]] void widen_half(const std::byte* unit, int half, Ahead& ahead) {
-    std::byte(*to)[kTileBytes] = s_.units[next_];
+    const int from = half * kTileBytes / 2;
+    std::byte *even = s_.units[next_][0] + from, *odd = s_.units[next_][1] + from;
 #pragma GCC unroll 8
-    for (int at = half * kTileBytes / 2; at < (half + 1) * kTileBytes / 2; at += 64) {
-      widen(load(unit + at), to[0] + at, to[1] + at);
+    for (int at = 0; at < kTileBytes / 2; at += 64) {
+      widen(load(unit + from + at), even + at, odd + at);
       ahead.ask_next();
     }
     written();
@@ -372,11 +373,11 @@ class Head {
 
 }  // namespace
 
-void attend_amx(const HeadKeys* heads, int count) {
-  if (heads->rows <= 8) {
-    heads->fp8 ? Head<8, true>::run_all(heads, count) : Head<8, false>::run_all(heads, count);
+void attend_amx(const HeadKeys* pieces, int count) {
+  if (pieces->rows <= 8) {
+    pieces->fp8 ? Head<8, true>::run_all(pieces, count) : Head<8, false>::run_all(pieces, count);
   } else {
-    heads->fp8 ? Head<16, true>::run_all(heads, count) : Head<16, false>::run_all(heads, count);
+    pieces->fp8 ? Head<16, true>::run_all(pieces, count) : Head<16, false>::run_all(pieces, count);
   }
 }
 

@@ -8,7 +8,7 @@
 /// Attention of one token over some keys of one head of the cache, for instruction sets that do all of it at once.
 namespace krasis::simd {
 
-/// The cache is KvLayout::Tiles (kv_layout.h).
+/// A piece of work. The cache is KvLayout::Tiles (kv_layout.h).
 struct HeadKeys {
   const bf16* q = nullptr;  ///< [rows, dim]: the heads of the token that share this head of the cache
   int rows = 0;             ///< at most kMostRows
@@ -30,6 +30,10 @@ struct HeadKeys {
   float* sums = nullptr;
 
   static constexpr int kMostRows = 16, kMostDim = 256, kMostKeys = 256;
+  /// Whether `heads` of head_dim numbers can be done so that share kv_heads of the cache.
+  static constexpr bool fits(int heads, int kv_heads, int head_dim) {
+    return head_dim % 64 == 0 && head_dim <= kMostDim && heads <= kv_heads * kMostRows;
+  }
 };
 
 /// By AMX tiles and AVX-512. Products of BF16 are exact in FP32; each weight is the sum of two BF16 numbers, within
@@ -37,7 +41,7 @@ struct HeadKeys {
 /// head is 448) count as zero and NaN codes as 480: a head that is not finite is known by its scale, NaN. Numbers that
 /// models do not have overflow to NaN: queries from 2^67 on and scales of values from 2^68 on with FP8, infinite values
 /// with BF16.
-/// All of `heads` [count] have equal `rows`, `dim` and `fp8`.
-void attend_amx(const HeadKeys* heads, int count);
+/// All of `pieces` [count] have equal `rows`, `dim` and `fp8`.
+void attend_amx(const HeadKeys* pieces, int count);
 
 }  // namespace krasis::simd

@@ -45,15 +45,14 @@ bool can_share(const RowKernels& k, std::span<const MatmulArgs> products) {
 
 /// Equal shares of many tokens: a single one behind the others would be summed in another order.
 struct Shares {
-  explicit Shares(std::int64_t all) : tokens(all), each(tiles(all, tiles(all, kMaxRowTokens))) {}
-  std::int64_t count() const { return tiles(tokens, each); }
-  std::int64_t first(std::int64_t share) const { return share * each; }
-  int size(std::int64_t share) const { return static_cast<int>(std::min(each, tokens - first(share))); }
+  explicit Shares(std::int64_t all) : tokens(all), count(tiles(all, kMaxRowTokens)) {}
+  std::int64_t first(std::int64_t share) const { return share * tokens / count; }
+  int size(std::int64_t share) const { return static_cast<int>(first(share + 1) - first(share)); }
   /// Where a share's interleaved tokens begin: apart, whatever they are rounded up to.
   std::size_t place(const MatrixLayout& layout, std::int64_t share) const {
     return interleaved_bytes(layout, first(share) + share * kInterleaved);
   }
-  std::int64_t tokens, each;
+  std::int64_t tokens, count;
 };
 
 /// Rows [row, row + count) of one product, all tokens. The rows behind are likely to be this thread's next.
@@ -63,13 +62,13 @@ void some_rows(const RowKernels& k, const MatmulArgs& args, const PreparedTokens
   const NextRows next = row + count < layout.rows ? rows_from(args.weight, row + count) : NextRows{};
   float sums[kMaxRowTokens * kMostRows];
   const Shares shares(args.tokens);
-  for (std::int64_t share = 0; share < shares.count(); ++share) {
+  for (std::int64_t share = 0; share < shares.count; ++share) {
     const std::int64_t first = shares.first(share);
     const int tokens = shares.size(share);
     std::int32_t places[kMaxRowTokens];
     std::iota(places, places + tokens, static_cast<std::int32_t>(first));
     multiply_rows(k, args.weight, row, count, prepared, places, tokens, sums, kMostRows, next,
-                  interleaved + shares.place(layout, share));
+                  interleaved ? interleaved + shares.place(layout, share) : nullptr);
     for (std::int64_t t = 0; t < tokens; ++t) {
       const float* from = sums + t * kMostRows;
       const std::int64_t at = (first + t) * layout.rows + row;
@@ -146,11 +145,6 @@ void multiply_rows(const RowKernels& k, const Matrix& weight, std::int64_t row_b
                         .ahead = static_cast<int>((kPrefetchBytes + layout.row_bytes() - 1) / layout.row_bytes()),
                         .next = next.data,
                         .next_scales = next.scales};
-  if (!interleaved && interleaves(k, tokens)) {
-    thread_local AlignedBytes here;
-    interleaved = here.resize(interleaved_bytes(layout, tokens));
-    x.interleave(k, places, 0, tokens, here.data());
-  }
   PreparedToken chosen[kMaxRowTokens];
   for (int n = 0; n < tokens; ++n) chosen[n] = x[places ? places[n] : n];
   k.dot(rows, chosen, tokens, interleaved, out, stride);
@@ -167,10 +161,11 @@ bool matmul_rows(const RowKernels& k, std::span<const MatmulArgs> products) {
                  [&](std::int64_t t) { prepared.prepare(k, any.x.data + t * layout.columns, t); });
   const Shares shares(any.tokens);
   thread_local AlignedBytes interleaved_of_this_thread;
-  std::byte* const interleaved = interleaved_of_this_thread.resize(shares.place(layout, shares.count()));
-  const std::int64_t parts = tiles(shares.each, kInterleaved);
-  if (interleaves(k, shares.each)) {
-    parallel_units(shares.count() * parts, any.tokens * layout.columns, [&](std::int64_t i) {
+  std::byte* interleaved = nullptr;
+  if (interleaves(k, shares.size(0))) {
+    interleaved = interleaved_of_this_thread.resize(shares.place(layout, shares.count));
+    const std::int64_t parts = tiles(kMaxRowTokens, kInterleaved);
+    parallel_units(shares.count * parts, any.tokens * layout.columns, [&](std::int64_t i) {
       const std::int64_t share = i / parts, first = i % parts * kInterleaved;
       const auto count = std::min<std::int64_t>(kInterleaved, shares.size(share) - first);
       if (count <= 0) return;

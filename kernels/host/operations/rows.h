@@ -67,10 +67,10 @@ inline NextRows rows_from(const Matrix& weight, std::int64_t row) {
 }
 
 /// out[n * stride + r] = product of row row_begin + r with token places[n] (n itself if null); at most kMaxRowTokens.
-/// `next`: rows as long as these. `interleaved`: these tokens, null = done here.
+/// `next`: rows as long as these. `interleaved`: these tokens, where the kernels want them so (interleaves()).
 void multiply_rows(const RowKernels& k, const Matrix& weight, std::int64_t row_begin, int row_count,
                    const PreparedTokens& x, const std::int32_t* places, int tokens, float* out, std::int64_t stride,
-                   NextRows next = {}, const std::byte* interleaved = nullptr);
+                   NextRows next, const std::byte* interleaved);
 
 /// Products of the same activations with matrices of one format, e.g. q, k and v: the activations are prepared once and
 /// all rows are one section. The bits do not depend on how many products there are. False when the format or the number

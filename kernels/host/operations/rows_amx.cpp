@@ -11,7 +11,7 @@
 ///   C[r, t] += sum_k A[r, k] * B[k, t],   16 rows r, 16 columns t, 64 columns k of 8 bits.
 ///
 /// A are weights as they lie in memory: 8-bit and BF16 ones are multiplied from there, 4-bit ones once they are
-/// unpacked. B are activations, interleaved once for all rows (interleave()): the high bytes of 8 tokens beside their
+/// unpacked. B are activations, interleaved before (interleave()): the high bytes of 8 tokens beside their
 /// low bytes, so that one C has both planes of the prepared activations (rows_kernels.h). C is exact for each group of
 /// weights; both meet the scales as in the other tables. BF16: TDPBF16PS, 16 tokens, FP32 sums in the tile to the end.
 ///
@@ -35,7 +35,7 @@ constexpr std::int64_t to_steps(std::int64_t columns) {
   return (columns + kStep - 1) / kStep;
 }
 
-/// All tiles have 16 rows; A has `depth` bytes of each row, B as many numbers.
+/// C and A have 16 rows, A with `depth` bytes of each; B has the rows for so many numbers.
 void configure(int depth) {
   alignas(64) TileConfig config;
   for (int tile = 0; tile < 8; ++tile) {
@@ -163,7 +163,8 @@ class Product {
     return !kNibbles && block_.count == kBlock && (step + 1) * kStep <= rows_.padded_columns;
   }
 
-  /// Rows [row, row + kPart) of a step, where they are not multiplied in place: unpacked, zeros for what is not there.
+  /// Rows [row, row + kPart) of a step, where they are not multiplied in place: unpacked. What is not there becomes the
+  /// number of code 0; tokens are 0 in those columns, and rows behind the last are not stored.
   [[gnu::always_inline]] void prepare(std::int64_t step, int row) {
     ahead_.ask(kPart * kStepBytes / 64);
     if (step >= steps_ || in_place(step)) return;

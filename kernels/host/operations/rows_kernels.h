@@ -39,7 +39,7 @@ struct PackedRows {
   std::size_t scale_row_bytes = 0;
   int count = 0;
   int ahead = 1;  ///< rows from the one that is multiplied to the one whose cache lines are asked for meanwhile
-  /// Rows of the same length that the thread multiplies next: of these, and of no others, lines are asked for at the
+  /// Rows of the same length that the thread multiplies next: of these, and hardly more, lines are asked for at the
   /// end. Null = none are known.
   const std::byte* next = nullptr;
   const std::byte* next_scales = nullptr;

@@ -197,7 +197,10 @@ class Tile {
 
   /// Whether a kernel does all of a token's heads at once: it does so for any number of tokens, that bits stay the
   /// same.
-  bool at_once() const { return k_.attend && args_.cache.layout == KvLayout::Tiles && first_slot_ % 64 == 0; }
+  bool at_once() const {
+    return k_.attend && args_.cache.layout == KvLayout::Tiles && first_slot_ % 64 == 0 &&
+           HeadKeys::fits(group_, 1, dim_);
+  }
 
   void load_queries() {
     if (at_once()) return;
@@ -320,7 +323,9 @@ class Splits {
  public:
   /// Lists all splits of `units`.
   void list(const Units& units) {
-    threads_ = ThreadTeam::current() ? ThreadTeam::current()->size() : 1;
+    const ThreadTeam* team = ThreadTeam::current();
+    threads_ = team ? team->size() : tbb::this_task_arena::max_concurrency();
+    gives_ranges_ = team;
     pieces_.clear();
     parts_of_.clear();
     std::size_t size = 0;
@@ -340,6 +345,7 @@ class Splits {
       groups += units.heads() * (all.groups() + 1);
       parts_of_.push_back(all);
     }
+    size_ = static_cast<std::int64_t>(size);
     parts_.resize(std::max(parts_.size(), size));
     finished_.assign(static_cast<std::size_t>(groups), 0);
   }
@@ -369,8 +375,8 @@ class Splits {
   /// Of the units that have many groups.
   void merge(const Units& units) {
     if (std::none_of(parts_of_.begin(), parts_of_.end(), [](const PartsOf& all) { return all.many(); })) return;
-    constexpr int kMerges = 8;  // of each unit: some of its rows
-    parallel_units(units.count() * kMerges, static_cast<std::int64_t>(parts_.size()), [&](std::int64_t i) {
+    constexpr int kMerges = 8;                                                // of each unit: some of its rows
+    parallel_units(units.count() * kMerges, 4 * size_, [&](std::int64_t i) {  // other cores' caches have them
       const std::int64_t unit = i / kMerges;
       const PartsOf& all = of(unit, units);
       if (!all.many()) return;
@@ -430,14 +436,17 @@ class Splits {
 
   /// Whether piece i + 1 continues piece i and, most likely, has the same thread.
   bool is_followed(std::int64_t i) const {
-    if (i < 0 || i + 1 >= count() || i * threads_ / count() != (i + 1) * threads_ / count()) return false;
+    if (!gives_ranges_ || i < 0 || i + 1 >= count() || i * threads_ / count() != (i + 1) * threads_ / count())
+      return false;
     return pieces_[static_cast<std::size_t>(i)].unit == pieces_[static_cast<std::size_t>(i + 1)].unit;
   }
 
   std::int64_t threads_ = 1;
+  bool gives_ranges_ = false;  ///< to each thread; not piece by piece to whoever is free
   std::vector<Piece> pieces_;
   std::vector<PartsOf> parts_of_;  ///< [tiles]
   std::vector<float> parts_;
+  std::int64_t size_ = 0;               ///< of this call's parts, in floats
   std::vector<std::int32_t> finished_;  ///< of each head the groups, then the splits of each group
 };
 

@@ -102,7 +102,7 @@ class Run {
     prepare_x();
     if (any_by_rows(args_.layout.down)) {
       activated_.resize(args_.layout.down, g_.pairs);
-      interleaved_.resize(interleaved_place(blocks_, g_.pairs));
+      if (k_.rows->interleave) interleaved_.resize(interleaved_place(blocks_, g_.pairs));
     }
     finished_.assign(static_cast<std::size_t>(blocks_), 0);
     const std::int64_t unit_bytes = g_.count * down_rows_ * static_cast<std::int64_t>(args_.layout.down.row_bytes());
@@ -177,12 +177,15 @@ class Run {
     const std::int32_t* places = g_.token + b.first;
     const std::int64_t stride = rows ? count : kTileRows;
     if (rows) {
-      thread_local AlignedBytes interleaved;
-      interleaved.resize(interleaved_bytes(args_.layout.gate, b.count));
-      if (interleaves(*k_.rows, b.count)) x_.interleave(*k_.rows, places, 0, b.count, interleaved.data());
+      thread_local AlignedBytes memory;
+      std::byte* interleaved = nullptr;
+      if (interleaves(*k_.rows, b.count)) {
+        interleaved = memory.resize(interleaved_bytes(args_.layout.gate, b.count));
+        x_.interleave(*k_.rows, places, 0, b.count, interleaved);
+      }
       multiply_rows(*k_.rows, e.gate, row, count, x_, places, b.count, scratch.first, stride, rows_from(e.up, row),
-                    interleaved.data());
-      multiply_rows(*k_.rows, e.up, row, count, x_, places, b.count, scratch.second, stride, next, interleaved.data());
+                    interleaved);
+      multiply_rows(*k_.rows, e.up, row, count, x_, places, b.count, scratch.second, stride, next, interleaved);
     } else {
       const TokenRows tokens{args_.x.data, places, b.count};
       product_tile(k_, e.gate, row, count, tokens, scratch, scratch.first);
@@ -245,9 +248,10 @@ class Run {
       if (by_rows(k_, args_.layout.down, b)) {
         std::int32_t places[kTileTokens];
         std::iota(places, places + b.count, static_cast<std::int32_t>(b.first));
-        multiply_rows(*k_.rows, weight, row, count, activated_, places, b.count, sums, stride,
-                      index + 1 < blocks_ ? rows_from(expert(block(index + 1)).down, row) : next,
-                      interleaved_.data() + interleaved_place(index, b.first));
+        multiply_rows(
+            *k_.rows, weight, row, count, activated_, places, b.count, sums, stride,
+            index + 1 < blocks_ ? rows_from(expert(block(index + 1)).down, row) : next,
+            interleaves(*k_.rows, b.count) ? interleaved_.data() + interleaved_place(index, b.first) : nullptr);
       } else {
         TileScratch& scratch = tile_scratch();
         product_tile(k_, weight, row, count, {work_.activated + b.first * width_, nullptr, b.count}, scratch,

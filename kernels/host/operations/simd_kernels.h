@@ -53,8 +53,8 @@ struct Kernels {
   /// out[i] = shrink * out[i] + sum_k weights[k] * rows[k, i]; i < width, a multiple of 8; k in order.
   void (*weighted_rows)(const float* weights, std::int64_t n, const float* rows, std::int64_t width, float shrink,
                         float* out);
-  /// Attention of one token at once, for shapes that HeadKeys allows; null = by the three above.
-  void (*attend)(const HeadKeys* heads, int count) = nullptr;
+  /// Attention at once for `pieces` [count], where the cache is in tiles and HeadKeys::fits; null = by the three above.
+  void (*attend)(const HeadKeys* pieces, int count) = nullptr;
 };
 
 /// AVX2, FMA and F16C. Call only where the CPU has them.

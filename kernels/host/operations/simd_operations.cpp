@@ -160,8 +160,7 @@ HostOperations operations_with() {
   HostOperations set = scalar_operations();  // what only moves data, and sampling, stays
   if (table().attend) {
     set.kv_layout = [](int heads, int kv_heads, int head_dim) {
-      const bool fits = head_dim % 64 == 0 && head_dim <= HeadKeys::kMostDim && heads <= kv_heads * HeadKeys::kMostRows;
-      return fits ? KvLayout::Tiles : KvLayout::Rows;
+      return HeadKeys::fits(heads, kv_heads, head_dim) ? KvLayout::Tiles : KvLayout::Rows;
     };
   }
   set.rms_norm = [](const RmsNormArgs& args) { rms_norm(table(), args); };

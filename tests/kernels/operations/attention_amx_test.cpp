@@ -11,9 +11,112 @@
 namespace krasis::test {
 namespace {
 
-struct Case {
-  bool fp8;
-  int dim, rows, count;
+/// Keys and values of head 1 of 2 from row 64 on; all else, and what lies behind the last key, is NaN.
+class Piece {
+ public:
+  Piece(Random& random, bool fp8, int dim, int rows, int count, const std::vector<bf16>& q)
+      : cache_{.element = fp8 ? KvElement::Fp8 : KvElement::Bf16,
+               .rows = 64 + count,
+               .heads = 2,
+               .head_dim = dim,
+               .layout = KvLayout::Tiles},
+        rows_(rows),
+        count_(count),
+        scale_(1.0f / std::sqrt(static_cast<float>(dim))),
+        q_(q),
+        maximum_(poisoned(rows)),
+        total_(maximum_),
+        sums_(poisoned(rows * dim)) {
+    const auto capacity = static_cast<std::size_t>(2 * kv_capacity(cache_.rows));
+    for (const KvPart part : {KvPart::Keys, KvPart::Values}) {
+      const int p = part == KvPart::Keys ? 0 : 1;
+      planes_[p].assign(capacity * dim * kv_bytes(cache_.element), std::byte{0x7f});
+      scales_[p].assign(capacity, std::numeric_limits<float>::quiet_NaN());
+      const auto given = random.bf16s(static_cast<std::size_t>(count) * dim);
+      const auto some_scales = random.floats(count);
+      for (int k = 0; k < count; ++k) {
+        const float scale = fp8 ? 0.01f * (1.0f + std::fabs(some_scales[k])) : 1.0f;
+        scales_[p][kv_scale(cache_, 64 + k, 1)] = scale;
+        for (int i = 0; i < dim; ++i) {
+          std::byte* to = planes_[p].data() + kv_offset(cache_, part, 64 + k, 1, i);
+          const bf16 value = given[static_cast<std::size_t>(k) * dim + i];
+          if (fp8) {
+            const fp8_e4m3 code(static_cast<float>(value) * 40.0f);
+            *to = static_cast<std::byte>(code.bits);
+            numbers_[p].push_back((code.bits & 0x78) == 0 ? 0.0 : static_cast<double>(scale) * e4m3_value(code.bits));
+          } else {
+            std::memcpy(to, &value, 2);
+            numbers_[p].push_back(static_cast<float>(value));
+          }
+        }
+      }
+    }
+  }
+
+  simd::HeadKeys keys(const Piece* next, bool asked) {
+    const auto at = [](const Piece& piece, KvPart part) {
+      return piece.planes_[part == KvPart::Keys ? 0 : 1].data() + kv_offset(piece.cache_, part, 64, 1, 0);
+    };
+    return {.q = q_.data(),
+            .rows = rows_,
+            .dim = cache_.head_dim,
+            .fp8 = cache_.element == KvElement::Fp8,
+            .keys = at(*this, KvPart::Keys),
+            .values = at(*this, KvPart::Values),
+            .key_scales = scales_[0].data() + kv_scale(cache_, 64, 1),
+            .value_scales = scales_[1].data() + kv_scale(cache_, 64, 1),
+            .count = count_,
+            .asked = asked,
+            .next_keys = next ? at(*next, KvPart::Keys) : nullptr,
+            .next_values = next ? at(*next, KvPart::Values) : nullptr,
+            .scale = scale_,
+            .maximum = maximum_.data(),
+            .total = total_.data(),
+            .sums = sums_.data()};
+  }
+
+  void verify() const {
+    for (int r = 0; r < rows_; ++r) {
+      std::vector<double> weights;
+      double score_error = 0, largest = -1e300, smallest = 1e300;
+      for (int k = 0; k < count_; ++k) {
+        const Dot product = dot(q_.data() + r * cache_.head_dim,
+                                numbers_[0].data() + static_cast<std::size_t>(k) * cache_.head_dim, cache_.head_dim);
+        weights.push_back(scale_ * product.sum);
+        score_error =
+            std::max(score_error, gamma(cache_.head_dim + 5) * static_cast<double>(scale_) * product.magnitude);
+        largest = std::max(largest, weights.back());
+        smallest = std::min(smallest, weights.back());
+      }
+      ASSERT_NEAR(maximum_[r], largest, score_error);
+      // As in attention_test.cpp, with powers of two: factor, score and maximum are rounded once more each. The maximum
+      // is the kernel's own. A weight is taken as two BF16 numbers for the sums.
+      double exact_total = 0;
+      for (double& w : weights) exact_total += w = std::exp(w - static_cast<double>(maximum_[r]));
+      const double relative = 2 * score_error + kU * (largest - smallest) + (6.0 * count_ + 4) * kU + gamma(count_ + 2);
+      ASSERT_NEAR(total_[r], exact_total, relative * exact_total);
+      for (int i = 0; i < cache_.head_dim; ++i) {
+        double value = 0, magnitude = 0;
+        for (int k = 0; k < count_; ++k) {
+          const double term = weights[k] * numbers_[1][static_cast<std::size_t>(k) * cache_.head_dim + i];
+          value += term;
+          magnitude += std::fabs(term);
+        }
+        ASSERT_NEAR(sums_[r * cache_.head_dim + i], value, (relative + 0x1p-16) * magnitude)
+            << "row " << r << " element " << i;
+      }
+    }
+  }
+
+ private:
+  KvCache cache_;
+  int rows_, count_;
+  float scale_;
+  const std::vector<bf16>& q_;
+  std::vector<std::byte> planes_[2];
+  std::vector<float> scales_[2];
+  std::vector<double> numbers_[2];  ///< as the kernel takes them: denormal codes are zero
+  std::vector<float> maximum_, total_, sums_;
 };
 
 class AttendAmxTest : public testing::Test {
@@ -21,92 +124,23 @@ class AttendAmxTest : public testing::Test {
   Random random_;
   testing::ScopedTrace trace_{__FILE__, __LINE__, "KRASIS_TEST_SEED=" + std::to_string(random_.seed())};
 
-  /// Keys of head 1 of 2 from row 64 on; all else, and what lies behind the last key, is NaN.
-  void check(const Case& c) {
-    SCOPED_TRACE(testing::Message() << (c.fp8 ? "FP8" : "BF16") << ", " << c.rows << " rows of " << c.dim << ", "
-                                    << c.count << " keys");
-    KvCache cache{.element = c.fp8 ? KvElement::Fp8 : KvElement::Bf16,
-                  .rows = 64 + c.count,
-                  .heads = 2,
-                  .head_dim = c.dim,
-                  .layout = KvLayout::Tiles};
-    const auto capacity = static_cast<std::size_t>(2 * kv_capacity(cache.rows));
-    std::vector<std::byte> planes[2];
-    std::vector<float> scales[2];
-    std::vector<double> numbers[2];  ///< as the kernel takes them: denormal codes are zero
-    for (const KvPart part : {KvPart::Keys, KvPart::Values}) {
-      const int p = part == KvPart::Keys ? 0 : 1;
-      KvPlane& plane = p == 0 ? cache.keys : cache.values;
-      planes[p].assign(capacity * c.dim * kv_bytes(cache.element), std::byte{0x7f});
-      scales[p].assign(capacity, std::numeric_limits<float>::quiet_NaN());
-      plane = {view(planes[p]), view(scales[p])};
-      const auto given = random_.bf16s(static_cast<std::size_t>(c.count) * c.dim);
-      const auto some_scales = random_.floats(c.count);
-      for (int k = 0; k < c.count; ++k) {
-        const float scale = c.fp8 ? 0.01f * (1.0f + std::fabs(some_scales[k])) : 1.0f;
-        scales[p][kv_scale(cache, 64 + k, 1)] = scale;
-        for (int i = 0; i < c.dim; ++i) {
-          std::byte* to = planes[p].data() + kv_offset(cache, part, 64 + k, 1, i);
-          const bf16 value = given[static_cast<std::size_t>(k) * c.dim + i];
-          if (c.fp8) {
-            const fp8_e4m3 code(static_cast<float>(value) * 40.0f);
-            *to = static_cast<std::byte>(code.bits);
-            numbers[p].push_back((code.bits & 0x78) == 0 ? 0.0 : static_cast<double>(scale) * e4m3_value(code.bits));
-          } else {
-            std::memcpy(to, &value, 2);
-            numbers[p].push_back(static_cast<float>(value));
-          }
-        }
-      }
+  /// Several pieces in one call; the first two have the same queries.
+  void check(bool fp8, int dim, int rows, const std::vector<int>& counts) {
+    std::vector<std::vector<bf16>> queries;
+    for (std::size_t i = 0; i < counts.size(); ++i) queries.push_back(random_.bf16s(rows * dim));
+    std::vector<Piece> pieces;
+    for (std::size_t i = 0; i < counts.size(); ++i) {
+      pieces.emplace_back(random_, fp8, dim, rows, counts[i], queries[i == 1 ? 0 : i]);
     }
-    const int count = c.count;
-    const auto q = random_.bf16s(c.rows * c.dim);
-    const float scale = 1.0f / std::sqrt(static_cast<float>(c.dim));
-    std::vector<float> maximum = poisoned(c.rows), total = maximum, sums = poisoned(c.rows * c.dim);
-    const std::byte* keys = planes[0].data() + kv_offset(cache, KvPart::Keys, 64, 1, 0);
-    const simd::HeadKeys head{.q = q.data(),
-                              .rows = c.rows,
-                              .dim = c.dim,
-                              .fp8 = c.fp8,
-                              .keys = keys,
-                              .values = planes[1].data() + kv_offset(cache, KvPart::Values, 64, 1, 0),
-                              .key_scales = scales[0].data() + kv_scale(cache, 64, 1),
-                              .value_scales = scales[1].data() + kv_scale(cache, 64, 1),
-                              .count = c.count,
-                              .asked = c.count % 2 == 0,
-                              .next_keys = c.count % 2 == 0 ? keys : nullptr,
-                              .next_values = c.count % 2 == 0 ? keys : nullptr,
-                              .scale = scale,
-                              .maximum = maximum.data(),
-                              .total = total.data(),
-                              .sums = sums.data()};
-    simd::emulated_attend_amx(&head, 1);
-    for (int r = 0; r < c.rows; ++r) {
-      std::vector<double> weights;
-      double score_error = 0, largest = -1e300, smallest = 1e300;
-      for (int k = 0; k < count; ++k) {
-        const Dot product = dot(q.data() + r * c.dim, numbers[0].data() + static_cast<std::size_t>(k) * c.dim, c.dim);
-        weights.push_back(scale * product.sum);
-        score_error = std::max(score_error, gamma(c.dim + 5) * static_cast<double>(scale) * product.magnitude);
-        largest = std::max(largest, weights.back());
-        smallest = std::min(smallest, weights.back());
-      }
-      ASSERT_NEAR(maximum[r], largest, score_error);
-      // As in attention_test.cpp, with powers of two: factor, score and maximum are rounded once more each. The maximum
-      // is the kernel's own. A weight is taken as two BF16 numbers for the sums.
-      double exact_total = 0;
-      for (double& w : weights) exact_total += w = std::exp(w - static_cast<double>(maximum[r]));
-      const double relative = 2 * score_error + kU * (largest - smallest) + (6.0 * count + 4) * kU + gamma(count + 2);
-      ASSERT_NEAR(total[r], exact_total, relative * exact_total);
-      for (int i = 0; i < c.dim; ++i) {
-        double value = 0, magnitude = 0;
-        for (int k = 0; k < count; ++k) {
-          const double term = weights[k] * numbers[1][static_cast<std::size_t>(k) * c.dim + i];
-          value += term;
-          magnitude += std::fabs(term);
-        }
-        ASSERT_NEAR(sums[r * c.dim + i], value, (relative + 0x1p-16) * magnitude) << "row " << r << " element " << i;
-      }
+    std::vector<simd::HeadKeys> keys;
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+      keys.push_back(pieces[i].keys(i + 1 < pieces.size() ? &pieces[i + 1] : nullptr, i > 0));
+    }
+    simd::emulated_attend_amx(keys.data(), static_cast<int>(keys.size()));
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+      SCOPED_TRACE(testing::Message() << (fp8 ? "FP8" : "BF16") << ", " << rows << " rows of " << dim << ", piece " << i
+                                      << " of " << counts[i] << " keys");
+      pieces[i].verify();
     }
   }
 };
@@ -114,9 +148,10 @@ class AttendAmxTest : public testing::Test {
 TEST_F(AttendAmxTest, AgreesWithTheFormula) {
   for (const bool fp8 : {false, true}) {
     for (const int dim : {64, 128, 192, 256}) {
-      for (const int rows : {1, 7, 8, 9, 16}) check({fp8, dim, rows, 150});
+      for (const int rows : {1, 7, 8, 9, 16}) check(fp8, dim, rows, {150});
     }
-    for (const int count : {1, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 255, 256}) check({fp8, 128, 8, count});
+    for (const int count : {1, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 255}) check(fp8, 128, 8, {count});
+    for (const int rows : {3, 8, 12}) check(fp8, 64, rows, {256, 31, 100});
   }
 }
 

@@ -119,6 +119,10 @@ TEST_P(DenseTest, MatmulBeyondOneTileOfColumnsAndOfTokens) {
   check_matmul(op(), random_, {Element::Mxfp4, 32}, 3, 5, 2880);
   check_matmul(op(), random_, {Element::Mxfp4, 32}, 30, 50, 1440);
   check_matmul(op(), random_, {Element::Bf16, 0}, 1, 3, 70000);
+  for (const int tokens : {1, 2, 6, 20}) {  // groups of several steps; more than 16 of them
+    check_matmul(op(), random_, {Element::Int4, 256}, tokens, 35, 4864);
+    check_matmul(op(), random_, {Element::Int8, 384}, tokens, 35, 1152);
+  }
 }
 
 TEST_P(DenseTest, MatmulShowsNotANumber) {

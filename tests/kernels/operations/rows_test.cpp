@@ -34,8 +34,14 @@ class RowsTest : public testing::TestWithParam<Table> {
     const std::int64_t stride = weight.layout.rows;
     std::vector<std::int32_t> places;
     for (int t = 0; t < tokens; ++t) places.push_back(first + t);
-    simd::multiply_rows(GetParam().rows(), weight.matrix(), row, rows, x, places.data(), tokens,
-                        out.data() + first * stride + row, stride);
+    const simd::RowKernels& k = GetParam().rows();
+    simd::AlignedBytes interleaved;
+    if (simd::interleaves(k, tokens)) {
+      interleaved.resize(simd::interleaved_bytes(weight.layout, tokens));
+      x.interleave(k, places.data(), 0, tokens, interleaved.data());
+    }
+    simd::multiply_rows(k, weight.matrix(), row, rows, x, places.data(), tokens, out.data() + first * stride + row,
+                        stride, {}, interleaved.data());
   }
   Random random_;
   testing::ScopedTrace trace_{__FILE__, __LINE__, "KRASIS_TEST_SEED=" + std::to_string(random_.seed())};

@@ -90,12 +90,13 @@ TEST_F(ThreadsTest, Attention) {
   const int tokens = 100;
   const int heads = 8;
   const int head_dim = 64;
-  std::vector<bf16> keys = random_.bf16s(tokens * 2 * head_dim);
+  const KvLayout layout = simd_operations().kv_layout(heads, 2, head_dim);
+  std::vector<bf16> keys = random_.bf16s(kv_capacity(tokens) * 2 * head_dim);
   std::vector<bf16> values = random_.bf16s(keys.size());
   const auto bytes = [](std::vector<bf16>& v) {
     return View<std::byte>{reinterpret_cast<std::byte*>(v.data()), v.size() * 2};
   };
-  const KvCache cache{KvElement::Bf16, tokens, 2, head_dim, {bytes(keys), {}}, {bytes(values), {}}};
+  const KvCache cache{KvElement::Bf16, tokens, 2, head_dim, {bytes(keys), {}}, {bytes(values), {}}, layout};
   std::vector<std::int32_t> positions(tokens);
   std::iota(positions.begin(), positions.end(), 0);
   const std::vector<SequenceSpan> spans = {{0, tokens, 0}};
