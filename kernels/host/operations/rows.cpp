@@ -48,9 +48,9 @@ struct Shares {
   explicit Shares(std::int64_t all) : tokens(all), count(tiles(all, kMaxRowTokens)) {}
   std::int64_t first(std::int64_t share) const { return share * tokens / count; }
   int size(std::int64_t share) const { return static_cast<int>(first(share + 1) - first(share)); }
-  /// Where a share's interleaved tokens begin: apart, whatever they are rounded up to.
+  /// Where a share's interleaved tokens begin.
   std::size_t place(const MatrixLayout& layout, std::int64_t share) const {
-    return interleaved_bytes(layout, first(share) + share * kInterleaved);
+    return interleaved_place(layout, share, first(share));
   }
   std::int64_t tokens, count;
 };
@@ -102,6 +102,10 @@ std::byte* AlignedBytes::resize(std::size_t bytes) {
 std::size_t interleaved_bytes(const MatrixLayout& layout, std::int64_t tokens) {
   const std::size_t steps = round_up(static_cast<std::size_t>(layout.columns), kActivationBlock) / kActivationBlock;
   return static_cast<std::size_t>(tiles(tokens, kInterleaved)) * steps * (kInterleaved * 2 * kActivationBlock + 128);
+}
+
+std::size_t interleaved_place(const MatrixLayout& layout, std::int64_t index, std::int64_t first) {
+  return interleaved_bytes(layout, first + index * kInterleaved);
 }
 
 void PreparedTokens::resize(const MatrixLayout& layout, std::int64_t count) {

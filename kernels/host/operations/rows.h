@@ -38,6 +38,9 @@ inline bool interleaves(const RowKernels& k, std::int64_t tokens) {
 }
 /// What that needs. Multiples of 16 tokens follow each other.
 std::size_t interleaved_bytes(const MatrixLayout& layout, std::int64_t tokens);
+/// Of several sets of tokens in one memory, where set `index` begins, `first` tokens behind the first set's: apart from
+/// the others, whatever each is rounded up to. Of the number of sets: the bytes of all.
+std::size_t interleaved_place(const MatrixLayout& layout, std::int64_t index, std::int64_t first);
 
 /// Memory for the prepared activations of some tokens.
 class PreparedTokens {

@@ -141,7 +141,7 @@ class Product {
     add_last();
   }
 
-  /// sums of `tokens` tokens.
+  /// The sums of `tokens` tokens.
   void store(int row, int tokens, float* out, std::int64_t stride) const {
     for (int t = 0; t < tokens; ++t) {
       for (int r = 0; r < block_.count; ++r) {
@@ -151,7 +151,7 @@ class Product {
   }
 
  private:
-  /// A c that is still to be added.
+  /// What the other tile C has, which is still to be added.
   struct Last {
     std::int64_t step;
     int tokens, scale;
@@ -210,8 +210,8 @@ class Product {
     for (int g = 0; g < 16; ++g) _mm512_storeu_si512(s_.scales[g], v[g]);
   }
 
-  /// c = one group of a step times 8 tokens. Columns of nibbles come in the order of their quarters 0, 2 (low), 1, 3
-  /// (high), as the planes of the activations do.
+  /// Tile C = one group of a step times 8 tokens. Columns of nibbles come in the order of their quarters 0, 2 (low), 1,
+  /// 3 (high), as the planes of the activations do.
   template <int tile>
   [[gnu::always_inline]] void multiply(std::int64_t step, int g, int sum) {
     const std::byte* b = tokens_ + g * group_bytes(steps_) + step * 2 * kTileBytes;
@@ -274,7 +274,7 @@ class Product {
   const int groups_;
   Scratch& s_;
   std::int64_t first_scale_ = 0;  ///< of those in the scratch
-  int next_ = 0;                  ///< of s_.c
+  int next_ = 0;                  ///< tile C that is multiplied next
   Last last_{};
 };
 

@@ -102,7 +102,7 @@ class Run {
     prepare_x();
     if (any_by_rows(args_.layout.down)) {
       activated_.resize(args_.layout.down, g_.pairs);
-      if (k_.rows->interleave) interleaved_.resize(interleaved_place(blocks_, g_.pairs));
+      if (k_.rows->interleave) interleaved_.resize(interleaved_place(args_.layout.down, blocks_, g_.pairs));
     }
     finished_.assign(static_cast<std::size_t>(blocks_), 0);
     const std::int64_t unit_bytes = g_.count * down_rows_ * static_cast<std::int64_t>(args_.layout.down.row_bytes());
@@ -129,9 +129,9 @@ class Run {
   ExpertMatrices expert(const TokenBlock& b) const {
     return expert_matrices(args_.layout, expert_block(args_, b.expert));
   }
-  /// Where the activated tokens of a block begin that are interleaved: apart, whatever they are rounded up to.
-  std::size_t interleaved_place(std::int64_t index, std::int64_t first) const {
-    return interleaved_bytes(args_.layout.down, first + index * 16);
+  /// The activated tokens of a block, interleaved.
+  std::byte* interleaved(std::int64_t index, const TokenBlock& b) const {
+    return interleaved_.data() + interleaved_place(args_.layout.down, index, b.first);
   }
   bool any_by_rows(const MatrixLayout& layout) const {
     for (std::int64_t b = 0; b < blocks_; ++b) {
@@ -207,7 +207,7 @@ class Run {
       activated_.prepare(*k_.rows, work_.activated + place * width_, place);
     }
     if (!interleaves(*k_.rows, b.count)) return;
-    activated_.interleave(*k_.rows, nullptr, b.first, b.count, interleaved_.data() + interleaved_place(index, b.first));
+    activated_.interleave(*k_.rows, nullptr, b.first, b.count, interleaved(index, b));
   }
 
   /// Asks memory for the rows of some units of down.
@@ -248,10 +248,9 @@ class Run {
       if (by_rows(k_, args_.layout.down, b)) {
         std::int32_t places[kTileTokens];
         std::iota(places, places + b.count, static_cast<std::int32_t>(b.first));
-        multiply_rows(
-            *k_.rows, weight, row, count, activated_, places, b.count, sums, stride,
-            index + 1 < blocks_ ? rows_from(expert(block(index + 1)).down, row) : next,
-            interleaves(*k_.rows, b.count) ? interleaved_.data() + interleaved_place(index, b.first) : nullptr);
+        multiply_rows(*k_.rows, weight, row, count, activated_, places, b.count, sums, stride,
+                      index + 1 < blocks_ ? rows_from(expert(block(index + 1)).down, row) : next,
+                      interleaves(*k_.rows, b.count) ? interleaved(index, b) : nullptr);
       } else {
         TileScratch& scratch = tile_scratch();
         product_tile(k_, weight, row, count, {work_.activated + b.first * width_, nullptr, b.count}, scratch,
