@@ -101,7 +101,9 @@ std::byte* AlignedBytes::resize(std::size_t bytes) {
 
 std::size_t interleaved_bytes(const MatrixLayout& layout, std::int64_t tokens) {
   const std::size_t steps = round_up(static_cast<std::size_t>(layout.columns), kActivationBlock) / kActivationBlock;
-  return static_cast<std::size_t>(tiles(tokens, kInterleaved)) * steps * (kInterleaved * 2 * kActivationBlock + 128);
+  const int group_size = layout.format.element == Element::Bf16 ? 128 : std::min(layout.format.group_size, 128);
+  const auto beside = static_cast<std::size_t>(2 * 64 * (128 / group_size));  // rows_amx.cpp
+  return static_cast<std::size_t>(tiles(tokens, kInterleaved)) * steps * (kInterleaved * 2 * kActivationBlock + beside);
 }
 
 std::size_t interleaved_place(const MatrixLayout& layout, std::int64_t index, std::int64_t first) {
@@ -124,7 +126,8 @@ void PreparedTokens::interleave(const RowKernels& k, const std::int32_t* places,
                                 std::byte* out) const {
   PreparedToken chosen[kMaxRowTokens];
   for (int n = 0; n < count; ++n) chosen[n] = (*this)[places ? places[first + n] : first + n];
-  k.interleave(chosen, count, layout_.padded_columns(), layout_.format.element, out);
+  k.interleave(chosen, count, layout_.padded_columns(), layout_.format.element, layout_.format.group_size,
+               out);
 }
 
 void PreparedTokens::prepare(const RowKernels& k, const bf16* x, std::int64_t index) {
@@ -168,12 +171,13 @@ bool matmul_rows(const RowKernels& k, std::span<const MatmulArgs> products) {
   std::byte* interleaved = nullptr;
   if (interleaves(k, shares.size(0))) {
     interleaved = interleaved_of_this_thread.resize(shares.place(layout, shares.count));
-    const std::int64_t parts = tiles(kMaxRowTokens, kInterleaved);
+    // A last part of few tokens would be laid out as if it were alone: parts of 16 to 31.
+    const std::int64_t parts = std::max<std::int64_t>(1, shares.size(0) / kInterleaved);
     parallel_units(shares.count * parts, any.tokens * layout.columns, [&](std::int64_t i) {
-      const std::int64_t share = i / parts, first = i % parts * kInterleaved;
-      const auto count = std::min<std::int64_t>(kInterleaved, shares.size(share) - first);
-      if (count <= 0) return;
-      prepared.interleave(k, nullptr, shares.first(share) + first, static_cast<int>(count),
+      const std::int64_t share = i / parts, part = i % parts;
+      const std::int64_t first = part * kInterleaved;
+      const std::int64_t end = part + 1 < parts ? first + kInterleaved : shares.size(share);
+      prepared.interleave(k, nullptr, shares.first(share) + first, static_cast<int>(end - first),
                           interleaved + shares.place(layout, share) + interleaved_bytes(layout, first));
     });
   }

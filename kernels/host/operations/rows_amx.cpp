@@ -10,22 +10,24 @@
 ///
 ///   C[r, t] += sum_k A[r, k] * B[k, t],   16 rows r, 16 columns t, 64 columns k of 8 bits.
 ///
-/// A are weights as they lie in memory: 8-bit and BF16 ones are multiplied from there, 4-bit ones once they are
-/// unpacked. B are activations, interleaved before (interleave()): the high bytes of 8 tokens beside their
-/// low bytes, so that one C has both planes of the prepared activations (rows_kernels.h). C is exact for each group of
-/// weights; both meet the scales as in the other tables. BF16: TDPBF16PS, 16 tokens, FP32 sums in the tile to the end.
+/// A are weights: 8-bit and BF16 ones from where they lie, 4-bit ones unpacked, INT4 as 16 times their numbers, which
+/// takes no table. B are activations, interleaved before (interleave()): the high bytes of some tokens beside their low
+/// bytes, so that one C has both planes of the prepared activations (rows_kernels.h). C is exact; both planes meet the
+/// scales apart. Of 8 tokens a C is one group of weights. Of up to 4 or 2 tokens it is two or four groups, each with
+/// columns t of its own, zeros of B in those of the others: so that a C is stored and added once for all of them. BF16:
+/// TDPBF16PS, 16 tokens, FP32 sums in the tile to the end.
 ///
 /// A tile load waits until the stores before it are in the cache, and those follow the products before them: so weights
-/// are unpacked one step ahead, in parts between the products of this step, and a C is added while the next one is
-/// multiplied. Rejected: activations as A and weights as B, which has to transpose the weights; two blocks of rows with
-/// one tile B, which was slower.
+/// are unpacked one step ahead, also across blocks of rows, and a C is added while the next one is multiplied.
+/// Rejected: activations as A and weights as B, which has to transpose the weights; several blocks of rows with one
+/// tile B; more steps ahead.
 namespace krasis::simd {
 namespace {
 
 constexpr int kBlock = 16;  ///< rows of the matrix in a tile A
 /// Up to so many tokens AVX-512 is faster, whose time grows with them from what the memory needs; that of tiles does
 /// not, but starts higher. docs/performance.md has the measurement.
-constexpr int kFewTokens = 2;
+constexpr int kFewTokens = 1;
 constexpr int kTileBytes = 1024;     ///< 16 rows of 64 bytes
 constexpr std::int64_t kStep = 128;  ///< columns at a time: a block of activations
 constexpr int kTogether = 8;         ///< tokens of a C with both planes
@@ -63,6 +65,7 @@ Block block_at(const PackedRows& rows, int row) {
 /// row here only a line at a time is read, which the hardware does not foresee.
 class Ahead {
  public:
+  Ahead() = default;
   Ahead(const PackedRows& rows, int row)
       : at_(row + kBlock < rows.count ? rows.data + static_cast<std::size_t>(row + kBlock) * rows.row_bytes
                                       : rows.next) {}
@@ -72,169 +75,214 @@ class Ahead {
   }
 
  private:
-  const std::byte* at_;
+  const std::byte* at_ = nullptr;
 };
 
-/// The parts of 8 interleaved tokens: tiles B of 64 columns, then for each step the tokens' scales, twice.
-std::int64_t group_bytes(std::int64_t steps) {
-  return steps * (2 * kTileBytes + 64);
+/// Columns that have one scale: the group size, of which 128 stands for all multiples.
+constexpr int unit_columns(int group_size) {
+  return group_size < 128 ? group_size : 128;
+}
+/// Tokens in a C. With larger groups several units have one scale, which is not provided for.
+constexpr int together(int tokens, int group_size) {
+  return group_size > 128 || tokens > 4 ? kTogether : tokens > 2 ? 4 : 2;
+}
+/// 8 interleaved tokens: tiles B of 64 columns, then the tokens' scales for each C, at most one for each unit.
+constexpr std::int64_t group_bytes(std::int64_t steps, int unit) {
+  return steps * (2 * kTileBytes + 128 / unit * 64);
+}
+/// Of BF16 the tiles B of 32 columns of 16 tokens; as long as 16 others.
+constexpr std::int64_t bf16_group_bytes(std::int64_t steps) {
+  return 2 * group_bytes(steps, 128);
 }
 
-/// The tiles B of 32 columns of 16 BF16 tokens; as long as 16 others.
-std::int64_t bf16_group_bytes(std::int64_t steps) {
-  return 2 * group_bytes(steps);
-}
+/// Where 16 rows of a step's weights lie, and the bytes from one to the next.
+struct Weights {
+  const std::byte* data;
+  std::int64_t stride;
+};
 
 struct alignas(64) Scratch {
-  std::byte weights[2][2][kTileBytes];  ///< of this step and of the next: low and high nibbles, or 64 columns each
-  std::int32_t c[kBlock][16];           ///< of the product before this one
-  float scales[16][kBlock];             ///< of 16 groups
-  float sums[kMaxRowTokens / kTogether][kBlock / 2][16];  ///< two rows, 8 tokens each
+  std::byte weights[2][2][kTileBytes];  ///< unpacked, of this step and of the next: low and high nibbles
+  std::byte beside[kBlock * 128];       ///< a step that is not whole
+  std::int32_t c[kBlock][16];
+  float scales[2][kBlock][16];  ///< of 16 groups
+  float sums[kMaxRowTokens / kTogether][kBlock][16];
 };
 
-/// A block times all tokens.
-template <Element element, int group>
+/// Rows of a matrix times all tokens, `kTokens` in a C.
+template <Element element, int unit, int kTokens>
 class Product {
  public:
-  static constexpr bool kNibbles = element == Element::Int4 || element == Element::Mxfp4;
-  static constexpr int kStepBytes = kNibbles ? 64 : 128;
-  /// Groups of 64 columns of nibbles lie in both halves of 32 bytes.
-  static constexpr int kDepth = group == 32 || (kNibbles && group == 64) ? 32 : 64;
-  static constexpr int kSums = group == 128 ? 1 : 128 / group;  ///< groups of a step
-  static constexpr int kProducts = 128 / kDepth / kSums;        ///< of a group
-  static constexpr int kPart = kBlock / (kSums * kProducts);    ///< rows that are unpacked between two products
-
-  Product(const PackedRows& rows, int row, const std::byte* tokens, int groups, Scratch& scratch)
+  Product(const PackedRows& rows, const std::byte* tokens, int count, float* out, std::int64_t stride, Scratch& scratch)
       : rows_(rows),
-        block_(block_at(rows, row)),
-        ahead_(rows, row),
         steps_(to_steps(rows.padded_columns)),
         tokens_(tokens),
-        groups_(groups),
+        count_(count),
+        out_(out),
+        stride_(stride),
         s_(scratch) {}
 
   void run() {
-    for (int g = 0; g < groups_; ++g) {
-      for (auto& sum : s_.sums[g]) _mm512_storeu_ps(sum, _mm512_setzero_ps());
-    }
-    for (int row = 0; row < kBlock; row += kPart) prepare(0, row);
-    for (std::int64_t step = 0; step < steps_; ++step) {
-      const std::int64_t first = step * kStep / rows_.group_size;
-      if (step == 0 || first >= first_scale_ + 16) {
-        add_last();
-        load_scales(first);
-      }
-      for (int g = 0; g < groups_; ++g) {
-#pragma GCC unroll 4
-        for (int sum = 0; sum < kSums; ++sum) {
-          if (next_ == 0) {
-            multiply<0>(step, g, sum);
-          } else {
-            multiply<1>(step, g, sum);
-          }
-          add_last();
-          last_ = {step, g, static_cast<int>(first + sum - first_scale_), true};
-          next_ ^= 1;
-        }
+    configure(kDepth);
+    Weights next = kNibbles ? weights_at(0, 0) : Weights{};
+    for (int row = 0; row < kBlock; row += kPart) unpack(next, row);
+    for (int row = 0; row < rows_.count; row += kBlock) {
+      ahead_ = Ahead(rows_, row);
+      for (std::int64_t step = 0; step < steps_; ++step) {
+        buffer_ ^= 1;
+        next = !kNibbles                    ? weights_at(row, step)
+               : step + 1 < steps_          ? weights_at(row, step + 1)
+               : row + kBlock < rows_.count ? weights_at(row + kBlock, 0)
+                                            : Weights{};
+        const std::int64_t group = step * kStep / rows_.group_size;
+        if (step == 0 || group >= first_group_ + 16) load_scales(row, group);
+        multiply_step(row, step, next, static_cast<int>(group - first_group_));
       }
     }
+    tile_ ^= 1;
     add_last();
-  }
-
-  /// The sums of `tokens` tokens.
-  void store(int row, int tokens, float* out, std::int64_t stride) const {
-    for (int t = 0; t < tokens; ++t) {
-      for (int r = 0; r < block_.count; ++r) {
-        out[t * stride + row + r] = s_.sums[t / kTogether][r / 2][r % 2 * 8 + t % kTogether];
-      }
-    }
+    _tile_release();
   }
 
  private:
-  /// What the other tile C has, which is still to be added.
+  static constexpr bool kNibbles = element == Element::Int4 || element == Element::Mxfp4;
+  static constexpr int kStepBytes = kNibbles ? 64 : 128;
+  /// Units of 64 columns of nibbles lie in both halves of 32 bytes.
+  static constexpr int kDepth = unit == 32 || (kNibbles && unit == 64) ? 32 : 64;
+  static constexpr int kUnits = 128 / unit;                ///< of a step
+  static constexpr int kProducts = 128 / kDepth / kUnits;  ///< tile instructions of a unit
+  static constexpr int kPart = kBlock / (kUnits * kProducts);  ///< rows that are unpacked before a tile instruction
+  static constexpr int kOfC = kTogether / kTokens;         ///< units of a C
+
+  /// Where the other tile C goes.
   struct Last {
-    std::int64_t step;
-    int tokens, scale;
-    bool any;
+    float (*sums)[16];  ///< null: it has been added
+    const std::byte* of_tokens;
+    const float* of_rows;
+    int row, tokens;
+    bool first, last;  ///< of its sums
   };
 
-  /// Whether tiles A are the memory of the weights.
-  bool in_place(std::int64_t step) const {
-    return !kNibbles && block_.count == kBlock && (step + 1) * kStep <= rows_.padded_columns;
+  Weights weights_at(int row, std::int64_t step) {
+    if (rows_.count - row < kBlock || (step + 1) * kStep > rows_.padded_columns) return beside(row, step);
+    return {rows_.data + static_cast<std::size_t>(row) * rows_.row_bytes + step * kStepBytes,
+            static_cast<std::int64_t>(rows_.row_bytes)};
   }
 
-  /// Rows [row, row + kPart) of a step, where they are not multiplied in place: unpacked. What is not there becomes the
-  /// number of code 0; tokens are 0 in those columns, and rows behind the last are not stored.
-  [[gnu::always_inline]] void prepare(std::int64_t step, int row) {
-    ahead_.ask(kPart * kStepBytes / 64);
-    if (step >= steps_ || in_place(step)) return;
-    const std::int64_t left = (rows_.padded_columns - step * kStep) * kStepBytes / kStep;  // bytes; 32 or more
-    auto& to = s_.weights[step % 2];
-    const std::byte* from = block_.data + static_cast<std::size_t>(row) * rows_.row_bytes + step * kStepBytes;
-#pragma GCC unroll 8
-    for (int r = row; r < row + kPart; ++r, from += rows_.row_bytes) {
-      const auto bytes = [&](int piece) {
-        const std::int64_t behind = r < block_.count ? left - 64 * piece : 0;
-        const __mmask64 mask = behind >= 64 ? ~0ull : behind > 0 ? 0xffffffffull : 0;
-        return _mm512_maskz_loadu_epi8(mask, from + 64 * piece);
-      };
-      if constexpr (kNibbles) {
-        const __m512i nibble = _mm512_set1_epi8(0x0f);
-        const __m512i numbers = _mm512_broadcast_i32x4(
-            element == Element::Int4 ? _mm_setr_epi8(-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7)
-                                     : _mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12));
-        const __m512i codes = bytes(0);
-        const __m512i low = _mm512_and_si512(codes, nibble);
-        const __m512i high = _mm512_and_si512(_mm512_srli_epi16(codes, 4), nibble);
-        _mm512_storeu_si512(to[0] + 64 * r, _mm512_shuffle_epi8(numbers, low));
-        _mm512_storeu_si512(to[1] + 64 * r, _mm512_shuffle_epi8(numbers, high));
-      } else {
-        _mm512_storeu_si512(to[0] + 64 * r, bytes(0));
-        _mm512_storeu_si512(to[1] + 64 * r, bytes(1));
+  /// A copy of what is there of 16 rows, zeros behind it: tokens are 0 in those columns, and rows behind the last are
+  /// not stored.
+  [[gnu::noinline]] Weights beside(int row, std::int64_t step) {
+    const std::int64_t left = (rows_.padded_columns - step * kStep) * kStepBytes / kStep;
+    for (int r = 0; r < kBlock; ++r) {
+      for (int piece = 0; piece < kStepBytes; piece += 64) {
+        const std::int64_t there = row + r < rows_.count ? left - piece : 0;
+        const __mmask64 mask = there >= 64 ? ~0ull : there > 0 ? (1ull << there) - 1 : 0;
+        const std::byte* from =
+            rows_.data + static_cast<std::size_t>(row + r) * rows_.row_bytes + step * kStepBytes + piece;
+        _mm512_storeu_si512(s_.beside + kStepBytes * r + piece, _mm512_maskz_loadu_epi8(mask, from));
       }
     }
     written();
+    return {s_.beside, kStepBytes};
   }
 
-  void load_scales(std::int64_t first) {
-    first_scale_ = first;
-    const __mmask16 mask = first_lanes(first, rows_.groups);
-    __m512i v[16];
-    for (int r = 0; r < 16; ++r) {
-      v[r] = _mm512_setzero_si512();
-      if (r >= block_.count) continue;
-      v[r] = _mm512_castps_si512(
-          scales16<element>(block_.scales + static_cast<std::size_t>(r) * rows_.scale_row_bytes, first, mask));
-    }
-    transpose(v);
-    for (int g = 0; g < 16; ++g) _mm512_storeu_si512(s_.scales[g], v[g]);
-  }
-
-  /// Tile C = one group of a step times 8 tokens. Columns of nibbles come in the order of their quarters 0, 2 (low), 1,
-  /// 3 (high), as the planes of the activations do.
-  template <int tile>
-  [[gnu::always_inline]] void multiply(std::int64_t step, int g, int sum) {
-    const std::byte* b = tokens_ + g * group_bytes(steps_) + step * 2 * kTileBytes;
-    const bool direct = in_place(step);
-    const std::int64_t stride = direct ? static_cast<std::int64_t>(rows_.row_bytes) : 64;
-    if constexpr (tile == 0) {
-      _tile_zero(0);
-    } else {
-      _tile_zero(1);
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < kProducts; ++i) {
-      if (g == 0) prepare(step + 1, (sum * kProducts + i) * kPart);
-      // Which tile of 64 columns, and which half of it.
-      int piece = i, half = 0;
-      if constexpr (kSums > 1) {
-        piece = kNibbles ? (kProducts == 2 ? i : sum % 2) : sum * kDepth / 64;
-        half = kNibbles ? (kProducts == 2 ? sum : sum / 2) : sum * kDepth / 32 % 2;
+  /// Rows [row, row + kPart) of the next step.
+  [[gnu::always_inline]] void unpack(Weights from, int row) {
+    if (!kNibbles || !from.data) return;
+    std::byte* const low_to = s_.weights[buffer_ ^ 1][0] + 64 * row;
+    std::byte* const high_to = s_.weights[buffer_ ^ 1][1] + 64 * row;
+    const std::byte* at = from.data + row * from.stride;
+#pragma GCC unroll 16
+    for (int r = 0; r < kPart; ++r, at += from.stride) {
+      const __m512i codes = load(at);
+      __m512i low, high;
+      if constexpr (element == Element::Int4) {  // 16 * (code - 8)
+        const __m512i mask = _mm512_set1_epi8(static_cast<char>(0xf0)), sign = _mm512_set1_epi8(static_cast<char>(0x80));
+        low = _mm512_ternarylogic_epi32(_mm512_slli_epi16(codes, 4), mask, sign, kAndXor);
+        high = _mm512_ternarylogic_epi32(codes, mask, sign, kAndXor);
+      } else {
+        const __m512i nibble = _mm512_set1_epi8(0x0f);
+        const __m512i numbers = _mm512_broadcast_i32x4(
+            _mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12));
+        low = _mm512_shuffle_epi8(numbers, _mm512_and_si512(codes, nibble));
+        high = _mm512_shuffle_epi8(numbers, _mm512_and_si512(_mm512_srli_epi16(codes, 4), nibble));
       }
-      const std::byte* a = direct ? block_.data + step * kStepBytes + 64 * piece : s_.weights[step % 2][piece];
-      _tile_loadd(4, a + 32 * half, stride);
-      _tile_loadd(5, b + piece * kTileBytes + half * kTileBytes / 2, 64);
-      if constexpr (tile == 0) {
+      _mm512_storeu_si512(low_to + 64 * r, low);
+      _mm512_storeu_si512(high_to + 64 * r, high);
+    }
+    written();
+  }
+  static constexpr int kAndXor = 0x6a;  ///< (a & b) ^ c
+
+  void load_scales(int row, std::int64_t first) {
+    first_group_ = first;
+    scales_ ^= 1;
+    const __mmask16 mask = first_lanes(first, rows_.groups);
+    for (int r = 0; r < kBlock; ++r) {
+      const int there = row + r < rows_.count ? row + r : rows_.count - 1;
+      _mm512_storeu_ps(
+          s_.scales[scales_][r],
+          scales16<element>(rows_.scales + static_cast<std::size_t>(there) * rows_.scale_row_bytes, first, mask));
+    }
+  }
+
+  [[gnu::always_inline]] void multiply_step(int row, std::int64_t step, Weights weights, int scale) {
+    const std::byte* tokens = tokens_;
+    for (int first = 0; first < count_; first += kTogether, tokens += group_bytes(steps_, unit)) {
+#pragma GCC unroll 4
+      for (int u = 0; u < kUnits; ++u) {
+        const std::int64_t of_row = step * kUnits + u;
+        const bool begins = of_row % kOfC == 0;
+        if (begins) tile_ ^= 1;
+        multiply(weights, tokens + step * 2 * kTileBytes, u, begins, first == 0);
+        if (begins) add_last();
+        const bool last = u + 1 == kUnits && step + 1 == steps_;
+        if ((of_row + 1) % kOfC == 0 || last) {
+          last_ = {s_.sums[first / kTogether],
+                   tokens + steps_ * 2 * kTileBytes + of_row / kOfC * 64,
+                   s_.scales[scales_][0] + (scale + u) / kOfC * kOfC,
+                   row,
+                   first,
+                   of_row < kOfC,
+                   last};
+        }
+      }
+    }
+  }
+
+  /// Which tile of 64 columns of a step a unit needs, and which half of it. Columns of nibbles come in the order of
+  /// their quarters 0, 2 (low), 1, 3 (high), as the planes of the activations do.
+  static constexpr int piece_of(int u, int i) {
+    if (kUnits == 1) return i;
+    return kNibbles ? (kProducts == 2 ? i : u % 2) : u * kDepth / 64;
+  }
+  static constexpr int half_of(int u) {
+    if (kUnits == 1) return 0;
+    return kNibbles ? (kProducts == 2 ? u : u / 2) : u * kDepth / 32 % 2;
+  }
+
+  /// Tile C += a unit.
+  [[gnu::always_inline]] void multiply(Weights weights, const std::byte* tokens, int u, bool begins,
+                                       bool unpacks) {
+    const std::byte* a = kNibbles ? s_.weights[buffer_][0] : weights.data;
+    const std::int64_t stride = kNibbles ? 64 : weights.stride;
+    const std::int64_t piece = kNibbles ? kTileBytes : 64;
+    if (begins) {
+      if (tile_ == 0) {
+        _tile_zero(0);
+      } else {
+        _tile_zero(1);
+      }
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < kProducts; ++i) {
+      if (unpacks) {
+        ahead_.ask(kPart * kStepBytes / 64);
+        unpack(weights, (u * kProducts + i) * kPart);
+      }
+      _tile_loadd(4, a + piece_of(u, i) * piece + 32 * half_of(u), stride);
+      _tile_loadd(5, tokens + piece_of(u, i) * kTileBytes + half_of(u) * kTileBytes / 2, 64);
+      if (tile_ == 0) {
         _tile_dpbssd(0, 4, 5);
       } else {
         _tile_dpbssd(1, 4, 5);
@@ -242,60 +290,83 @@ class Product {
     }
   }
 
-  /// sums += (128 high + low) * scales.
+  /// The scales of a row's units for each column of C.
+  static __m512 of_row(const float* scales) {
+    if constexpr (kOfC == 1) return _mm512_set1_ps(*scales);
+    const __m512i unit_of_column = kOfC == 2 ? _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1)
+                                             : _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+    return _mm512_permutevar_ps(_mm512_broadcast_f32x4(_mm_loadu_ps(scales)), unit_of_column);
+  }
+
+  /// sums += C * scales, of the C before.
   [[gnu::always_inline]] void add_last() {
-    if (!last_.any) return;
-    last_.any = false;
-    if (next_ == 0) {
+    if (!last_.sums) return;
+    if (tile_ == 0) {
       _tile_stored(1, s_.c, 64);
     } else {
       _tile_stored(0, s_.c, 64);
     }
     written();
-    const auto& c = s_.c;
-    const float* scale = s_.scales[last_.scale];
-    const __m512 of_tokens =
-        _mm512_loadu_ps(tokens_ + last_.tokens * group_bytes(steps_) + steps_ * 2 * kTileBytes + last_.step * 64);
-#pragma GCC unroll 8
-    for (int r = 0; r < kBlock; r += 2) {
-      const __m512i a = load(c[r]), b = load(c[r + 1]);
-      const __m512 value = join(_mm512_shuffle_i32x4(a, b, 0x44), _mm512_shuffle_i32x4(a, b, 0xee));
-      const __m512 of_rows = _mm512_mask_broadcastss_ps(_mm512_set1_ps(scale[r]), 0xff00, _mm_set_ss(scale[r + 1]));
-      float* sum = s_.sums[last_.tokens][r / 2];
-      _mm512_storeu_ps(sum, _mm512_fmadd_ps(value, _mm512_mul_ps(of_rows, of_tokens), _mm512_loadu_ps(sum)));
+    float (*const sums)[16] = last_.sums;
+    const float* const of_rows = last_.of_rows;
+    const __m512 of_tokens = _mm512_loadu_ps(last_.of_tokens);
+    const __mmask16 more = last_.first ? 0 : 0xffff;
+#pragma GCC unroll 16
+    for (int r = 0; r < kBlock; ++r) {
+      const __m512 scale = _mm512_mul_ps(of_row(of_rows + 16 * r), of_tokens);
+      const __m512 before = _mm512_maskz_loadu_ps(more, sums[r]);
+      _mm512_storeu_ps(sums[r], _mm512_fmadd_ps(_mm512_cvtepi32_ps(load(s_.c[r])), scale, before));
+    }
+    if (last_.last) store(last_.row, last_.tokens, sums);
+    last_.sums = nullptr;
+  }
+
+  /// Both planes of all units together.
+  [[gnu::noinline]] void store(int row, int first, const float (*sums)[16]) const {
+    __m512i v[16];
+    for (int r = 0; r < kBlock; ++r) v[r] = load(sums[r]);
+    transpose(v);
+    const __mmask16 mask = first_lanes(row, rows_.count);
+    for (int t = 0; t < kTokens && first + t < count_; ++t) {
+      __m512 sum = _mm512_setzero_ps();
+      for (int i = 0; i < 2 * kOfC; ++i) sum = _mm512_add_ps(sum, _mm512_castsi512_ps(v[i * kTokens + t]));
+      _mm512_mask_storeu_ps(out_ + (first + t) * stride_ + row, mask, sum);
     }
   }
 
   const PackedRows& rows_;
-  const Block block_;
-  Ahead ahead_;
   const std::int64_t steps_;
-  const std::byte* tokens_;
-  const int groups_;
+  const std::byte* const tokens_;
+  const int count_;
+  float* const out_;
+  const std::int64_t stride_;
   Scratch& s_;
-  std::int64_t first_scale_ = 0;  ///< of those in the scratch
-  int next_ = 0;                  ///< tile C that is multiplied next
+  Ahead ahead_{};
+  std::int64_t first_group_ = 0;  ///< of the scales in the scratch
+  int scales_ = 0;                ///< which of the scratch's are of this step
+  int buffer_ = 1;                ///< of the unpacked weights of this step
+  int tile_ = 0;                  ///< C that is multiplied
   Last last_{};
 };
 
-template <Element element, int group>
-void dot_blocks(const PackedRows& rows, int tokens, const std::byte* interleaved, float* out, std::int64_t stride) {
+template <Element element, int unit>
+void dot_units(const PackedRows& rows, int tokens, const std::byte* interleaved, float* out, std::int64_t stride) {
   alignas(64) Scratch scratch;
-  using Blocks = Product<element, group>;
-  configure(Blocks::kDepth);
-  for (int row = 0; row < rows.count; row += kBlock) {
-    Blocks product(rows, row, interleaved, (tokens + kTogether - 1) / kTogether, scratch);
-    product.run();
-    product.store(row, tokens, out, stride);
+  switch (together(tokens, rows.group_size)) {
+    case 2:
+      return Product<element, unit, 2>(rows, interleaved, tokens, out, stride, scratch).run();
+    case 4:
+      return Product<element, unit, 4>(rows, interleaved, tokens, out, stride, scratch).run();
+    default:
+      return Product<element, unit, kTogether>(rows, interleaved, tokens, out, stride, scratch).run();
   }
-  _tile_release();
 }
 
 template <Element element>
 void dot_groups(const PackedRows& rows, int tokens, const std::byte* interleaved, float* out, std::int64_t stride) {
-  if (rows.group_size == 32) return dot_blocks<element, 32>(rows, tokens, interleaved, out, stride);
-  if (rows.group_size == 64) return dot_blocks<element, 64>(rows, tokens, interleaved, out, stride);
-  dot_blocks<element, 128>(rows, tokens, interleaved, out, stride);
+  if (rows.group_size == 32) return dot_units<element, 32>(rows, tokens, interleaved, out, stride);
+  if (rows.group_size == 64) return dot_units<element, 64>(rows, tokens, interleaved, out, stride);
+  dot_units<element, 128>(rows, tokens, interleaved, out, stride);
 }
 
 /// BF16: the sums of 64 tokens stay in tiles 0 to 3 to the end.
@@ -384,45 +455,80 @@ void dot(const PackedRows& rows, const PreparedToken* x, int tokens, const std::
     case Element::Int8:
       return dot_groups<Element::Int8>(rows, tokens, interleaved, out, stride);
     case Element::Mxfp4:
-      return dot_blocks<Element::Mxfp4, 32>(rows, tokens, interleaved, out, stride);
+      return dot_units<Element::Mxfp4, 32>(rows, tokens, interleaved, out, stride);
     case Element::Bf16:
       return dot_bf16(rows, tokens, interleaved, out, stride);
   }
 }
 
 /// Tiles B: row j has columns 4 j to 4 j + 3 of the tokens, for BF16 columns 2 j and 2 j + 1.
-void interleave(const PreparedToken* x, int tokens, std::int64_t columns, Element element, std::byte* out) {
-  const std::int64_t steps = to_steps(columns);
-  const int together = element == Element::Bf16 ? kBf16Together : kTogether;
-  for (int first = 0; first < tokens; first += together) {
-    const auto is_here = [&](int t) { return first + t < tokens; };
-    const std::int64_t pieces = steps * (element == Element::Bf16 ? 4 : 2);
-    for (std::int64_t piece = 0; piece < pieces; ++piece, out += kTileBytes) {
-      __m512i v[16];
-      for (int t = 0; t < together; ++t) {
-        const std::byte* planes = is_here(t) ? x[first + t].planes + 128 * piece : nullptr;
-        __m512i a = planes ? load(planes) : _mm512_setzero_si512();
-        const __m512i b = planes ? load(planes + 64) : _mm512_setzero_si512();
-        if (element == Element::Bf16) {  // of 32 columns the even ones, then the odd ones, as floats
-          v[t] = _mm512_or_si512(_mm512_srli_epi32(a, 16), b);
-        } else {  // the high bytes, then the low ones
-          v[t] = a;
-          v[kTogether + t] = b;
-        }
+void interleave_bf16(const PreparedToken* x, int tokens, std::int64_t steps, std::byte* out) {
+  for (int first = 0; first < tokens; first += kBf16Together, out += bf16_group_bytes(steps)) {
+    for (std::int64_t piece = 0; piece < 4 * steps; ++piece) {
+      __m512i v[16] = {};
+      for (int t = 0; t < kBf16Together && first + t < tokens; ++t) {
+        const std::byte* floats = x[first + t].planes + 128 * piece;  // of 32 columns the even ones, then the odd ones
+        v[t] = _mm512_or_si512(_mm512_srli_epi32(load(floats), 16), load(floats + 64));
       }
       transpose(v);
-      for (int j = 0; j < 16; ++j) _mm512_storeu_si512(out + 64 * j, v[j]);
-    }
-    if (element == Element::Bf16) {
-      out += bf16_group_bytes(steps) - pieces * kTileBytes;
-      continue;
-    }
-    for (std::int64_t step = 0; step < steps; ++step, out += 64) {
-      alignas(64) float scales[16];
-      for (int t = 0; t < kTogether; ++t) scales[t] = scales[8 + t] = is_here(t) ? x[first + t].scales[step] : 0.0f;
-      _mm512_storeu_ps(out, _mm512_loadu_ps(scales));
+      for (int j = 0; j < 16; ++j) _mm512_storeu_si512(out + piece * kTileBytes + 64 * j, v[j]);
     }
   }
+}
+
+/// v[j] of a piece of a step belongs to this unit of the step.
+int unit_of(Element element, int units, int piece, int j) {
+  const int half = j / 8;
+  if (element == Element::Int8) return (2 * piece + half) * units / 4;
+  return units == 4 ? 2 * half + piece : half * units / 2;
+}
+
+/// Tokens of a unit have columns of B of their own in its C: 2 * in_c for each of the units of a C.
+void interleave_bytes(const PreparedToken* x, int tokens, std::int64_t columns, Element element, int group_size,
+                      std::byte* out) {
+  const std::int64_t steps = to_steps(columns);
+  const int unit = unit_columns(group_size);
+  const int units = 128 / unit;  // of a step
+  const int in_c = together(tokens, group_size), of_c = kTogether / in_c;
+  const float low_scale = element == Element::Int4 ? 1.0f / 16 : 1.0f;
+  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  for (int first = 0; first < tokens; first += kTogether, out += group_bytes(steps, unit)) {
+    const int here = tokens - first < in_c ? tokens - first : in_c;
+    for (std::int64_t step = 0; step < steps; ++step) {
+      for (int piece = 0; piece < 2; ++piece) {
+        __m512i v[16] = {};
+        for (int t = 0; t < here; ++t) {
+          const std::byte* planes = x[first + t].planes + 128 * (2 * step + piece);
+          v[t] = load(planes);
+          v[in_c + t] = load(planes + 64);
+        }
+        transpose(v);
+        for (int j = 0; j < 16; ++j) {
+          const auto place = static_cast<int>((step * units + unit_of(element, units, piece, j)) % of_c * 2 * in_c);
+          const __m512i from = _mm512_sub_epi32(lanes, _mm512_set1_epi32(place));  // modulo 16; the others are zeros
+          _mm512_storeu_si512(out + (2 * step + piece) * kTileBytes + 64 * j, _mm512_permutexvar_epi32(from, v[j]));
+        }
+      }
+    }
+    std::byte* of_c_tokens = out + steps * 2 * kTileBytes;
+    for (std::int64_t u = 0; u < steps * units; u += of_c, of_c_tokens += 64) {
+      alignas(64) float scales[16] = {};
+      for (int i = 0; i < of_c && u + i < steps * units; ++i) {
+        for (int t = 0; t < here; ++t) {
+          const float scale = x[first + t].scales[(u + i) / units] * low_scale;
+          scales[i * 2 * in_c + t] = 128.0f * scale;
+          scales[i * 2 * in_c + in_c + t] = scale;
+        }
+      }
+      _mm512_storeu_ps(of_c_tokens, _mm512_loadu_ps(scales));
+    }
+  }
+}
+
+void interleave(const PreparedToken* x, int tokens, std::int64_t columns, Element element, int group_size,
+                std::byte* out) {
+  if (element == Element::Bf16) return interleave_bf16(x, tokens, to_steps(columns), out);
+  interleave_bytes(x, tokens, columns, element, group_size, out);
 }
 
 }  // namespace

@@ -9,6 +9,11 @@
 namespace krasis::simd {
 namespace {
 
+/// 128 * high + low as floats.
+__m512 join(__m512i high, __m512i low) {
+  return _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(high, 7), low));
+}
+
 void prefetch(const std::byte* from) {
   _mm_prefetch(reinterpret_cast<const char*>(from), _MM_HINT_T0);
 }

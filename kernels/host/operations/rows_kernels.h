@@ -62,10 +62,11 @@ struct RowKernels {
                   float* scales, float* corrections);
   /// Or null. Lays tokens beside each other as `dot` wants more than few_tokens of them: interleaved_bytes (rows.h) at
   /// `out`, 64-byte aligned. `columns` is padded_columns.
-  void (*interleave)(const PreparedToken* x, int tokens, std::int64_t columns, Element element, std::byte* out);
+  void (*interleave)(const PreparedToken* x, int tokens, std::int64_t columns, Element element, int group_size,
+                     std::byte* out);
   /// out[t * stride + r] = sum_i rows[r, i] * x[t, i]; tokens <= kMaxRowTokens. `interleaved`: these tokens, where
-  /// there are more than few_tokens. The order of a sum depends on the format, the columns, and whether there is one
-  /// token, up to few_tokens, or more.
+  /// there are more than few_tokens. The order of a sum depends on the format, the columns, whether there is one
+  /// token, up to few_tokens, or more, and of more whether there are 2, up to 4, or at least 5.
   void (*dot)(const PackedRows& rows, const PreparedToken* x, int tokens, const std::byte* interleaved, float* out,
               std::int64_t stride);
 };

@@ -186,6 +186,23 @@ Integers permute_two(const Integers& a, const Integers& index, const Integers& b
     return at < kCount ? lanes<T>(a)[at] : lanes<T>(b)[at - kCount];
   });
 }
+/// VPERMD: result[i] = number index[i] modulo 16.
+inline Integers permute(const Integers& index, const Integers& v) {
+  return each<std::uint32_t>([&](std::size_t i) {
+    return lanes<std::uint32_t>(v)[lanes<std::uint32_t>(index)[i] % 16];
+  });
+}
+/// VPTERNLOGD: bit by bit, bit 4 a + 2 b + c of `table`.
+inline Integers ternary_logic(const Integers& a, const Integers& b, const Integers& c, int table) {
+  return each<std::uint8_t>([&](std::size_t i) {
+    int result = 0;
+    for (int bit = 0; bit < 8; ++bit) {
+      const int at = (a.bytes[i] >> bit & 1) * 4 + (b.bytes[i] >> bit & 1) * 2 + (c.bytes[i] >> bit & 1);
+      result |= (table >> at & 1) << bit;
+    }
+    return result;
+  });
+}
 /// VPDPBUSD: each 32-bit sum plus four products of an unsigned and a signed byte, modulo 2^32.
 inline Integers dot_bytes(const Integers& sum, const Integers& a, const Integers& b) {
   return each<std::uint32_t>([&](std::size_t i) {
@@ -232,6 +249,14 @@ inline Floats scale(const Floats& a, const Floats& b) {
 inline Floats choose_first(const Floats& otherwise, std::uint16_t mask, __m128 v) {
   return each_float([&](std::size_t i) { return chosen(mask, i) ? _mm_cvtss_f32(v) : otherwise.lanes[i]; });
 }
+inline Floats repeat_floats(__m128 v) {
+  const auto four = std::bit_cast<std::array<float, 4>>(v);
+  return each_float([&](std::size_t i) { return four[i % 4]; });
+}
+/// VPERMILPS: within each four.
+inline Floats permute_fours(const Floats& v, const Integers& index) {
+  return each_float([&](std::size_t i) { return v.lanes[i / 4 * 4 + lanes<std::uint32_t>(index)[i] % 4]; });
+}
 /// Sequences of instructions in the compiler's header: halves are joined.
 template <class Join>
 float reduce(const Floats& v, const Join& join) {
@@ -262,6 +287,8 @@ inline float reduce_max(const Floats& v) {
 #undef _mm512_cmpeq_epi32_mask
 #undef _mm512_cmp_ps_mask
 #undef _mm512_setr_epi64
+#undef _mm512_setr_epi32
+#undef _mm512_ternarylogic_epi32
 #define _mm512_loadu_si512 krasis::test::emulated::load_all
 #define _mm512_storeu_si512(to, v) krasis::test::emulated::store<std::uint8_t>(to, ~0ull, v)
 #define _mm512_maskz_loadu_epi8 krasis::test::emulated::load<std::uint8_t>
@@ -280,10 +307,12 @@ inline float reduce_max(const Floats& v) {
 #define _mm512_set1_epi8 krasis::test::emulated::spread<char>
 #define _mm512_set1_epi16 krasis::test::emulated::spread<short>
 #define _mm512_set1_epi32 krasis::test::emulated::spread<int>
+#define _mm512_setr_epi32 krasis::test::emulated::list<std::uint32_t>
 #define _mm512_and_si512 krasis::test::emulated::bits_and
 #define _mm512_or_si512 krasis::test::emulated::bits_or
 #define _mm512_xor_si512 krasis::test::emulated::bits_xor
 #define _mm512_add_epi32 krasis::test::emulated::add<std::uint32_t>
+#define _mm512_sub_epi32 krasis::test::emulated::subtract<std::uint32_t>
 #define _mm512_sub_epi8 krasis::test::emulated::subtract<std::uint8_t>
 #define _mm512_slli_epi16 krasis::test::emulated::shift_left<std::uint16_t>
 #define _mm512_slli_epi32 krasis::test::emulated::shift_left<std::uint32_t>
@@ -302,6 +331,8 @@ inline float reduce_max(const Floats& v) {
 #define _mm512_unpackhi_epi64 krasis::test::emulated::unpack<std::uint64_t, true>
 #define _mm512_shuffle_i32x4 krasis::test::emulated::shuffle_pieces
 #define _mm512_permutex2var_epi16 krasis::test::emulated::permute_two<std::uint16_t>
+#define _mm512_permutexvar_epi32 krasis::test::emulated::permute
+#define _mm512_ternarylogic_epi32 krasis::test::emulated::ternary_logic
 #define _mm512_dpbusd_epi32 krasis::test::emulated::dot_bytes
 
 #define _mm512_setzero_ps krasis::test::emulated::Floats
@@ -316,5 +347,7 @@ inline float reduce_max(const Floats& v) {
 #define _mm512_max_ps krasis::test::emulated::larger
 #define _mm512_scalef_ps krasis::test::emulated::scale
 #define _mm512_mask_broadcastss_ps krasis::test::emulated::choose_first
+#define _mm512_broadcast_f32x4 krasis::test::emulated::repeat_floats
+#define _mm512_permutevar_ps krasis::test::emulated::permute_fours
 #define _mm512_reduce_add_ps krasis::test::emulated::reduce_add
 #define _mm512_reduce_max_ps krasis::test::emulated::reduce_max
