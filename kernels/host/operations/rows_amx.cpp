@@ -31,6 +31,7 @@ constexpr int kFewTokens = 1;
 constexpr int kTileBytes = 1024;     ///< 16 rows of 64 bytes
 constexpr std::int64_t kStep = 128;  ///< columns at a time: a block of activations
 constexpr int kTogether = 8;         ///< tokens of a C with both planes
+constexpr int kBlocks = 2;           ///< of rows that are multiplied with the same tiles B
 constexpr int kBf16Together = 16;
 
 constexpr std::int64_t to_steps(std::int64_t columns) {
@@ -41,7 +42,7 @@ constexpr std::int64_t to_steps(std::int64_t columns) {
 void configure(int depth) {
   alignas(64) TileConfig config;
   for (int tile = 0; tile < 8; ++tile) {
-    const bool weights = tile == 4, tokens = tile == 5;
+    const bool weights = tile == 4 || tile == 6, tokens = tile == 5 || tile == 7;
     config.rows[tile] = static_cast<std::uint8_t>(tokens ? depth / 4 : 16);
     config.row_bytes[tile] = static_cast<std::uint16_t>(weights ? depth : 64);
   }
@@ -67,8 +68,9 @@ class Ahead {
  public:
   Ahead() = default;
   Ahead(const PackedRows& rows, int row)
-      : at_(row + kBlock < rows.count ? rows.data + static_cast<std::size_t>(row + kBlock) * rows.row_bytes
-                                      : rows.next) {}
+      : at_(row + kBlocks * kBlock < rows.count
+                ? rows.data + static_cast<std::size_t>(row + kBlocks * kBlock) * rows.row_bytes
+                : rows.next) {}
   void ask(int lines) {
     if (!at_) return;
     for (int i = 0; i < lines; ++i, at_ += 64) _mm_prefetch(reinterpret_cast<const char*>(at_), _MM_HINT_T1);
@@ -102,11 +104,11 @@ struct Weights {
 };
 
 struct alignas(64) Scratch {
-  std::byte weights[2][2][kTileBytes];  ///< unpacked, of this step and of the next: low and high nibbles
-  std::byte beside[kBlock * 128];       ///< a step that is not whole
+  std::byte weights[2][kBlocks][2][kTileBytes];  ///< unpacked, of this step and of the next: low and high nibbles
+  std::byte beside[kBlocks][kBlock * 128];       ///< blocks of a step that are not whole
   std::int32_t c[kBlock][16];
-  float scales[2][kBlock][16];  ///< of 16 groups
-  float sums[kMaxRowTokens / kTogether][kBlock][16];
+  float scales[2][kBlocks * kBlock][16];  ///< of 16 groups
+  float sums[kMaxRowTokens / kTogether][kBlocks * kBlock][16];
 };
 
 /// Rows of a matrix times all tokens, `kTokens` in a C.
@@ -124,22 +126,27 @@ class Product {
 
   void run() {
     configure(kDepth);
-    Weights next = kNibbles ? weights_at(0, 0) : Weights{};
-    for (int row = 0; row < kBlock; row += kPart) unpack(next, row);
-    for (int row = 0; row < rows_.count; row += kBlock) {
+    Weights next[kBlocks] = {};
+    if (kNibbles) weights_at(0, 0, next);
+    for (int block = 0; block < kBlocks; ++block) {
+      for (int row = 0; row < kBlock; row += kPart) unpack(next[block], block, row);
+    }
+    for (int row = 0; row < rows_.count; row += kBlocks * kBlock) {
       ahead_ = Ahead(rows_, row);
       for (std::int64_t step = 0; step < steps_; ++step) {
         buffer_ ^= 1;
-        next = !kNibbles                    ? weights_at(row, step)
-               : step + 1 < steps_          ? weights_at(row, step + 1)
-               : row + kBlock < rows_.count ? weights_at(row + kBlock, 0)
-                                            : Weights{};
+        if (!kNibbles) {
+          weights_at(row, step, next);
+        } else if (step + 1 < steps_) {
+          weights_at(row, step + 1, next);
+        } else {
+          weights_at(row + kBlocks * kBlock, 0, next);
+        }
         const std::int64_t group = step * kStep / rows_.group_size;
         if (step == 0 || group >= first_group_ + 16) load_scales(row, group);
         multiply_step(row, step, next, static_cast<int>(group - first_group_));
       }
     }
-    tile_ ^= 1;
     add_last();
     _tile_release();
   }
@@ -149,61 +156,71 @@ class Product {
   static constexpr int kStepBytes = kNibbles ? 64 : 128;
   /// Units of 64 columns of nibbles lie in both halves of 32 bytes.
   static constexpr int kDepth = unit == 32 || (kNibbles && unit == 64) ? 32 : 64;
-  static constexpr int kUnits = 128 / unit;                ///< of a step
-  static constexpr int kProducts = 128 / kDepth / kUnits;  ///< tile instructions of a unit
+  static constexpr int kUnits = 128 / unit;                    ///< of a step
+  static constexpr int kProducts = 128 / kDepth / kUnits;      ///< tile instructions of a unit
   static constexpr int kPart = kBlock / (kUnits * kProducts);  ///< rows that are unpacked before a tile instruction
-  static constexpr int kOfC = kTogether / kTokens;         ///< units of a C
+  static constexpr int kOfC = kTogether / kTokens;             ///< units of a C
 
   /// Where the other tile C goes.
   struct Last {
     float (*sums)[16];  ///< null: it has been added
     const std::byte* of_tokens;
     const float* of_rows;
-    int row, tokens;
+    int row, tokens, tile;
     bool first, last;  ///< of its sums
   };
 
-  Weights weights_at(int row, std::int64_t step) {
-    if (rows_.count - row < kBlock || (step + 1) * kStep > rows_.padded_columns) return beside(row, step);
-    return {rows_.data + static_cast<std::size_t>(row) * rows_.row_bytes + step * kStepBytes,
-            static_cast<std::int64_t>(rows_.row_bytes)};
+  /// Of each block; null where there are no rows.
+  [[gnu::always_inline]] void weights_at(int row, std::int64_t step, Weights* out) {
+    const bool whole = rows_.count - row >= kBlocks * kBlock && (step + 1) * kStep <= rows_.padded_columns;
+    if (!whole) return beside(row, step, out);
+    const auto stride = static_cast<std::int64_t>(rows_.row_bytes);
+    const std::byte* at = rows_.data + row * stride + step * kStepBytes;
+#pragma GCC unroll 2
+    for (int block = 0; block < kBlocks; ++block) out[block] = {at + block * kBlock * stride, stride};
   }
 
-  /// A copy of what is there of 16 rows, zeros behind it: tokens are 0 in those columns, and rows behind the last are
-  /// not stored.
-  [[gnu::noinline]] Weights beside(int row, std::int64_t step) {
+  /// A block that is not whole is copied, zeros behind what is there: tokens are 0 in those columns, and rows behind
+  /// the last are not stored.
+  [[gnu::noinline]] void beside(int row, std::int64_t step, Weights* out) {
     const std::int64_t left = (rows_.padded_columns - step * kStep) * kStepBytes / kStep;
-    for (int r = 0; r < kBlock; ++r) {
-      for (int piece = 0; piece < kStepBytes; piece += 64) {
-        const std::int64_t there = row + r < rows_.count ? left - piece : 0;
-        const __mmask64 mask = there >= 64 ? ~0ull : there > 0 ? (1ull << there) - 1 : 0;
-        const std::byte* from =
-            rows_.data + static_cast<std::size_t>(row + r) * rows_.row_bytes + step * kStepBytes + piece;
-        _mm512_storeu_si512(s_.beside + kStepBytes * r + piece, _mm512_maskz_loadu_epi8(mask, from));
+    for (int block = 0; block < kBlocks; ++block, row += kBlock) {
+      out[block] = {};
+      if (row >= rows_.count) continue;
+      const std::byte* from = rows_.data + static_cast<std::size_t>(row) * rows_.row_bytes + step * kStepBytes;
+      out[block] = {from, static_cast<std::int64_t>(rows_.row_bytes)};
+      if (rows_.count - row >= kBlock && left >= kStepBytes) continue;
+      for (int r = 0; r < kBlock; ++r, from += rows_.row_bytes) {
+        for (int piece = 0; piece < kStepBytes; piece += 64) {
+          const std::int64_t there = row + r < rows_.count ? left - piece : 0;
+          const __mmask64 mask = there >= 64 ? ~0ull : there > 0 ? (1ull << there) - 1 : 0;
+          _mm512_storeu_si512(s_.beside[block] + kStepBytes * r + piece, _mm512_maskz_loadu_epi8(mask, from + piece));
+        }
       }
+      out[block] = {s_.beside[block], kStepBytes};
     }
     written();
-    return {s_.beside, kStepBytes};
   }
 
-  /// Rows [row, row + kPart) of the next step.
-  [[gnu::always_inline]] void unpack(Weights from, int row) {
+  /// Rows [row, row + kPart) of a block of the next step.
+  [[gnu::always_inline]] void unpack(Weights from, int block, int row) {
     if (!kNibbles || !from.data) return;
-    std::byte* const low_to = s_.weights[buffer_ ^ 1][0] + 64 * row;
-    std::byte* const high_to = s_.weights[buffer_ ^ 1][1] + 64 * row;
+    std::byte* const low_to = s_.weights[buffer_ ^ 1][block][0] + 64 * row;
+    std::byte* const high_to = s_.weights[buffer_ ^ 1][block][1] + 64 * row;
     const std::byte* at = from.data + row * from.stride;
 #pragma GCC unroll 16
     for (int r = 0; r < kPart; ++r, at += from.stride) {
       const __m512i codes = load(at);
       __m512i low, high;
       if constexpr (element == Element::Int4) {  // 16 * (code - 8)
-        const __m512i mask = _mm512_set1_epi8(static_cast<char>(0xf0)), sign = _mm512_set1_epi8(static_cast<char>(0x80));
+        const __m512i mask = _mm512_set1_epi8(static_cast<char>(0xf0)),
+                      sign = _mm512_set1_epi8(static_cast<char>(0x80));
         low = _mm512_ternarylogic_epi32(_mm512_slli_epi16(codes, 4), mask, sign, kAndXor);
         high = _mm512_ternarylogic_epi32(codes, mask, sign, kAndXor);
       } else {
         const __m512i nibble = _mm512_set1_epi8(0x0f);
-        const __m512i numbers = _mm512_broadcast_i32x4(
-            _mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12));
+        const __m512i numbers =
+            _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12));
         low = _mm512_shuffle_epi8(numbers, _mm512_and_si512(codes, nibble));
         high = _mm512_shuffle_epi8(numbers, _mm512_and_si512(_mm512_srli_epi16(codes, 4), nibble));
       }
@@ -218,7 +235,9 @@ class Product {
     first_group_ = first;
     scales_ ^= 1;
     const __mmask16 mask = first_lanes(first, rows_.groups);
-    for (int r = 0; r < kBlock; ++r) {
+    const int count =
+        rows_.count - row < kBlocks * kBlock ? (rows_.count - row + kBlock - 1) / kBlock * kBlock : kBlocks * kBlock;
+    for (int r = 0; r < count; ++r) {
       const int there = row + r < rows_.count ? row + r : rows_.count - 1;
       _mm512_storeu_ps(
           s_.scales[scales_][r],
@@ -226,23 +245,28 @@ class Product {
     }
   }
 
-  [[gnu::always_inline]] void multiply_step(int row, std::int64_t step, Weights weights, int scale) {
+  [[gnu::always_inline]] void multiply_step(int row, std::int64_t step, const Weights* weights, int scale) {
     const std::byte* tokens = tokens_;
     for (int first = 0; first < count_; first += kTogether, tokens += group_bytes(steps_, unit)) {
-#pragma GCC unroll 4
       for (int u = 0; u < kUnits; ++u) {
         const std::int64_t of_row = step * kUnits + u;
         const bool begins = of_row % kOfC == 0;
-        if (begins) tile_ ^= 1;
-        multiply(weights, tokens + step * 2 * kTileBytes, u, begins, first == 0);
-        if (begins) add_last();
         const bool last = u + 1 == kUnits && step + 1 == steps_;
-        if ((of_row + 1) % kOfC == 0 || last) {
-          last_ = {s_.sums[first / kTogether],
+        const bool ends = (of_row + 1) % kOfC == 0 || last;
+        if (begins) set_ ^= 1;
+        load_tokens(tokens + step * 2 * kTileBytes, u);
+#pragma GCC unroll 2
+        for (int block = 0; block < kBlocks; ++block) {
+          if (block > 0 && row + block * kBlock >= rows_.count) break;
+          multiply(weights[block], block, u, begins, first == 0);
+          add_last();
+          if (!ends) continue;
+          last_ = {s_.sums[first / kTogether] + block * kBlock,
                    tokens + steps_ * 2 * kTileBytes + of_row / kOfC * 64,
-                   s_.scales[scales_][0] + (scale + u) / kOfC * kOfC,
-                   row,
+                   s_.scales[scales_][block * kBlock] + (scale + u) / kOfC * kOfC,
+                   row + block * kBlock,
                    first,
+                   2 * set_ + block,
                    of_row < kOfC,
                    last};
         }
@@ -261,33 +285,44 @@ class Product {
     return kNibbles ? (kProducts == 2 ? u : u / 2) : u * kDepth / 32 % 2;
   }
 
-  /// Tile C += a unit.
-  [[gnu::always_inline]] void multiply(Weights weights, const std::byte* tokens, int u, bool begins,
-                                       bool unpacks) {
-    const std::byte* a = kNibbles ? s_.weights[buffer_][0] : weights.data;
+  /// Tiles B of a unit.
+  [[gnu::always_inline]] void load_tokens(const std::byte* b, int u) {
+    b += half_of(u) * kTileBytes / 2;
+    _tile_loadd(5, b + piece_of(u, 0) * kTileBytes, 64);
+    if (kProducts == 2) _tile_loadd(7, b + piece_of(u, 1) * kTileBytes, 64);
+  }
+
+  /// Tile C of a block += a unit.
+  [[gnu::always_inline]] void multiply(Weights weights, int block, int u, bool begins, bool unpacks) {
+    const std::byte* a = (kNibbles ? s_.weights[buffer_][block][0] : weights.data) + 32 * half_of(u);
     const std::int64_t stride = kNibbles ? 64 : weights.stride;
     const std::int64_t piece = kNibbles ? kTileBytes : 64;
-    if (begins) {
-      if (tile_ == 0) {
-        _tile_zero(0);
-      } else {
-        _tile_zero(1);
-      }
+    const int c = 2 * set_ + block;
+    if (begins && c == 0) _tile_zero(0);
+    if (begins && c == 1) _tile_zero(1);
+    if (begins && c == 2) _tile_zero(2);
+    if (begins && c == 3) _tile_zero(3);
+    if (unpacks) {
+      ahead_.ask(kPart * kStepBytes / 64);
+      unpack(weights, block, u * kProducts * kPart);
     }
-#pragma GCC unroll 2
-    for (int i = 0; i < kProducts; ++i) {
+    _tile_loadd(4, a + piece_of(u, 0) * piece, stride);
+    if (c == 0) _tile_dpbssd(0, 4, 5);
+    if (c == 1) _tile_dpbssd(1, 4, 5);
+    if (c == 2) _tile_dpbssd(2, 4, 5);
+    if (c == 3) _tile_dpbssd(3, 4, 5);
+    if (kProducts == 2) {
       if (unpacks) {
         ahead_.ask(kPart * kStepBytes / 64);
-        unpack(weights, (u * kProducts + i) * kPart);
+        unpack(weights, block, (u * kProducts + 1) * kPart);
       }
-      _tile_loadd(4, a + piece_of(u, i) * piece + 32 * half_of(u), stride);
-      _tile_loadd(5, tokens + piece_of(u, i) * kTileBytes + half_of(u) * kTileBytes / 2, 64);
-      if (tile_ == 0) {
-        _tile_dpbssd(0, 4, 5);
-      } else {
-        _tile_dpbssd(1, 4, 5);
-      }
+      _tile_loadd(6, a + piece_of(u, 1) * piece, stride);
+      if (c == 0) _tile_dpbssd(0, 6, 7);
+      if (c == 1) _tile_dpbssd(1, 6, 7);
+      if (c == 2) _tile_dpbssd(2, 6, 7);
+      if (c == 3) _tile_dpbssd(3, 6, 7);
     }
+    written();  // what follows may go where A was
   }
 
   /// The scales of a row's units for each column of C.
@@ -301,13 +336,21 @@ class Product {
   /// sums += C * scales, of the C before.
   [[gnu::always_inline]] void add_last() {
     if (!last_.sums) return;
-    if (tile_ == 0) {
-      _tile_stored(1, s_.c, 64);
-    } else {
-      _tile_stored(0, s_.c, 64);
+    switch (last_.tile) {
+      case 0:
+        _tile_stored(0, s_.c, 64);
+        break;
+      case 1:
+        _tile_stored(1, s_.c, 64);
+        break;
+      case 2:
+        _tile_stored(2, s_.c, 64);
+        break;
+      default:
+        _tile_stored(3, s_.c, 64);
     }
     written();
-    float (*const sums)[16] = last_.sums;
+    float(*const sums)[16] = last_.sums;
     const float* const of_rows = last_.of_rows;
     const __m512 of_tokens = _mm512_loadu_ps(last_.of_tokens);
     const __mmask16 more = last_.first ? 0 : 0xffff;
@@ -345,7 +388,7 @@ class Product {
   std::int64_t first_group_ = 0;  ///< of the scales in the scratch
   int scales_ = 0;                ///< which of the scratch's are of this step
   int buffer_ = 1;                ///< of the unpacked weights of this step
-  int tile_ = 0;                  ///< C that is multiplied
+  int set_ = 0;                   ///< tiles C 0 and 1, or 2 and 3
   Last last_{};
 };
 
