@@ -1,4 +1,6 @@
 // Engine::load: what it takes from a configuration, and what it refuses.
+#include "engine/runtime/compute_threads.h"
+#include "engine/system/system_check.h"
 #include "engine/weights/host_pages.h"
 #include "tests/engine/runtime/test_engine.h"
 
@@ -85,6 +87,20 @@ TEST(EngineLoad, RowsOnSeveralNodesChangeNoBit) {
     EXPECT_THAT(model.notes, testing::Contains(testing::HasSubstr("the experts' rows are not divided")));
   }
   EXPECT_EQ(tokens(two), expected);
+}
+
+TEST(ComputeThreads, StayOnTheCpusOfTheirNodes) {
+  const auto real = compute_nodes();
+  if (real.empty()) GTEST_SKIP() << "hwloc does not know this machine's nodes";
+  const std::vector<ComputeNode> two = {real[0], real[0]};
+  const auto team = make_thread_team(3, two);
+  EXPECT_EQ(team->size(), 3);
+  EXPECT_EQ(team->nodes(), 2);
+  EXPECT_GE(team->pinned(), 1);
+  EXPECT_EQ(make_thread_team(0, two)->size(), static_cast<int>(compute_cpus().size()));
+  const auto one = make_thread_team(3, {real[0]});
+  EXPECT_EQ(one->nodes(), 1);
+  EXPECT_EQ(one->pinned(), 0) << "as without shards: the system knows better";
 }
 
 TEST(SameWeights, LieInTheSamePlaces) {
