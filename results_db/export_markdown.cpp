@@ -116,6 +116,7 @@ std::vector<Column> varying_columns(Runs runs) {
                                        {"decode_tokens", true},
                                        {"prompt_fingerprint", false},
                                        {"threads", true},
+                                       {"numa", false},
                                        {"device", false},
                                        {"gpus", false},
                                        {"operations", false},
@@ -203,6 +204,7 @@ std::string config_line(Runs runs) {
   }
   if (of_cached("hcs_policy") == "adaptive") items.push_back("adaptive cache");
   add("threads", [&](const std::string& v) { return unless("0", v, plural(v, "CPU thread")); });
+  add("numa", [&](const std::string& v) { return unless("interleave", v, "NUMA " + v); });
   add("warmups", [](const std::string& v) { return plural(v, "warm-up"); });
   add("repetitions", [](const std::string& v) { return plural(v, "repetition"); });
   add("seed", [](const std::string& v) { return "seed " + v; });

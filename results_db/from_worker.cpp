@@ -15,6 +15,7 @@ RunParameters parameters_of(const RunConfiguration& c) {
           .hcs_policy = c.hcs_policy,
           .vram_budget_mib = c.vram_budget_mib,
           .threads = c.threads,
+          .numa = c.numa,
           .gpu_bits = c.gpu_bits,
           .cpu_bits = c.cpu_bits,
           .attention_bits = c.attention_bits,

@@ -6,7 +6,7 @@ namespace krasis::results {
 
 std::span<const ParameterColumn> parameter_columns() {
   using P = RunParameters;
-  static const std::array<ParameterColumn, 26> kColumns{{{"device", &P::device},
+  static const std::array<ParameterColumn, 27> kColumns{{{"device", &P::device},
                                                          {"operations", &P::operations},
                                                          {"device_count", &P::device_count},
                                                          {"gpus", &P::gpus},
@@ -16,6 +16,7 @@ std::span<const ParameterColumn> parameter_columns() {
                                                          {"hcs_policy", &P::hcs_policy},
                                                          {"vram_budget_mib", &P::vram_budget_mib},
                                                          {"threads", &P::threads},
+                                                         {"numa", &P::numa},
                                                          {"gpu_bits", &P::gpu_bits},
                                                          {"cpu_bits", &P::cpu_bits},
                                                          {"attention_bits", &P::attention_bits},

@@ -56,6 +56,7 @@ std::vector<ParameterValue> describe(const RunParameters& p) {
           {"hcs_policy", "HCS policy", p.hcs == "off" ? "-" : p.hcs_policy},
           {"vram_budget_mib", "VRAM budget (MiB)", number(p.vram_budget_mib)},
           {"threads", "CPU threads", number(p.threads)},
+          {"numa", "NUMA", p.numa},
           {"attention_bits", "Attention", bits_name(p.attention_bits)},
           {"dense_mlp_bits", "Dense MLP", bits_name(p.dense_mlp_bits)},
           {"lm_head_bits", "LM head", bits_name(p.lm_head_bits)},

@@ -52,6 +52,7 @@ struct RunParameters {
   std::string hcs_policy = "static"; ///< "static" or "adaptive"; without meaning when hcs is off
   std::int64_t vram_budget_mib = 0;  ///< of each device; 0 = not limited
   std::int64_t threads = 0;          ///< CPU threads that really worked; 0 = unknown
+  std::string numa = "interleave";   ///< or "shards"
   std::int64_t gpu_bits = 4;         ///< 4, 8 (integers) or 16 (BF16); so are the others
   std::int64_t cpu_bits = 4;
   std::int64_t attention_bits = 8;

@@ -170,7 +170,13 @@ constexpr const char* kAttention = R"sql(
 ALTER TABLE runs ADD COLUMN attention TEXT NOT NULL DEFAULT 'resident';
 )sql";
 
-constexpr std::array<const char*, 6> kMigrations{kTables, kEvidence, kPrefillPath, kTelemetry, kHcsPolicy, kAttention};
+/// Until then pages were always interleaved.
+constexpr const char* kNuma = R"sql(
+ALTER TABLE runs ADD COLUMN numa TEXT NOT NULL DEFAULT 'interleave';
+)sql";
+
+constexpr std::array<const char*, 7> kMigrations{kTables,    kEvidence,  kPrefillPath, kTelemetry,
+                                                 kHcsPolicy, kAttention, kNuma};
 
 }  // namespace
 

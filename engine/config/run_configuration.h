@@ -26,6 +26,7 @@ struct RunConfiguration {
   std::string prefill_path = "auto";    ///< "stream", "picked", "cpu", or "auto": the faster one for the prompt's length, as measured
   std::string attention = "resident";   ///< or "streamed": its weights pass through two buffers, too
   int threads = 0;                      ///< CPU threads of the experts; 0 = physical cores
+  std::string numa = "interleave";      ///< or "shards": each NUMA node has the rows that its cores read
 
   // Quantization (bits: 4, 8 or 16 = BF16)
   int gpu_bits = 4;

@@ -26,6 +26,7 @@ struct DecodeStaging {
 struct HostCompute {
   const HostOperations* operations = nullptr;
   std::shared_ptr<ThreadTeam> team;
+  std::vector<int> numa_shards;  ///< nodes that have the rows that their cores read, in the team's order (PackedModel)
 };
 
 /// The CPU's experts of one layer: out of staging's first `tokens`, those picks that `offsets` ([experts], -1 = not the

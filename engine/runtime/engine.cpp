@@ -11,6 +11,7 @@
 #include "engine/runtime/hybrid_engine.h"
 #include "engine/runtime/platform.h"
 #include "engine/runtime/setup.h"
+#include "engine/system/system_check.h"
 
 namespace krasis {
 namespace {
@@ -104,6 +105,14 @@ Expected<const HostOperations*> host_operations(const std::string& name) {
   return fail(ErrorCode::InvalidArgument, fmt::format("There are no operations \"{}\".", name), std::string(kRemedy));
 }
 
+/// Those that rows are divided among: none unless the configuration asks for it, one where the system knows none.
+std::vector<ComputeNode> shard_nodes(const RunConfiguration& configuration, const EngineOptions& options) {
+  if (configuration.numa != "shards") return {};
+  std::vector<ComputeNode> nodes = options.nodes ? *options.nodes : compute_nodes();
+  if (nodes.empty()) nodes.emplace_back();
+  return nodes;
+}
+
 std::string place_name(int device) { return device < 0 ? "host memory" : fmt::format("device {}", device); }
 
 Expected<void> check_fit(const Plan& plan) {
@@ -149,7 +158,7 @@ bool CacheHistory::at(int step, std::int64_t expert) const {
 
 bool same_weights(const RunConfiguration& a, const RunConfiguration& b) {
   return a.model == b.model && precision_of(a) == precision_of(b) && a.synthetic_seed == b.synthetic_seed &&
-         a.synthetic_skew == b.synthetic_skew;
+         a.synthetic_skew == b.synthetic_skew && a.numa == b.numa;
 }
 
 Hardware host_hardware() {
@@ -173,18 +182,22 @@ Expected<std::unique_ptr<Engine>> Engine::load(const RunConfiguration& configura
   KRASIS_TRY(Plan plan, make_plan(config, configuration, host_hardware()));
   KRASIS_CHECK(check_fit(plan));
   KRASIS_TRY(const HostOperations* operations, host_operations(configuration.operations));
+  const std::vector<ComputeNode> nodes = shard_nodes(configuration, options);
+  std::vector<int> numa_shards;
+  for (const ComputeNode& node : nodes) numa_shards.push_back(node.id);
   std::shared_ptr<const PackedModel> model = options.packed;
   if (!model) {
     KRASIS_TRY(PackedModel loaded, load_packed_model(source, precision_of(configuration),
                                                      {.cache_directory = options.cache_directory,
                                                       .synthetic_seed = configuration.synthetic_seed,
                                                       .synthetic_skew = configuration.synthetic_skew,
+                                                      .numa_shards = numa_shards,
                                                       .progress = options.progress,
                                                       .stop = options.stop}));
     model = std::make_shared<const PackedModel>(std::move(loaded));
   }
-  const auto team = make_thread_team(configuration.threads);
-  const HostCompute cpu{operations, team};
+  const auto team = make_thread_team(configuration.threads, nodes);
+  const HostCompute cpu{operations, team, std::move(numa_shards)};
   KRASIS_TRY(auto platform, Platform::open(configuration, options, cpu));
   KRASIS_TRY(auto engine, HybridEngine::create(platform->devices(), std::move(model), configuration,
                                                std::move(plan), options.heatmap_tokens, cpu));

@@ -15,6 +15,7 @@
 #include "engine/config/run_configuration.h"
 #include "engine/placement/plan.h"
 #include "engine/runtime/decode_parts.h"
+#include "engine/system/topology.h"
 #include "engine/weights/packed_model.h"
 #include "kernels/device.h"
 #include "kernels/host/operations/thread_team.h"
@@ -131,6 +132,7 @@ struct EngineOptions {
   bool poison = false;                    ///< GPU: fills new and freed memory with NaN, to find what reads it (the host device always does)
   std::shared_ptr<const PackedModel> packed;  ///< these instead of loading; same_weights() says when
   std::vector<std::int32_t> heatmap_tokens;  ///< real text that the expert heatmap is measured on (hcs on or multi)
+  std::optional<std::vector<ComputeNode>> nodes;  ///< instead of this machine's NUMA nodes (RunConfiguration::numa)
 };
 
 /// One loaded model on its devices. Used by one thread at a time.
@@ -176,7 +178,7 @@ class Engine {
   virtual ThreadTeam& team() const = 0;
 };
 
-/// Whether two configurations need the same packed weights: model, precision, synthetic weights.
+/// Whether two configurations need the same packed weights: model, precision, synthetic weights, where they lie.
 bool same_weights(const RunConfiguration& a, const RunConfiguration& b);
 
 }  // namespace krasis

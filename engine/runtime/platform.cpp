@@ -7,6 +7,7 @@
 
 #include "engine/config/parameters.h"
 #include "engine/runtime/setup.h"
+#include "engine/weights/host_pages.h"
 #include "kernels/host/host_platform.h"
 #ifdef KRASIS_HAVE_CUDA
 #include "kernels/cuda/ceilings.h"
@@ -58,6 +59,9 @@ Expected<std::unique_ptr<Platform>> open_host(const RunConfiguration& configurat
   host.seed = options.schedule_seed.value_or(0);
   host.check_order = options.check_order;
   host.trace = options.trace;
+  host.spread = [nodes = cpu.numa_shards](std::byte* data, std::size_t bytes) {
+    spread(PageSystem::real(), data, bytes, nodes);
+  };
   KRASIS_TRY(auto platform, HostPlatform::create(host, *cpu.operations));
   return std::make_unique<OnHost>(std::move(platform));
 }

@@ -104,7 +104,9 @@ Finding numa(const SystemView& view) {
     f.detail += " A socket is split into several nodes (NPS or SNC in the firmware).";
   }
   f.detail += " A core reads the memory of other nodes more slowly than its own.";
-  f.remedy = "Spread the weights over all nodes: numactl --interleave=all krasis ...";
+  f.remedy =
+      "Compare numa = interleave, which spreads the weights over the nodes, with numa = shards, which puts rows of "
+      "experts beside the cores that read them";
   const auto starved = std::find_if(nodes.begin(), nodes.end(), [](const auto& n) {
     return !n.cpus.empty() && n.memory_known && n.memory_bytes == 0;
   });
@@ -114,7 +116,9 @@ Finding numa(const SystemView& view) {
     f.remedy = "Put memory modules beside each socket, or bind to the nodes that have memory (numactl --cpunodebind).";
   } else if (files::read_number(view.root / "proc/sys/kernel/numa_balancing").value_or(0) != 0) {
     f.detail += " Automatic balancing is on: it unmaps pages now and then to see who uses them.";
-    f.remedy += "; and for steady figures: sudo sysctl kernel.numa_balancing=0";
+    f.remedy += ", and for steady figures: sudo sysctl kernel.numa_balancing=0";
+  } else {
+    f.remedy += ".";
   }
   return f;
 }

@@ -127,4 +127,9 @@ std::vector<int> compute_cpus() {
   return cpus;
 }
 
+std::vector<ComputeNode> compute_nodes() {
+  const auto topology = topology_of_this_machine();
+  return topology ? compute_nodes(*topology, allowed_cpus()) : std::vector<ComputeNode>();
+}
+
 }  // namespace krasis

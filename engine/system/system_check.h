@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/system/topology.h"
+
 namespace krasis {
 
 enum class Severity : std::uint8_t {
@@ -50,5 +52,7 @@ int physical_cores();
 /// Where to compute: the first CPU of each of these cores, fewer where a container's quota gives less CPU time (a thread
 /// beyond it would only be stopped in the middle of its work). At least one.
 std::vector<int> compute_cpus();
+/// The nodes of this machine, with the CPUs in this process's affinity mask; none when hwloc does not know them.
+std::vector<ComputeNode> compute_nodes();
 
 }  // namespace krasis

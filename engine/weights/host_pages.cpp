@@ -1,10 +1,14 @@
 #include "engine/weights/host_pages.h"
 
 #include <hwloc.h>
+#include <linux/mempolicy.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <tbb/parallel_for.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
@@ -53,6 +57,46 @@ int interleave_by_hwloc(std::byte* data, std::size_t bytes) {
   return done == 0 ? count : 0;
 }
 
+/// set_mempolicy(2) rather than a policy of the range, each of which would be a mapping of its own: more than a process
+/// may have (vm.max_map_count) when all experts' rows are divided.
+int on_node_by_policy(int node, const std::function<int()>& touch) {
+  constexpr int kMost = 1024;  // nodes that Linux can have
+  constexpr int kWordBits = 8 * sizeof(unsigned long);
+  std::array<unsigned long, kMost / kWordBits> before{}, wanted{};
+  if (node < 0 || node >= kMost) return EINVAL;
+  wanted[static_cast<std::size_t>(node / kWordBits)] = 1ul << (node % kWordBits);
+  int mode = 0;
+  if (syscall(SYS_get_mempolicy, &mode, before.data(), kMost + 1, nullptr, 0) != 0) return errno;
+  if (syscall(SYS_set_mempolicy, MPOL_PREFERRED, wanted.data(), kMost + 1) != 0) return errno;
+  const int outcome = touch();
+  syscall(SYS_set_mempolicy, mode, before.data(), kMost + 1);
+  return outcome;
+}
+
+/// On this thread: 0 or an errno.
+int populate_here(const PageSystem& system, std::byte* data, std::size_t bytes) {
+  int outcome = EAGAIN;  // a signal or a moment's shortage: once more
+  for (int attempt = 0; attempt < 3 && (outcome == EAGAIN || outcome == EINTR); ++attempt) {
+    outcome = system.advise(data, bytes, MADV_POPULATE_WRITE);
+  }
+  return outcome;
+}
+
+/// piece(begin, end) for all pieces of [begin, end), in parallel, until one is an error; 0 or that.
+template <class Piece>
+int populate_pieces(std::size_t begin, std::size_t end, const Piece& piece) {
+  constexpr std::size_t kPiece = 16 * kHugePage;  // some 5 ms of zeroing
+  std::atomic<int> error = 0;
+  tbb::parallel_for(std::size_t{0}, (end - begin + kPiece - 1) / kPiece, [&](std::size_t i) {
+    if (error.load(std::memory_order_relaxed) != 0) return;
+    const std::size_t at = begin + i * kPiece;
+    if (const int outcome = piece(at, std::min(at + kPiece, end)); outcome != 0) {
+      error.store(outcome, std::memory_order_relaxed);
+    }
+  });
+  return error;
+}
+
 std::string amount(std::size_t bytes) {
   const double mib = static_cast<double>(bytes) / (1 << 20);
   char text[32];
@@ -69,24 +113,43 @@ const PageSystem& PageSystem::real() {
         return data == MAP_FAILED ? nullptr : static_cast<std::byte*>(data);
       },
       [](std::byte* data, std::size_t bytes, int advice) { return madvise(data, bytes, advice) == 0 ? 0 : errno; },
-      interleave_by_hwloc};
+      interleave_by_hwloc, on_node_by_policy};
   return system;
 }
 
 int populate(const PageSystem& system, std::byte* data, std::size_t bytes) {
-  constexpr std::size_t kPiece = 16 * kHugePage;  // some 5 ms of zeroing
-  std::atomic<int> error = 0;
-  tbb::parallel_for(std::size_t{0}, (bytes + kPiece - 1) / kPiece, [&](std::size_t piece) {
-    if (error.load(std::memory_order_relaxed) != 0) return;
-    const std::size_t at = piece * kPiece;
-    const std::size_t size = std::min(kPiece, bytes - at);
-    int outcome = EAGAIN;  // a signal or a moment's shortage: once more
-    for (int attempt = 0; attempt < 3 && (outcome == EAGAIN || outcome == EINTR); ++attempt) {
-      outcome = system.advise(data + at, size, MADV_POPULATE_WRITE);
+  return populate_pieces(
+      0, bytes, [&](std::size_t begin, std::size_t end) { return populate_here(system, data + begin, end - begin); });
+}
+
+int populate(const PageSystem& system, std::byte* data, std::size_t begin, std::size_t end, std::size_t page,
+             const Shards& shards) {
+  return populate_pieces(begin, end, [&](std::size_t piece_begin, std::size_t piece_end) {
+    for (const PageRun& run : page_runs(shards, piece_begin, piece_end, page)) {
+      const int outcome = system.on_node(shards.nodes[run.node],
+                                         [&] { return populate_here(system, data + run.begin, run.end - run.begin); });
+      if (outcome != 0) return outcome;
     }
-    if (outcome != 0) error.store(outcome, std::memory_order_relaxed);
+    return 0;
   });
-  return error;
+}
+
+bool can_populate_on(const PageSystem& system, std::span<const int> nodes) {
+  for (const int node : nodes) {
+    std::byte* const page = system.map(kSmallPage, 0);
+    if (!page) return false;
+    const int outcome = system.on_node(node, [&] { return populate_here(system, page, kSmallPage); });
+    munmap(page, kSmallPage);
+    if (outcome != 0) return false;
+  }
+  return true;
+}
+
+void spread(const PageSystem& system, std::byte* data, std::size_t bytes, const std::vector<int>& nodes) {
+  if (const Shards shards = equal_shards(bytes, nodes)) {
+    if (populate(system, data, 0, bytes, kHugePage, shards) == 0) return;
+  }
+  system.interleave(data, bytes);
 }
 
 std::size_t transparent_bytes(std::istream& smaps, std::uintptr_t begin, std::uintptr_t end) {
@@ -129,7 +192,7 @@ std::size_t bytes_beside_pool(std::span<const std::size_t> regions, std::size_t 
 std::string pages_note(std::span<const HostRegion* const> regions) {
   HostPages sum;
   int nodes = 1;
-  bool large = false, refused = false;
+  bool large = false, refused = false, divided = false;
   for (const HostRegion* region : regions) {
     const HostPages pages = region->pages();
     sum.explicit_huge += pages.explicit_huge;
@@ -139,6 +202,7 @@ std::string pages_note(std::span<const HostRegion* const> regions) {
     large = true;
     nodes = std::max(nodes, region->numa_nodes());
     refused |= region->numa_nodes() == 0;
+    divided |= region->divided();
   }
   if (!large) return "";
   std::string text;
@@ -151,6 +215,7 @@ std::string pages_note(std::span<const HostRegion* const> regions) {
   text = "The weights lie in " + text;
   if (refused) return text + "; the system refused to spread them over the NUMA nodes.";
   if (nodes > 1) text += ", spread over " + std::to_string(nodes) + " NUMA nodes";
+  if (divided) text += ", the rows of the CPU's experts beside the cores that read them";
   return text + ".";
 }
 

@@ -64,6 +64,7 @@ HostRegion& HostRegion::operator=(HostRegion&& other) noexcept {
   std::swap(mapped_bytes_, other.mapped_bytes_);
   std::swap(explicit_, other.explicit_);
   std::swap(numa_nodes_, other.numa_nodes_);
+  std::swap(shards_, other.shards_);
   std::swap(system_, other.system_);
   return *this;
 }
@@ -83,11 +84,11 @@ Expected<HostRegion> HostRegion::allocate(std::string name, std::size_t bytes, c
   return region;
 }
 
-Expected<HostRegion> HostRegion::reserve(std::string name, std::size_t bytes) {
-  return reserve(std::move(name), bytes, PageSystem::real());
+Expected<HostRegion> HostRegion::reserve(std::string name, std::size_t bytes, Shards shards) {
+  return reserve(std::move(name), bytes, PageSystem::real(), std::move(shards));
 }
 
-Expected<HostRegion> HostRegion::reserve(std::string name, std::size_t bytes, const PageSystem& system) {
+Expected<HostRegion> HostRegion::reserve(std::string name, std::size_t bytes, const PageSystem& system, Shards shards) {
   HostRegion region;
   region.name_ = std::move(name);
   region.bytes_ = bytes;
@@ -96,7 +97,8 @@ Expected<HostRegion> HostRegion::reserve(std::string name, std::size_t bytes, co
   const std::size_t wanted = round_up(bytes, bytes < kHugePage ? kSmallPage : kHugePage);
   const std::size_t mapped = wanted + kHugePage + 2 * kSmallPage;
   if (wanted < bytes || mapped < wanted) return refused(region);
-  if (wanted >= kHugePage) {
+  if (wanted >= kHugePage && shards && can_populate_on(system, shards.nodes)) region.shards_ = std::move(shards);
+  if (wanted >= kHugePage && !region.divided()) {
     if (std::byte* data = map_explicit(system, wanted, region.numa_nodes_)) {
       region.data_ = region.mapping_ = data;
       region.mapped_bytes_ = wanted;
@@ -117,6 +119,11 @@ Expected<HostRegion> HostRegion::reserve(std::string name, std::size_t bytes, co
   mprotect(region.mapping_, kSmallPage, PROT_NONE);
   mprotect(end - kSmallPage, kSmallPage, PROT_NONE);
 
+  if (region.divided()) {
+    system.advise(region.data_, wanted, MADV_NOHUGEPAGE);
+    region.numa_nodes_ = static_cast<int>(region.shards_.nodes.size());
+    return region;
+  }
   system.advise(region.data_, wanted, MADV_HUGEPAGE);  // a wish: without huge pages it is only slower
   if (wanted >= kHugePage) region.numa_nodes_ = system.interleave(region.data_, wanted);
   return region;
@@ -124,9 +131,10 @@ Expected<HostRegion> HostRegion::reserve(std::string name, std::size_t bytes, co
 
 Expected<void> HostRegion::touch(std::size_t offset, std::size_t count) const {
   if (explicit_ || count == 0) return {};
-  const std::size_t page = bytes_ < kHugePage ? kSmallPage : kHugePage;
-  const std::size_t begin = offset / page * page;
-  const int error = populate(*system_, data_ + begin, round_up(offset + count, page) - begin);
+  const std::size_t page = bytes_ < kHugePage || divided() ? kSmallPage : kHugePage;
+  const std::size_t begin = offset / page * page, end = round_up(offset + count, page);
+  const int error =
+      divided() ? populate(*system_, data_, begin, end, page, shards_) : populate(*system_, data_ + begin, end - begin);
   if (error != 0 && error != EINVAL) return refused(*this);  // EINVAL: pages come when they are written
   return {};
 }

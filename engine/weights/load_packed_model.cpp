@@ -5,6 +5,7 @@
 #include <new>
 #include <optional>
 #include <system_error>
+#include <utility>
 
 #include "engine/weights/checkpoint_source.h"
 #include "engine/weights/fingerprint.h"
@@ -58,11 +59,13 @@ std::size_t available_memory() {
 }
 
 /// Asked before anything that grows with the model, so that a config.json with absurd numbers ends here.
-Expected<void> check_memory(const ModelConfig& config, const Precision& precision) {
+Expected<void> check_memory(const ModelConfig& config, const Precision& precision, const LoadOptions& options) {
   const PackedBytes bytes = packed_bytes(config, precision);
-  const std::size_t regions[] = {bytes.dense, bytes.gpu_experts, bytes.cpu_experts};
+  std::size_t regions[] = {bytes.dense, bytes.gpu_experts, bytes.cpu_experts};
   const std::size_t all = bytes.dense + bytes.gpu_experts + bytes.cpu_experts;
-  const std::size_t beside = bytes_beside_pool(regions, free_pool_bytes());
+  const std::size_t small_pages =
+      options.numa_shards.size() > 1 ? std::exchange(regions[bytes.cpu_experts > 0 ? 2 : 1], 0) : 0;
+  const std::size_t beside = bytes_beside_pool(regions, free_pool_bytes()) + small_pages;
   const std::size_t available = available_memory();
   if (beside <= available) return {};
   return fail(ErrorCode::OutOfMemory,
@@ -73,9 +76,14 @@ Expected<void> check_memory(const ModelConfig& config, const Precision& precisio
 
 Expected<void> reserve_regions(PackedModel& model) {
   const PackedBytes bytes = packed_bytes(model.config, model.precision);
+  const Precision& p = model.precision;
+  // What devices alone read is interleaved: the dense weights, and the GPU's experts where the CPU has its own.
+  Shards gpu, cpu;
+  (bytes.cpu_experts > 0 ? cpu : gpu) = expert_shards(
+      expert_layout(p.cpu_experts, p.group_size, model.config.hidden, model.config.expert_width), model.numa_shards);
   KRASIS_TRY(model.dense, HostRegion::reserve("dense weights", bytes.dense));
-  KRASIS_TRY(model.gpu_experts, HostRegion::reserve("experts (GPU)", bytes.gpu_experts));
-  KRASIS_TRY(model.cpu_experts, HostRegion::reserve("experts (CPU)", bytes.cpu_experts));
+  KRASIS_TRY(model.gpu_experts, HostRegion::reserve("experts (GPU)", bytes.gpu_experts, std::move(gpu)));
+  KRASIS_TRY(model.cpu_experts, HostRegion::reserve("experts (CPU)", bytes.cpu_experts, std::move(cpu)));
   return {};
 }
 
@@ -95,6 +103,14 @@ void free_regions(PackedModel& model) {
 void add_pages_note(PackedModel& model) {
   const HostRegion* const regions[] = {&model.dense, &model.gpu_experts, &model.cpu_experts};
   if (std::string note = pages_note(regions); !note.empty()) model.notes.push_back(std::move(note));
+  const HostRegion& experts = model.cpu_experts.bytes() > 0 ? model.cpu_experts : model.gpu_experts;
+  if (model.numa_shards.size() == 1) {
+    model.notes.push_back("There is one NUMA node to compute on, so numa = shards changes nothing.");
+  } else if (model.numa_shards.size() > 1 && experts.bytes() >= kHugePage && !experts.divided()) {
+    model.notes.push_back(
+        "The system does not let pages be put on a chosen NUMA node, so the experts' rows are not divided. A container "
+        "needs the capability SYS_NICE, and Linux must be 5.14 or later.");
+  }
 }
 
 void add_note(PackedModel& model, const std::string& what, const std::vector<std::string>& names) {
@@ -197,8 +213,9 @@ Expected<PackedModel> load_checkpoint(const std::filesystem::path& directory, co
   LoadMonitor monitor(options.progress, options.stop);
   PackedModel model;
   model.precision = precision;
+  model.numa_shards = options.numa_shards;
   KRASIS_TRY(model.config, load_model_config(directory));
-  KRASIS_CHECK(check_memory(model.config, precision));
+  KRASIS_CHECK(check_memory(model.config, precision, options));
   add_note(model, "Keys of config.json that nothing here reads:", model.config.unknown_keys);
   KRASIS_TRY(const Checkpoint checkpoint, Checkpoint::open(directory));
   const auto parts = packed_parts(model.config, precision);
@@ -215,8 +232,9 @@ Expected<PackedModel> load_synthetic(const std::string& name, const Precision& p
   LoadMonitor monitor(options.progress, options.stop);
   PackedModel model;
   model.precision = precision;
+  model.numa_shards = options.numa_shards;
   KRASIS_TRY(model.config, model_config_of(name));
-  KRASIS_CHECK(check_memory(model.config, precision));
+  KRASIS_CHECK(check_memory(model.config, precision, options));
   add_note(model, "Keys of config.json that nothing here reads:", model.config.unknown_keys);
   model.notes.push_back("The weights are synthetic: speeds and bytes are real, texts mean nothing.");
   const auto parts = packed_parts(model.config, precision);

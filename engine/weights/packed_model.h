@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "engine/model/model_config.h"
+#include "engine/weights/shards.h"
 #include "kernels/tensor.h"
 
 namespace krasis {
@@ -35,9 +36,10 @@ struct HostPages {
 
 struct PageSystem;
 
-/// One anonymous, 2 MiB-aligned piece of host memory, zeroed. Its pages are explicit huge ones where the pool has enough
-/// for the whole region, else transparent ones, else small; with several NUMA nodes they are interleaved over these.
-/// Regions smaller than a huge page are of small pages.
+/// One anonymous, 2 MiB-aligned piece of host memory, zeroed. Its pages are explicit huge ones where the pool has
+/// enough for the whole region, else transparent ones, else small; with several NUMA nodes they are interleaved over
+/// these. Regions smaller than a huge page are of small pages. A region whose rows are divided among NUMA nodes is of
+/// small pages, too, each on the node that it belongs to: a huge page is as large as a matrix of an expert.
 class HostRegion {
  public:
   HostRegion() = default;
@@ -48,8 +50,11 @@ class HostRegion {
   static Expected<HostRegion> allocate(std::string name, std::size_t bytes, const PageSystem& system);
   /// Address space alone (explicit huge pages are taken at once), for a loader that gives back what it has read from
   /// while it fills the region. Fails with OutOfMemory. `system` must outlive the calls of touch() and collect().
-  static Expected<HostRegion> reserve(std::string name, std::size_t bytes);
-  static Expected<HostRegion> reserve(std::string name, std::size_t bytes, const PageSystem& system);
+  /// With `shards` of several nodes the region is divided, unless it is smaller than a huge page or the system does not
+  /// let pages be put on a chosen node (divided() says).
+  static Expected<HostRegion> reserve(std::string name, std::size_t bytes, Shards shards = {});
+  static Expected<HostRegion> reserve(std::string name, std::size_t bytes, const PageSystem& system,
+                                      Shards shards = {});
   /// Gives [offset, offset + count) its pages, so that using them does not fail. Any thread. Fails with OutOfMemory.
   Expected<void> touch(std::size_t offset, std::size_t count) const;
   /// When everything is touched: makes huge pages of small ones where the system could not give huge ones at once.
@@ -62,8 +67,9 @@ class HostRegion {
   std::size_t bytes() const { return bytes_; }
   /// What it has now; in sum `bytes` rounded up to pages. Reads /proc/self/smaps, which takes milliseconds.
   HostPages pages() const;
-  /// Nodes that it is interleaved over; 1: there is only one; 0: the system refused.
+  /// Nodes that it is interleaved over or divided among; 1: there is only one; 0: the system refused.
   int numa_nodes() const { return numa_nodes_; }
+  bool divided() const { return static_cast<bool>(shards_); }
 
  private:
   std::string name_;
@@ -73,6 +79,7 @@ class HostRegion {
   std::size_t mapped_bytes_ = 0;
   bool explicit_ = false;
   int numa_nodes_ = 1;
+  Shards shards_;
   const PageSystem* system_ = nullptr;
 };
 
@@ -107,6 +114,7 @@ struct CacheReading {
 struct PackedModel {
   ModelConfig config;
   Precision precision;
+  std::vector<int> numa_shards;  ///< nodes among which the rows of the CPU's experts were to be divided (LoadOptions)
   std::string fingerprint;  ///< of the source weights' content, hexadecimal
   ExpertLayout gpu_expert_layout, cpu_expert_layout;
   Matrix embedding;         ///< BF16 [vocabulary, hidden]
@@ -137,6 +145,9 @@ struct LoadOptions {
   std::int64_t synthetic_seed = 1;
   bool cache_synthetic = false;  ///< keep a packed copy of synthetic weights, too: to measure how it is loaded
   double synthetic_skew = 0.0;  ///< Zipf exponent of the experts' use, 0 (uniform) to 4; see synthetic_source.h
+  /// NUMA nodes, as the system numbers them, among which the rows of the experts that the CPU computes with are divided
+  /// (shards.h). None: pages are interleaved. One alone, or a system that does not let them be chosen, costs a note.
+  std::vector<int> numa_shards;
   std::function<void(const LoadProgress&)> progress;  ///< called on the loader's threads, one at a time
   std::stop_token stop;
 };

@@ -225,11 +225,11 @@ class Worker {
       prompt = random_prompt(session_->engine->model().config.vocabulary, c.prompt_tokens, static_cast<std::uint64_t>(c.seed));
     }
     output_.send(WorkerEvent{loaded(id, prompt.fingerprint, prompt.notes)});
-    if (ceilings_.threads != session_->engine->team().size() || measured_device_ != c.device + c.gpus) {
+    if (ceilings_.threads != session_->engine->team().size() || measured_on_ != c.device + c.gpus + c.numa) {
       stage_.set("limits");
       const HostRegion& experts = session_->engine->model().gpu_experts;
       ceilings_ = measure_ceilings(session_->engine->team(), c, {experts.data(), experts.bytes()});
-      measured_device_ = c.device + c.gpus;
+      measured_on_ = c.device + c.gpus + c.numa;
       machine_.ceilings_json = to_json(ceilings_);
     }
     output_.send(WorkerEvent{Environment{machine_}});
@@ -346,7 +346,7 @@ class Worker {
   StageName& stage_;
   MachineFacts machine_ = machine_facts();
   Ceilings ceilings_;
-  std::string measured_device_;  ///< whose ceilings they are
+  std::string measured_on_;  ///< whose ceilings they are
   Judge judge_;
   std::mutex progress_mutex_;
   std::optional<Session> session_;

@@ -76,7 +76,7 @@ HostPlatform::Impl::Impl(const HostPlatformOptions& options, const HostOperation
     const std::size_t budget = budgets.empty()       ? std::numeric_limits<std::size_t>::max()
                                : budgets.size() == 1 ? budgets.front()
                                                      : budgets[static_cast<std::size_t>(index)];
-    memories_.push_back(std::make_unique<HostMemory>(budget, options_.poison));
+    memories_.push_back(std::make_unique<HostMemory>(budget, options_.poison, options_.spread));
     devices_.push_back(std::make_unique<HostDevice>(*this, index, budget));
   }
 }

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -35,6 +36,9 @@ struct HostPlatformOptions {
   bool check_order = false;  ///< runs the happens-before checker; costs a few microseconds for each operation
   bool trace = false;        ///< remembers when each operation ran
   bool poison = true;        ///< fills new and freed memory with 0xFF bytes, NaN in float and BF16
+  /// Called with new memory from 2 MiB on, whole pages of that size, before it is touched: to say on which NUMA nodes
+  /// it lies; none = wherever it is touched first.
+  std::function<void(std::byte* data, std::size_t bytes)> spread;
 };
 
 /// The machine's CPU, pretending to be one or more accelerators with their own memory budgets.

@@ -26,7 +26,10 @@ Expected<std::byte*> HostMemory::allocate(std::string_view place, std::size_t by
   const bool possible = bytes < (std::size_t{1} << 62);  // so that rounding up does not wrap
   auto* data = possible ? static_cast<std::byte*>(std::aligned_alloc(alignment, round_up(bytes, alignment))) : nullptr;
   if (!data) return tl::unexpected(out_of_host_memory(place, bytes));
-  if (alignment == kHugePage) madvise(data, round_up(bytes, alignment), MADV_HUGEPAGE);  // only a wish
+  if (alignment == kHugePage) {
+    madvise(data, round_up(bytes, alignment), MADV_HUGEPAGE);  // only a wish
+    if (spread_) spread_(data, round_up(bytes, alignment));
+  }
   const MemoryLedger::Share share = ledger_.add(place, bytes, space);
   if (poison_) std::memset(data, kPoison, share.bytes);
   blocks_[data] = share;

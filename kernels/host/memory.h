@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <map>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "kernels/memory_ledger.h"
@@ -14,7 +16,10 @@ namespace krasis {
 class HostMemory {
  public:
   /// @param poison  fills new memory and memory that is about to be freed with 0xFF bytes: NaN in float and BF16.
-  HostMemory(std::size_t budget_bytes, bool poison) : ledger_(budget_bytes), poison_(poison) {}
+  /// @param spread  HostPlatformOptions::spread
+  HostMemory(std::size_t budget_bytes, bool poison,
+             std::function<void(std::byte* data, std::size_t bytes)> spread = nullptr)
+      : ledger_(budget_bytes), poison_(poison), spread_(std::move(spread)) {}
   HostMemory(const HostMemory&) = delete;
   HostMemory& operator=(const HostMemory&) = delete;
   ~HostMemory();
@@ -29,6 +34,7 @@ class HostMemory {
  private:
   MemoryLedger ledger_;
   bool poison_ = true;
+  std::function<void(std::byte* data, std::size_t bytes)> spread_;
   std::map<std::byte*, MemoryLedger::Share> blocks_;
   std::vector<std::byte*> kept_;
 };

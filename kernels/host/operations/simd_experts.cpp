@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernels/host/operations/experts_workspace.h"
+#include "kernels/host/operations/gate_units.h"
 #include "kernels/host/operations/parallel.h"
 #include "kernels/host/operations/rows.h"
 #include "kernels/host/operations/simd_product.h"
@@ -92,7 +93,7 @@ class Run {
         hidden_(args.layout.hidden()),
         gate_rows_(unit_rows(k, args, g, args.layout.gate)),
         down_rows_(unit_rows(k, args, g, args.layout.down)),
-        gate_units_(tiles(width_, gate_rows_)),
+        gate_units_{blocks_, tiles(width_, gate_rows_), ThreadTeam::current() ? ThreadTeam::current()->nodes() : 1},
         x_(of_this_thread().x),
         activated_(of_this_thread().activated),
         interleaved_(of_this_thread().interleaved),
@@ -107,7 +108,7 @@ class Run {
     finished_.assign(static_cast<std::size_t>(blocks_), 0);
     const std::int64_t unit_bytes = g_.count * down_rows_ * static_cast<std::int64_t>(args_.layout.down.row_bytes());
     parallel_two(
-        gate_units_ * blocks_, [&](std::int64_t begin, std::int64_t end) { gate_and_up(begin, end); },
+        gate_units_.count(), [&](std::int64_t begin, std::int64_t end) { gate_and_up(begin, end); },
         tiles(hidden_, down_rows_), [&](std::int64_t begin, std::int64_t end) { down(begin, end); },
         3 * g_.pairs * width_ * hidden_, [&](std::int64_t begin, std::int64_t end) { fetch_down(begin, end); },
         static_cast<std::int64_t>(ThreadTeam::ahead_bytes()) / unit_bytes);
@@ -150,23 +151,23 @@ class Run {
 
   void gate_and_up(std::int64_t begin, std::int64_t end) {
     while (begin < end) {
-      const std::int64_t index = begin / gate_units_;
-      const TokenBlock b = block(index);
+      const GateUnits::Place at = gate_units_.at(begin);
+      const TokenBlock b = block(at.block);
       const bool rows = by_rows(k_, args_.layout.gate, b);
       const std::int64_t most = rows ? std::max<std::int64_t>(1, kTileTokens * kTileRows / b.count / gate_rows_) : 1;
-      const std::int64_t first = begin % gate_units_;
-      const std::int64_t units = std::min({gate_units_ - first, end - begin, most});
-      const std::int64_t row = first * gate_rows_;
-      const std::int64_t row_end = std::min((first + units) * gate_rows_, width_);
-      // Of the same expert, or the next one's first rows.
-      const bool more = row_end < width_ || index + 1 < blocks_;
-      const NextRows next = !more              ? NextRows{}
-                            : row_end < width_ ? rows_from(expert(b).gate, row_end)
-                                               : rows_from(expert(block(index + 1)).gate, 0);
-      gate_and_up_rows(b, rows, row, static_cast<int>(row_end - row), next);
-      finish(index, b, units);
+      const std::int64_t units = std::min({at.end - at.unit, end - begin, most});
+      const std::int64_t row = at.unit * gate_rows_;
+      const std::int64_t row_end = std::min((at.unit + units) * gate_rows_, width_);
       begin += units;
+      gate_and_up_rows(b, rows, row, static_cast<int>(row_end - row), next_rows(begin));
+      finish(at.block, b, units);
     }
+  }
+  /// Of the same expert, or the next one's first rows.
+  NextRows next_rows(std::int64_t index) const {
+    if (index >= gate_units_.count()) return {};
+    const GateUnits::Place at = gate_units_.at(index);
+    return rows_from(expert(block(at.block)).gate, at.unit * gate_rows_);
   }
 
   /// activated[place, row...] = glu(gate(x), up(x)) of a block of tokens.
@@ -201,7 +202,7 @@ class Run {
   void finish(std::int64_t index, const TokenBlock& b, std::int64_t units) {
     std::atomic_ref<std::int32_t> finished(finished_[static_cast<std::size_t>(index)]);
     const auto n = static_cast<std::int32_t>(units);
-    if (finished.fetch_add(n, std::memory_order_acq_rel) + n != gate_units_) return;
+    if (finished.fetch_add(n, std::memory_order_acq_rel) + n != gate_units_.units) return;
     if (!by_rows(k_, args_.layout.down, b)) return;
     for (std::int64_t place = b.first; place < b.first + b.count; ++place) {
       activated_.prepare(*k_.rows, work_.activated + place * width_, place);
@@ -270,7 +271,8 @@ class Run {
   const ExpertsArgs& args_;
   const ExpertsWorkspace& work_;
   const Groups& g_;
-  const std::int64_t blocks_, width_, hidden_, gate_rows_, down_rows_, gate_units_;
+  const std::int64_t blocks_, width_, hidden_, gate_rows_, down_rows_;
+  const GateUnits gate_units_;
   PreparedTokens& x_;
   PreparedTokens& activated_;
   AlignedBytes& interleaved_;

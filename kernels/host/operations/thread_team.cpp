@@ -49,9 +49,10 @@ bool pin(std::jthread& thread, int cpu) {
 
 }  // namespace
 
-ThreadTeam::ThreadTeam(int threads, std::span<const int> cpus)
+ThreadTeam::ThreadTeam(int threads, std::span<const int> cpus, int nodes)
     : size_(std::max(1, threads > 0 ? threads : allowed_threads())),
       spins_(size_ > allowed_threads() ? 0 : kSpins),  // more threads than CPUs: who spins takes the time of who works
+      nodes_(nodes),
       places_(std::make_unique<Place[]>(static_cast<std::size_t>(size_))) {
   for (int i = 1; i < size_; ++i) {
     members_.emplace_back([this, i](const std::stop_token& stop) { member(stop, i); });

@@ -23,14 +23,16 @@ class ThreadTeam {
  public:
   /// `threads` members, the caller of run() included; 0 = as many as this process may use. At least 1. With `cpus`,
   /// member i stays on CPU cpus[i]; cpus[0] is left to the caller. A CPU that the system refuses is not an error: the
-  /// member then runs anywhere (pinned() counts those that stay).
-  explicit ThreadTeam(int threads, std::span<const int> cpus = {});
+  /// member then runs anywhere (pinned() counts those that stay). `nodes`: member m is on NUMA node number
+  /// m * nodes / threads, and operations give it what lies there, where they can.
+  explicit ThreadTeam(int threads, std::span<const int> cpus = {}, int nodes = 1);
   ~ThreadTeam();
   ThreadTeam(const ThreadTeam&) = delete;
   ThreadTeam& operator=(const ThreadTeam&) = delete;
 
   int size() const { return size_; }
   int pinned() const { return pinned_; }
+  int nodes() const { return nodes_; }
 
   /// Calls body(i) once for every i in [0, count), on the caller and the members, in pieces of neighbours; returns when
   /// all are done. Exceptions of `body` end the program. Within `body` no team is current, so that a section in a
@@ -124,6 +126,7 @@ class ThreadTeam {
   std::mutex busy_;
   const int size_;
   const int spins_;
+  const int nodes_;
   std::unique_ptr<Place[]> places_;
   int pinned_ = 0;
   alignas(64) std::atomic<std::uint32_t> state_{0};   ///< odd while a section is open; what idle members watch

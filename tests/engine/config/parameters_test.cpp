@@ -109,6 +109,7 @@ TEST(Parameter, RefusesWithNameAndRangeAndKeepsTheOldValue) {
                                            {"hcs_share", "nan", "0 to 1"},
                                            {"gpu_bits", "5", "4, 8 or 16"},
                                            {"device_count", "17", "1 to 16"},
+                                           {"numa", "local", "interleave or shards"},
                                            {"model", "", "control characters"},
                                            {"model", "a\nb", "control characters"}}) {
     const auto set = row(name).set(r, text);

@@ -224,7 +224,7 @@ TEST(Numa, SeveralNodesAreListedWithTheirMemory) {
   EXPECT_EQ(f.severity, Severity::Info);
   EXPECT_THAT(f.title, HasSubstr("2 NUMA nodes in 1 socket")) << "both are of package 0";
   EXPECT_THAT(f.detail, AllOf(HasSubstr("CPUs 0-3, 32.0 GiB"), HasSubstr("node 1: CPUs 4-7, 96.0 GiB")));
-  EXPECT_THAT(f.remedy, AllOf(HasSubstr("--interleave=all"), Not(HasSubstr("numa_balancing"))));
+  EXPECT_THAT(f.remedy, AllOf(HasSubstr("numa = shards"), Not(HasSubstr("numa_balancing"))));
   f = tree.write("proc/sys/kernel/numa_balancing", "1\n").finding("numa");
   EXPECT_THAT(f.remedy, HasSubstr("kernel.numa_balancing=0"));
 }

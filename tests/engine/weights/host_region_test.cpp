@@ -1,7 +1,10 @@
 // Which pages host memory gets, what is done when the system refuses some, and what is said about it.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/mempolicy.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -209,6 +212,162 @@ TEST(HostRegion, IsSpreadOverNodesBeforeItIsTouched) {
   }
   EXPECT_EQ(next, region->data() + kRounded);
   EXPECT_GT(touched.size(), 1u);
+}
+
+/// A system with nodes 4 and 7 that remembers what was touched, and on which node.
+struct TwoNodes {
+  std::mutex mutex;
+  std::vector<std::pair<std::byte*, int>> touched;  ///< small pages
+  PageSystem system = without_pool();
+
+  TwoNodes() {
+    static thread_local int node_of_thread = -1;
+    system.map = [](std::size_t bytes, int flags) {
+      EXPECT_FALSE(explicit_asked(flags));
+      return PageSystem::real().map(bytes, flags);
+    };
+    system.interleave = [](std::byte*, std::size_t) { return 2; };
+    system.on_node = [](int node, const std::function<int()>& touch) {
+      node_of_thread = node;
+      const int outcome = touch();
+      node_of_thread = -1;
+      return outcome;
+    };
+    system.advise = [this](std::byte* data, std::size_t bytes, int advice) {
+      if (advice != MADV_POPULATE_WRITE) {
+        EXPECT_EQ(advice, MADV_NOHUGEPAGE);
+        return PageSystem::real().advise(data, bytes, advice);
+      }
+      const std::lock_guard lock(mutex);
+      for (std::size_t at = 0; at < bytes; at += kSmallPage) touched.emplace_back(data + at, node_of_thread);
+      return PageSystem::real().advise(data, bytes, advice);
+    };
+  }
+};
+
+/// Whatever is touched first, and in whatever pieces: every page comes once or more, always on its node.
+TEST(HostRegion, DividedPagesComeOnTheNodeOfTheirRows) {
+  const ExpertLayout layout = expert_layout(Element::Int4, 128, 2048, 768);
+  const std::size_t bytes = 20 * layout.bytes();
+  const Shards shards = expert_shards(layout, {4, 7});
+  TwoNodes nodes;
+  const auto region = HostRegion::reserve("weights", bytes, nodes.system, shards);
+  ASSERT_TRUE(region);
+  EXPECT_TRUE(region->divided());
+  EXPECT_EQ(region->numa_nodes(), 2);
+  nodes.touched.clear();  // of the question whether it can be done
+  ASSERT_TRUE(region->touch(3 * kHugePage + 100, kHugePage));
+  EXPECT_EQ(nodes.touched.size(), kHugePage / kSmallPage + 1) << "whole small pages, no huge ones";
+  ASSERT_TRUE(region->touch(0, bytes));
+  region->collect();
+  std::vector<bool> seen(round_up(bytes, kSmallPage) / kSmallPage);
+  std::size_t of_first = 0;
+  for (const auto& [data, node] : nodes.touched) {
+    const auto at = static_cast<std::size_t>(data - region->data());
+    ASSERT_LT(at / kSmallPage, seen.size());
+    EXPECT_EQ(node, shards.nodes[shards.at(at + kSmallPage / 2).node]);
+    of_first += !seen[at / kSmallPage] && node == 4;
+    seen[at / kSmallPage] = true;
+  }
+  EXPECT_EQ(std::count(seen.begin(), seen.end(), true), static_cast<std::ptrdiff_t>(seen.size()));
+  EXPECT_NEAR(static_cast<double>(of_first) / static_cast<double>(seen.size()), 0.5, 0.01);
+  EXPECT_EQ(region->pages().small, sum(region->pages()));
+  expect_usable(*region);
+  const HostRegion* const regions[] = {&*region};
+  EXPECT_THAT(pages_note(regions), HasSubstr("of small pages, spread over 2 NUMA nodes, the rows of the CPU's experts "
+                                             "beside the cores that read them."));
+}
+
+TEST(HostRegion, IsInterleavedWhereItCannotBeDivided) {
+  const ExpertLayout layout = expert_layout(Element::Int4, 128, 2048, 768);
+  struct Case {
+    const char* why;
+    int refusal;  ///< of on_node
+    std::vector<int> nodes;
+    int touched;  ///< what MADV_POPULATE_WRITE says on a chosen node
+  };
+  for (const Case& c : {Case{"a container's filter", EPERM, {0, 1}, 0}, Case{"one node", 0, {0}, 0},
+                        Case{"nothing asked", 0, {}, 0}, Case{"an old kernel", 0, {0, 1}, EINVAL}}) {
+    SCOPED_TRACE(c.why);
+    PageSystem system = with_pool();
+    system.interleave = [](std::byte*, std::size_t) { return 2; };
+    system.on_node = [&c](int, const std::function<int()>& touch) {
+      const int outcome = c.refusal != 0 ? c.refusal : touch();
+      return c.touched != 0 ? c.touched : outcome;
+    };
+    const auto region = HostRegion::reserve("weights", kBytes, system, expert_shards(layout, c.nodes));
+    ASSERT_TRUE(region);
+    EXPECT_FALSE(region->divided());
+    EXPECT_EQ(region->numa_nodes(), 2);
+    EXPECT_EQ(region->pages().explicit_huge, kRounded) << "as without shards";
+  }
+  TwoNodes nodes;
+  nodes.system.advise = PageSystem::real().advise;
+  const auto small = HostRegion::reserve("weights", kHugePage / 2, nodes.system, expert_shards(layout, {4, 7}));
+  ASSERT_TRUE(small);
+  EXPECT_FALSE(small->divided());
+}
+
+TEST(HostRegion, NoPageOnAnyNodeIsAnErrorOfItsTouch) {
+  const ExpertLayout layout = expert_layout(Element::Int4, 128, 2048, 768);
+  TwoNodes nodes;
+  const auto region = HostRegion::reserve("weights", kBytes, nodes.system, expert_shards(layout, {4, 7}));
+  ASSERT_TRUE(region);
+  nodes.system.advise = [](std::byte*, std::size_t, int) { return ENOMEM; };
+  const auto touched = region->touch(0, kBytes);
+  ASSERT_FALSE(touched);
+  EXPECT_EQ(touched.error().code, ErrorCode::OutOfMemory);
+}
+
+/// The real system call, on a node that there is; a filter of system calls may refuse it.
+TEST(PageSystem, ChoosesANodeForWhatIsTouchedMeanwhile) {
+  const PageSystem& real = PageSystem::real();
+  int inside = -1;
+  const auto policy = [] {
+    int mode = -1;
+    return syscall(SYS_get_mempolicy, &mode, nullptr, 0, nullptr, 0) == 0 ? mode : -1;
+  };
+  const int before = policy();
+  const int outcome = real.on_node(0, [&] {
+    inside = policy();
+    return 0;
+  });
+  if (outcome == EPERM || outcome == ENOSYS) GTEST_SKIP() << "this system lets nobody choose";
+  EXPECT_EQ(outcome, 0);
+  EXPECT_EQ(inside, MPOL_PREFERRED);
+  EXPECT_EQ(policy(), before) << "as it was";
+  EXPECT_EQ(real.on_node(0, [] { return ENOMEM; }), ENOMEM);
+  EXPECT_NE(real.on_node(1023, [] { return 0; }), 0) << "no such node";
+  EXPECT_EQ(real.on_node(-1, [] { return 0; }), EINVAL);
+  EXPECT_EQ(real.on_node(1 << 20, [] { return 0; }), EINVAL);
+}
+
+/// Memory of a pretended device: huge pages, in equal parts or spread.
+TEST(Spread, DividesOrInterleaves) {
+  TwoNodes nodes;
+  std::byte* const data = nodes.system.map(5 * kHugePage, 0);
+  ASSERT_NE(data, nullptr);
+  spread(nodes.system, data, 5 * kHugePage, {4, 7});
+  std::sort(nodes.touched.begin(), nodes.touched.end());
+  ASSERT_EQ(nodes.touched.size(), 5 * kHugePage / kSmallPage);
+  for (const auto& [page, node] : nodes.touched) {
+    EXPECT_EQ(node, page < data + 2 * kHugePage ? 4 : 7) << "the third begins in the first half, its middle is not";
+  }
+  int interleaved = 0;
+  nodes.touched.clear();
+  nodes.system.interleave = [&](std::byte* at, std::size_t bytes) {
+    EXPECT_EQ(at, data);
+    EXPECT_EQ(bytes, 5 * kHugePage);
+    return ++interleaved;
+  };
+  spread(nodes.system, data, 5 * kHugePage, {});
+  spread(nodes.system, data, 5 * kHugePage, {4});
+  EXPECT_EQ(interleaved, 2);
+  nodes.system.on_node = [](int, const std::function<int()>&) { return EPERM; };
+  spread(nodes.system, data, 5 * kHugePage, {4, 7});
+  EXPECT_EQ(interleaved, 3) << "refused";
+  EXPECT_TRUE(nodes.touched.empty());
+  munmap(data, 5 * kHugePage);
 }
 
 TEST(HostRegion, SaysWhatItGot) {

@@ -1,5 +1,8 @@
+#include <sys/mman.h>
+
 #include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "fixture.h"
 
@@ -37,6 +40,24 @@ TEST(HostMemory, TheBudgetCanBeUsedToItsLastByteAndNoFurther) {
   EXPECT_FALSE(device.allocate("more", 1, MemorySpace::Device));
   EXPECT_TRUE(device.allocate("nothing", 0, MemorySpace::Device));
   EXPECT_TRUE(device.allocate("pinned", 4096, MemorySpace::Pinned)) << "host memory is not the device's";
+}
+
+/// Whoever places memory sees it first: whole huge pages, before they are poisoned.
+TEST(HostMemory, LargeMemoryIsSpreadBeforeItIsTouched) {
+  std::vector<std::pair<std::byte*, std::size_t>> seen;
+  auto platform = make_platform({.spread = [&](std::byte* data, std::size_t bytes) {
+    unsigned char resident = 1;  // the last page: sanitizers write the first one
+    EXPECT_EQ(mincore(data + bytes - 4096, 4096, &resident), 0);
+    EXPECT_EQ(resident & 1, 0);
+    seen.emplace_back(data, bytes);
+  }});
+  const auto small = platform->device().allocate("small", 2 * kMiB - 64, MemorySpace::Device);
+  EXPECT_TRUE(seen.empty());
+  const auto large = platform->device().allocate("large", 65 * kMiB, MemorySpace::Device);
+  ASSERT_TRUE(large);
+  ASSERT_EQ(seen.size(), 1u);
+  EXPECT_EQ(seen[0].first, large->view<std::byte>(0, 1).data);
+  EXPECT_EQ(seen[0].second, 66 * kMiB);
 }
 
 TEST(HostMemory, ImpossibleSizesAreErrors) {

@@ -1,9 +1,11 @@
 #include <tbb/global_control.h>
 #include <tbb/task_arena.h>
 
+#include <algorithm>
 #include <cstring>
 #include <numeric>
 
+#include "kernels/host/operations/gate_units.h"
 #include "kernels/host/operations/thread_team.h"
 #include "tests/kernels/operations/support.h"
 
@@ -83,6 +85,73 @@ TEST_F(ThreadsTest, Experts) {
           {view(x), view(ids), view(weights), view(pool), view(offsets), layout, 4, view(out), view(workspace)});
       return out;
     });
+  }
+}
+
+/// With one shard block after block; with several each unit once, too, and equal parts of the order are the same rows
+/// of all blocks.
+TEST(GateUnits, AreShardAfterShard) {
+  const simd::GateUnits one{.blocks = 3, .units = 5};
+  for (std::int64_t i = 0; i < one.count(); ++i) {
+    EXPECT_EQ(one.at(i).block, i / 5);
+    EXPECT_EQ(one.at(i).unit, i % 5);
+    EXPECT_EQ(one.at(i).end, 5);
+  }
+  for (const std::int64_t units : {1, 2, 5, 8, 24}) {
+    for (const std::int64_t shards : {1, 2, 3, 4}) {
+      const simd::GateUnits order{.blocks = 3, .units = units, .shards = shards};
+      std::vector<int> visits(static_cast<std::size_t>(order.count()), 0);
+      for (std::int64_t i = 0; i < order.count(); ++i) {
+        const auto at = order.at(i);
+        ++visits.at(static_cast<std::size_t>(at.block * units + at.unit));
+        const std::int64_t shard = ((at.unit + 1) * shards - 1) / units;
+        EXPECT_GE(at.unit, order.shard_begin(shard));
+        EXPECT_EQ(at.end, order.shard_begin(shard + 1));
+        if (units % shards != 0) continue;
+        EXPECT_EQ(shard, i * shards / order.count()) << "the part of a node's members";
+      }
+      EXPECT_EQ(std::count(visits.begin(), visits.end(), 1), order.count()) << units << " units, " << shards;
+    }
+  }
+}
+
+/// Whichever NUMA nodes the rows of gate and up are given to: also where a node gets no whole unit, more rows than
+/// another, or more nodes than members. One token goes row by row, 150 of one expert tile by tile.
+TEST_F(ThreadsTest, ExpertsOfSeveralNodes) {
+  for (const int width : {512, 328, 24}) {
+    const ExpertLayout layout = expert_layout(Element::Int4, 128, 1024, width);
+    std::vector<std::byte> pool;
+    std::vector<std::int64_t> offsets;
+    for (int e = 0; e < 3; ++e) {
+      offsets.push_back(static_cast<std::int64_t>(pool.size()));
+      for (const MatrixLayout& m : {layout.gate, layout.up, layout.down}) {
+        const std::size_t at = pool.size();
+        pool.resize(at + m.bytes());
+        pack_rows(random_.floats(m.rows * m.columns, 0.1), m, pool.data() + at);
+      }
+    }
+    for (const int tokens : {1, 7, 150}) {
+      std::vector<std::int32_t> ids;
+      for (int t = 0; t < tokens; ++t) ids.insert(ids.end(), {t % 3 == 0 ? 2 : 0, 1});
+      const auto weights = random_.floats(ids.size());
+      const auto x = random_.bf16s(tokens * 1024);
+      const auto run = [&] {
+        std::vector<float> out(tokens * 1024, 1.0f);
+        std::vector<std::byte> workspace(experts_workspace_bytes(tokens, 2, layout), std::byte{0xff});
+        simd_operations().experts(
+            {view(x), view(ids), view(weights), view(pool), view(offsets), layout, 2, view(out), view(workspace)});
+        return out;
+      };
+      const auto alone = run();
+      for (const int nodes : {1, 2, 3}) {
+        for (int threads = 1; threads <= 5; ++threads) {
+          ThreadTeam team(threads, {}, nodes);
+          const ThreadTeam::Scope scope(&team);
+          EXPECT_EQ(std::memcmp(alone.data(), run().data(), alone.size() * 4), 0)
+              << threads << " threads on " << nodes << " nodes, " << tokens << " tokens, width " << width;
+        }
+      }
+    }
   }
 }
 
