@@ -31,7 +31,7 @@ constexpr int kFewTokens = 1;
 constexpr int kTileBytes = 1024;     ///< 16 rows of 64 bytes
 constexpr std::int64_t kStep = 128;  ///< columns at a time: a block of activations
 constexpr int kTogether = 8;         ///< tokens of a C with both planes
-constexpr int kBlocks = 2;           ///< of rows that are multiplied with the same tiles B
+constexpr int kBlocks = 2;           ///< of rows that are multiplied with the same tiles B, each with its tile C
 constexpr int kBf16Together = 16;
 
 constexpr std::int64_t to_steps(std::int64_t columns) {
@@ -253,11 +253,11 @@ class Product {
         const bool begins = of_row % kOfC == 0;
         const bool last = u + 1 == kUnits && step + 1 == steps_;
         const bool ends = (of_row + 1) % kOfC == 0 || last;
-        if (begins) set_ ^= 1;
         load_tokens(tokens + step * 2 * kTileBytes, u);
 #pragma GCC unroll 2
         for (int block = 0; block < kBlocks; ++block) {
           if (block > 0 && row + block * kBlock >= rows_.count) break;
+          if (begins && last_.tile == block) add_last();  // of a block alone
           multiply(weights[block], block, u, begins, first == 0);
           add_last();
           if (!ends) continue;
@@ -266,7 +266,7 @@ class Product {
                    s_.scales[scales_][block * kBlock] + (scale + u) / kOfC * kOfC,
                    row + block * kBlock,
                    first,
-                   2 * set_ + block,
+                   block,
                    of_row < kOfC,
                    last};
         }
@@ -297,30 +297,23 @@ class Product {
     const std::byte* a = (kNibbles ? s_.weights[buffer_][block][0] : weights.data) + 32 * half_of(u);
     const std::int64_t stride = kNibbles ? 64 : weights.stride;
     const std::int64_t piece = kNibbles ? kTileBytes : 64;
-    const int c = 2 * set_ + block;
-    if (begins && c == 0) _tile_zero(0);
-    if (begins && c == 1) _tile_zero(1);
-    if (begins && c == 2) _tile_zero(2);
-    if (begins && c == 3) _tile_zero(3);
+    if (begins && block == 0) _tile_zero(0);
+    if (begins && block == 1) _tile_zero(1);
     if (unpacks) {
       ahead_.ask(kPart * kStepBytes / 64);
       unpack(weights, block, u * kProducts * kPart);
     }
     _tile_loadd(4, a + piece_of(u, 0) * piece, stride);
-    if (c == 0) _tile_dpbssd(0, 4, 5);
-    if (c == 1) _tile_dpbssd(1, 4, 5);
-    if (c == 2) _tile_dpbssd(2, 4, 5);
-    if (c == 3) _tile_dpbssd(3, 4, 5);
+    if (block == 0) _tile_dpbssd(0, 4, 5);
+    if (block == 1) _tile_dpbssd(1, 4, 5);
     if (kProducts == 2) {
       if (unpacks) {
         ahead_.ask(kPart * kStepBytes / 64);
         unpack(weights, block, (u * kProducts + 1) * kPart);
       }
       _tile_loadd(6, a + piece_of(u, 1) * piece, stride);
-      if (c == 0) _tile_dpbssd(0, 6, 7);
-      if (c == 1) _tile_dpbssd(1, 6, 7);
-      if (c == 2) _tile_dpbssd(2, 6, 7);
-      if (c == 3) _tile_dpbssd(3, 6, 7);
+      if (block == 0) _tile_dpbssd(0, 6, 7);
+      if (block == 1) _tile_dpbssd(1, 6, 7);
     }
     written();  // what follows may go where A was
   }
@@ -336,18 +329,10 @@ class Product {
   /// sums += C * scales, of the C before.
   [[gnu::always_inline]] void add_last() {
     if (!last_.sums) return;
-    switch (last_.tile) {
-      case 0:
-        _tile_stored(0, s_.c, 64);
-        break;
-      case 1:
-        _tile_stored(1, s_.c, 64);
-        break;
-      case 2:
-        _tile_stored(2, s_.c, 64);
-        break;
-      default:
-        _tile_stored(3, s_.c, 64);
+    if (last_.tile == 0) {
+      _tile_stored(0, s_.c, 64);
+    } else {
+      _tile_stored(1, s_.c, 64);
     }
     written();
     float(*const sums)[16] = last_.sums;
@@ -388,7 +373,6 @@ class Product {
   std::int64_t first_group_ = 0;  ///< of the scales in the scratch
   int scales_ = 0;                ///< which of the scratch's are of this step
   int buffer_ = 1;                ///< of the unpacked weights of this step
-  int set_ = 0;                   ///< tiles C 0 and 1, or 2 and 3
   Last last_{};
 };
 
