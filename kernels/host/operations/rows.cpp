@@ -19,6 +19,8 @@ constexpr std::int64_t kUnitBytes = 32 << 10;
 constexpr std::int64_t kInterleaved = 16;
 /// Rows of one unit at most.
 constexpr std::int64_t kMostRows = 64;
+/// Units of several tokens' products: enough to be shared out among many threads.
+constexpr std::int64_t kSharedUnits = 32;
 
 /// The sizes of a token's parts, in bytes, each a multiple of 64.
 struct PartSizes {
@@ -126,8 +128,7 @@ void PreparedTokens::interleave(const RowKernels& k, const std::int32_t* places,
                                 std::byte* out) const {
   PreparedToken chosen[kMaxRowTokens];
   for (int n = 0; n < count; ++n) chosen[n] = (*this)[places ? places[first + n] : first + n];
-  k.interleave(chosen, count, layout_.padded_columns(), layout_.format.element, layout_.format.group_size,
-               out);
+  k.interleave(chosen, count, layout_.padded_columns(), layout_.format.element, layout_.format.group_size, out);
 }
 
 void PreparedTokens::prepare(const RowKernels& k, const bf16* x, std::int64_t index) {
@@ -181,14 +182,14 @@ bool matmul_rows(const RowKernels& k, std::span<const MatmulArgs> products) {
                           interleaved + shares.place(layout, share) + interleaved_bytes(layout, first));
     });
   }
+  std::int64_t rows = 0;
+  for (const MatmulArgs& args : products) rows += args.weight.layout.rows;
   std::int64_t rows_each =
       std::clamp<std::int64_t>(kUnitBytes / static_cast<std::int64_t>(layout.row_bytes()), 4, kMostRows);
-  if (any.tokens > 1) rows_each = std::max<std::int64_t>(16, rows_each / 16 * 16);  // whole tiles (rows_amx.cpp)
-  std::int64_t units = 0, rows = 0;
-  for (const MatmulArgs& args : products) {
-    units += tiles(args.weight.layout.rows, rows_each);
-    rows += args.weight.layout.rows;
-  }
+  // Whole tiles (rows_amx.cpp), and few starts where there are rows enough for all threads.
+  if (any.tokens > 1) rows_each = std::clamp<std::int64_t>(rows / kSharedUnits / 16 * 16, 16, kMostRows);
+  std::int64_t units = 0;
+  for (const MatmulArgs& args : products) units += tiles(args.weight.layout.rows, rows_each);
   parallel_units(units, rows * layout.columns * any.tokens, [&](std::int64_t unit) {
     for (const MatmulArgs& args : products) {
       const std::int64_t own = tiles(args.weight.layout.rows, rows_each);

@@ -66,8 +66,9 @@ bool by_rows(const Kernels& k, const MatrixLayout& layout, const TokenBlock& blo
   return block.count <= k.rows->most_tokens && rows_support(layout.format);
 }
 static_assert(kTileTokens <= kMaxRowTokens);
-/// Rows of down at once; at least kTileRows.
-constexpr int kDownRows = 64;
+/// Rows of down at once where they are multiplied row by row: a start of tiles costs as much as some 30 of them.
+constexpr int kDownRows = 128;
+static_assert(kDownRows >= kTileRows);
 
 /// Rows of a unit of work: few, so that whoever is done helps the others until the end (some 4 us of gate and up at 8
 /// GB/s for each thread). A member of the team gets a range of them and so streams through neighbours. Weights that are
@@ -228,7 +229,7 @@ class Run {
   /// A unit has its rows of all experts, so that nothing has to be gathered afterwards and all units take the same
   /// time.
   void down(std::int64_t begin, std::int64_t end) {
-    const std::int64_t most = std::max<std::int64_t>(1, kDownRows / down_rows_);  // units at once
+    const std::int64_t most = down_rows_ == kTileRows ? 1 : kDownRows / down_rows_;  // units at once
     for (std::int64_t last; begin < end; begin = last) {
       last = std::min(end, begin + most);
       const std::int64_t row = begin * down_rows_;
