@@ -26,12 +26,14 @@ namespace {
 
 constexpr int kBlock = 16;  ///< rows of the matrix in a tile A
 /// Up to so many tokens AVX-512 is faster, whose time grows with them from what the memory needs; that of tiles does
-/// not, but starts higher. docs/performance.md has the measurement.
+/// not, but starts higher. Two tokens are as fast either way in the cache; from memory AVX-512 is faster in long rows,
+/// tiles in short ones. docs/performance.md has the measurement.
 constexpr int kFewTokens = 1;
-constexpr int kTileBytes = 1024;     ///< 16 rows of 64 bytes
-constexpr std::int64_t kStep = 128;  ///< columns at a time: a block of activations
-constexpr int kTogether = 8;         ///< tokens of a C with both planes
-constexpr int kBlocks = 2;           ///< of rows that are multiplied with the same tiles B, each with its tile C
+constexpr std::int64_t kLongRow = 1024;  ///< columns
+constexpr int kTileBytes = 1024;         ///< 16 rows of 64 bytes
+constexpr std::int64_t kStep = 128;      ///< columns at a time: a block of activations
+constexpr int kTogether = 8;             ///< tokens of a C with both planes
+constexpr int kBlocks = 2;               ///< of rows that are multiplied with the same tiles B, each with its tile C
 constexpr int kBf16Together = 16;
 
 constexpr std::int64_t to_steps(std::int64_t columns) {
@@ -475,7 +477,9 @@ void dot_bf16(const PackedRows& rows, int tokens, const std::byte* interleaved, 
 
 void dot(const PackedRows& rows, const PreparedToken* x, int tokens, const std::byte* interleaved, float* out,
          std::int64_t stride) {
-  if (tokens <= kFewTokens) return avx512_rows().dot(rows, x, tokens, nullptr, out, stride);
+  if (tokens <= kFewTokens || (tokens == 2 && rows.padded_columns >= kLongRow)) {
+    return avx512_rows().dot(rows, x, tokens, nullptr, out, stride);
+  }
   switch (rows.element) {
     case Element::Int4:
       return dot_groups<Element::Int4>(rows, tokens, interleaved, out, stride);

@@ -66,9 +66,11 @@ bool by_rows(const Kernels& k, const MatrixLayout& layout, const TokenBlock& blo
   return block.count <= k.rows->most_tokens && rows_support(layout.format);
 }
 static_assert(kTileTokens <= kMaxRowTokens);
-/// Rows of down at once where they are multiplied row by row: a start of tiles costs as much as some 30 of them.
+/// Rows of down at once where they are multiplied row by row.
 constexpr int kDownRows = 128;
-static_assert(kDownRows >= kTileRows);
+/// From so many pairs on a unit of down has twice the rows: it is long enough, and a start of tiles costs as much as
+/// some 30 rows of an expert.
+constexpr std::int64_t kManyPairs = 256;
 
 /// Rows of a unit of work: few, so that whoever is done helps the others until the end (some 4 us of gate and up at 8
 /// GB/s for each thread). A member of the team gets a range of them and so streams through neighbours. Weights that are
@@ -78,6 +80,10 @@ std::int64_t unit_rows(const Kernels& k, const ExpertsArgs& args, const Groups& 
     if (!by_rows(k, layout, token_block(args, g, b))) return kTileRows;
   }
   return 16;
+}
+std::int64_t down_unit_rows(const Kernels& k, const ExpertsArgs& args, const Groups& g) {
+  const std::int64_t rows = unit_rows(k, args, g, args.layout.down);
+  return rows == kTileRows || g.pairs < kManyPairs ? rows : 2 * rows;
 }
 
 /// The experts of some tokens, while they are computed: activated = glu(gate(x), up(x)), then out += the weighted sums
@@ -93,7 +99,7 @@ class Run {
         width_(args.layout.width()),
         hidden_(args.layout.hidden()),
         gate_rows_(unit_rows(k, args, g, args.layout.gate)),
-        down_rows_(unit_rows(k, args, g, args.layout.down)),
+        down_rows_(down_unit_rows(k, args, g)),
         gate_units_{blocks_, tiles(width_, gate_rows_), ThreadTeam::current() ? ThreadTeam::current()->nodes() : 1},
         x_(of_this_thread().x),
         activated_(of_this_thread().activated),

@@ -114,8 +114,7 @@ std::int64_t ThreadTeam::share_size(const Step& step, int owner) const {
   return step.share + (owner < step.longer ? 1 : 0);
 }
 
-/// Of his own share a member takes three quarters of what is left, so that he streams through neighbours and starts
-/// seldom; of another's one piece.
+/// Of his own share a member takes half of what is left, so that he streams through neighbours; of another's one piece.
 ThreadTeam::Range ThreadTeam::take(const Step& step, std::atomic<std::uint64_t>& taken, int owner, bool own,
                                    std::uint32_t state) {
   const std::int64_t begin = share_begin(step, owner);
@@ -125,7 +124,7 @@ ThreadTeam::Range ThreadTeam::take(const Step& step, std::atomic<std::uint64_t>&
     // What another section has left means that of this one nothing is taken yet.
     const std::int64_t done = before >> 32 == state ? static_cast<std::int64_t>(before & 0xffffffffu) : 0;
     if (done >= size) return {};
-    const std::int64_t end = own ? size - (size - done) / 4 : done + 1;
+    const std::int64_t end = own ? done + std::max<std::int64_t>(1, (size - done) / 2) : done + 1;
     const std::uint64_t after = std::uint64_t{state} << 32 | static_cast<std::uint64_t>(end);
     if (taken.compare_exchange_weak(before, after, std::memory_order_relaxed)) return {begin + done, begin + end};
   }
