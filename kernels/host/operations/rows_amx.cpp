@@ -19,7 +19,7 @@
 ///
 /// A tile load waits until the stores before it are in the cache, and those follow the products before them: so weights
 /// are unpacked one step ahead, also across blocks of rows, and a C is added while the next one is multiplied.
-/// Rejected: activations as A and weights as B, which has to transpose the weights; several blocks of rows with one
+/// Rejected: activations as A and weights as B, which has to transpose the weights; four blocks of rows with one
 /// tile B; more steps ahead.
 namespace krasis::simd {
 namespace {
@@ -55,24 +55,20 @@ void configure(int depth) {
 /// Up to 16 rows of the matrix.
 struct Block {
   const std::byte* data;
-  const std::byte* scales;
   int count;
 };
 Block block_at(const PackedRows& rows, int row) {
-  const auto at = static_cast<std::size_t>(row);
-  return {rows.data + at * rows.row_bytes, rows.scales + at * rows.scale_row_bytes,
+  return {rows.data + static_cast<std::size_t>(row) * rows.row_bytes,
           rows.count - row < kBlock ? rows.count - row : kBlock};
 }
 
-/// What comes behind a block in memory, or where the thread goes on: asked for in one piece, a line at a time. Of each
+/// What lies in memory from a row on, or where the thread goes on: asked for in one piece, a line at a time. Of each
 /// row here only a line at a time is read, which the hardware does not foresee.
 class Ahead {
  public:
   Ahead() = default;
   Ahead(const PackedRows& rows, int row)
-      : at_(row + kBlocks * kBlock < rows.count
-                ? rows.data + static_cast<std::size_t>(row + kBlocks * kBlock) * rows.row_bytes
-                : rows.next) {}
+      : at_(row < rows.count ? rows.data + static_cast<std::size_t>(row) * rows.row_bytes : rows.next) {}
   void ask(int lines) {
     if (!at_) return;
     for (int i = 0; i < lines; ++i, at_ += 64) _mm_prefetch(reinterpret_cast<const char*>(at_), _MM_HINT_T1);
@@ -134,7 +130,7 @@ class Product {
       for (int row = 0; row < kBlock; row += kPart) unpack(next[block], block, row);
     }
     for (int row = 0; row < rows_.count; row += kBlocks * kBlock) {
-      ahead_ = Ahead(rows_, row);
+      ahead_ = Ahead(rows_, row + kBlocks * kBlock);
       for (std::int64_t step = 0; step < steps_; ++step) {
         buffer_ ^= 1;
         if (!kNibbles) {
@@ -402,7 +398,7 @@ void dot_groups(const PackedRows& rows, int tokens, const std::byte* interleaved
 class Bf16Product {
  public:
   Bf16Product(const PackedRows& rows, int row, const std::byte* tokens)
-      : rows_(rows), block_(block_at(rows, row)), ahead_(rows, row), tokens_(tokens) {}
+      : rows_(rows), block_(block_at(rows, row)), ahead_(rows, row + kBlock), tokens_(tokens) {}
 
   void run(int groups, float (*sums)[kBlock][16]) {
     _tile_zero(0);
