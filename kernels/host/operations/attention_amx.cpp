@@ -42,14 +42,13 @@ __m512i load(const void* from) {
 
 /// One configuration for all: another one takes as long as 20 products. Tiles 0 to 3 are sums, 4 weights, 6 keys or
 /// values; 5 scores and 7 queries, of which there is no more than what is needed: a store waits for each row.
-void configure(int width) {
-  alignas(64) TileConfig config;
+void configure_for(int width) {
+  TileConfig config;
   for (int tile = 0; tile < 8; ++tile) {
     config.rows[tile] = static_cast<std::uint8_t>(tile == 5 || tile == 7 ? width : 16);
     config.row_bytes[tile] = 64;
   }
-  asm volatile("" ::"r"(&config) : "memory");
-  _tile_loadconfig(&config);
+  configure(config);
 }
 
 /// 2^-120 of the BF16 numbers that FP8 codes stand for, of even and of odd codes.
@@ -81,14 +80,13 @@ class Head {
  public:
   static void run_all(const HeadKeys* pieces, int count) {
     alignas(64) Scratch scratch;
-    configure(width);
+    configure_for(width);
     for (int i = 0; i < count; ++i) {
       Head head(pieces[i], scratch);
       if (i == 0) head.clear_weights();
       if (i == 0 || pieces[i].q != pieces[i - 1].q) head.load_queries();
       head.run();
     }
-    _tile_release();
   }
 
  private:

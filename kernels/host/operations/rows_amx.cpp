@@ -34,6 +34,7 @@ constexpr int kTileBytes = 1024;         ///< 16 rows of 64 bytes
 constexpr std::int64_t kStep = 128;      ///< columns at a time: a block of activations
 constexpr int kTogether = 8;             ///< tokens of a C with both planes
 constexpr int kBlocks = 2;               ///< of rows that are multiplied with the same tiles B, each with its tile C
+constexpr int kRows = kBlocks * kBlock;
 constexpr int kBf16Together = 16;
 
 constexpr std::int64_t to_steps(std::int64_t columns) {
@@ -41,15 +42,14 @@ constexpr std::int64_t to_steps(std::int64_t columns) {
 }
 
 /// C and A have 16 rows, A with `depth` bytes of each; B has the rows for so many numbers.
-void configure(int depth) {
-  alignas(64) TileConfig config;
+void configure_for(int depth) {
+  TileConfig config;
   for (int tile = 0; tile < 8; ++tile) {
     const bool weights = tile == 4 || tile == 6, tokens = tile == 5 || tile == 7;
     config.rows[tile] = static_cast<std::uint8_t>(tokens ? depth / 4 : 16);
     config.row_bytes[tile] = static_cast<std::uint16_t>(weights ? depth : 64);
   }
-  asm volatile("" ::"r"(&config) : "memory");
-  _tile_loadconfig(&config);
+  configure(config);
 }
 
 /// Up to 16 rows of the matrix.
@@ -105,8 +105,8 @@ struct alignas(64) Scratch {
   std::byte weights[2][kBlocks][2][kTileBytes];  ///< unpacked, of this step and of the next: low and high nibbles
   std::byte beside[kBlocks][kBlock * 128];       ///< blocks of a step that are not whole
   std::int32_t c[kBlock][16];
-  float scales[2][kBlocks * kBlock][16];  ///< of 16 groups
-  float sums[kMaxRowTokens / kTogether][kBlocks * kBlock][16];
+  float scales[2][kRows][16];  ///< of 16 groups
+  float sums[kMaxRowTokens / kTogether][kRows][16];
 };
 
 /// Rows of a matrix times all tokens, `kTokens` in a C.
@@ -123,14 +123,14 @@ class Product {
         s_(scratch) {}
 
   void run() {
-    configure(kDepth);
+    configure_for(kDepth);
     Weights next[kBlocks] = {};
     if (kNibbles) weights_at(0, 0, next);
     for (int block = 0; block < kBlocks; ++block) {
       for (int row = 0; row < kBlock; row += kPart) unpack(next[block], block, row);
     }
-    for (int row = 0; row < rows_.count; row += kBlocks * kBlock) {
-      ahead_ = Ahead(rows_, row + kBlocks * kBlock);
+    for (int row = 0; row < rows_.count; row += kRows) {
+      ahead_ = Ahead(rows_, row + kRows);
       for (std::int64_t step = 0; step < steps_; ++step) {
         buffer_ ^= 1;
         if (!kNibbles) {
@@ -138,7 +138,7 @@ class Product {
         } else if (step + 1 < steps_) {
           weights_at(row, step + 1, next);
         } else {
-          weights_at(row + kBlocks * kBlock, 0, next);
+          weights_at(row + kRows, 0, next);
         }
         const std::int64_t group = step * kStep / rows_.group_size;
         if (step == 0 || group >= first_group_ + 16) load_scales(row, group);
@@ -146,7 +146,6 @@ class Product {
       }
     }
     add_last();
-    _tile_release();
   }
 
  private:
@@ -170,7 +169,7 @@ class Product {
 
   /// Of each block; null where there are no rows.
   [[gnu::always_inline]] void weights_at(int row, std::int64_t step, Weights* out) {
-    const bool whole = rows_.count - row >= kBlocks * kBlock && (step + 1) * kStep <= rows_.padded_columns;
+    const bool whole = rows_.count - row >= kRows && (step + 1) * kStep <= rows_.padded_columns;
     if (!whole) return beside(row, step, out);
     const auto stride = static_cast<std::int64_t>(rows_.row_bytes);
     const std::byte* at = rows_.data + row * stride + step * kStepBytes;
@@ -229,18 +228,22 @@ class Product {
   }
   static constexpr int kAndXor = 0x6a;  ///< (a & b) ^ c
 
-  void load_scales(int row, std::int64_t first) {
+  /// Of 16 groups of both blocks.
+  [[gnu::always_inline]] void load_scales(int row, std::int64_t first) {
     first_group_ = first;
     scales_ ^= 1;
+    const std::size_t bytes = rows_.scale_row_bytes;
+    const std::byte* from = rows_.scales + static_cast<std::size_t>(row) * bytes;
     const __mmask16 mask = first_lanes(first, rows_.groups);
-    const int count =
-        rows_.count - row < kBlocks * kBlock ? (rows_.count - row + kBlock - 1) / kBlock * kBlock : kBlocks * kBlock;
-    for (int r = 0; r < count; ++r) {
-      const int there = row + r < rows_.count ? row + r : rows_.count - 1;
-      _mm512_storeu_ps(
-          s_.scales[scales_][r],
-          scales16<element>(rows_.scales + static_cast<std::size_t>(there) * rows_.scale_row_bytes, first, mask));
-    }
+    const int there = rows_.count - row < kRows ? rows_.count - row : kRows;
+    float(*to)[16] = s_.scales[scales_];
+    for (int r = 0; r < there; ++r, from += bytes) _mm512_storeu_ps(to[r], scales16<element>(from, first, mask));
+    for (int r = there; r % kBlock != 0; ++r) _mm512_storeu_ps(to[r], _mm512_setzero_ps());
+    if (first == 0) ask(there < rows_.count - row ? from : rows_.next_scales, kRows * bytes);
+  }
+  static void ask(const std::byte* from, std::size_t bytes) {
+    if (!from) return;
+    for (std::size_t at = 0; at < bytes; at += 64) _mm_prefetch(reinterpret_cast<const char*>(from + at), _MM_HINT_T1);
   }
 
   [[gnu::always_inline]] void multiply_step(int row, std::int64_t step, const Weights* weights, int scale) {
@@ -333,31 +336,72 @@ class Product {
       _tile_stored(1, s_.c, 64);
     }
     written();
-    float(*const sums)[16] = last_.sums;
-    const float* const of_rows = last_.of_rows;
-    const __m512 of_tokens = _mm512_loadu_ps(last_.of_tokens);
-    const __mmask16 more = last_.first ? 0 : 0xffff;
-#pragma GCC unroll 16
-    for (int r = 0; r < kBlock; ++r) {
-      const __m512 scale = _mm512_mul_ps(of_row(of_rows + 16 * r), of_tokens);
-      const __m512 before = _mm512_maskz_loadu_ps(more, sums[r]);
-      _mm512_storeu_ps(sums[r], _mm512_fmadd_ps(_mm512_cvtepi32_ps(load(s_.c[r])), scale, before));
-    }
-    if (last_.last) store(last_.row, last_.tokens, sums);
+    const Last last = last_;  // stores may change the member, as far as the compiler knows
     last_.sums = nullptr;
+    if (last.last) return store(last);
+    const __m512 of_tokens = _mm512_loadu_ps(last.of_tokens);
+#pragma GCC unroll 16
+    for (int r = 0; r < kBlock; ++r) _mm512_storeu_ps(last.sums[r], sum_of(last, r, of_tokens));
+  }
+  [[gnu::always_inline]] __m512 sum_of(const Last& last, int r, __m512 of_tokens) const {
+    const __m512 scale = _mm512_mul_ps(of_row(last.of_rows + 16 * r), of_tokens);
+    const __m512 before = _mm512_maskz_loadu_ps(last.first ? 0 : 0xffff, last.sums[r]);
+    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(load(s_.c[r])), scale, before);
   }
 
-  /// Both planes of all units together.
-  [[gnu::noinline]] void store(int row, int first, const float (*sums)[16]) const {
-    __m512i v[16];
-    for (int r = 0; r < kBlock; ++r) v[r] = load(sums[r]);
-    transpose(v);
-    const __mmask16 mask = first_lanes(row, rows_.count);
-    for (int t = 0; t < kTokens && first + t < count_; ++t) {
-      __m512 sum = _mm512_setzero_ps();
-      for (int i = 0; i < 2 * kOfC; ++i) sum = _mm512_add_ps(sum, _mm512_castsi512_ps(v[i * kTokens + t]));
-      _mm512_mask_storeu_ps(out_ + (first + t) * stride_ + row, mask, sum);
+  /// The sums are complete: both planes of all units together, token by token.
+  [[gnu::noinline]] void store(const Last last) const {
+    const __m512 of_tokens = _mm512_loadu_ps(last.of_tokens);
+    __m512 v[8];  // rows r and r + 4, 8 numbers of each
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) {
+      const int r = i / 4 * 8 + i % 4;
+      v[i] = halves_together(sum_of(last, r, of_tokens), sum_of(last, r + 4, of_tokens));
     }
+    if constexpr (kTokens == 8) {
+      transpose4(v);  // token t, then t + 4, of rows 0 to 3, then both of rows 4 to 7; behind them rows 8 to 15
+      transpose4(v + 4);
+#pragma GCC unroll 4
+      for (int t = 0; t < 4; ++t) {
+        store_token(last, t, shuffled_quarters<0x88>(v[t], v[t + 4]));
+        store_token(last, t + 4, shuffled_quarters<0xdd>(v[t], v[t + 4]));
+      }
+      return;
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {  // rows i, i + 4, i + 8, i + 12, 4 numbers of each
+      v[i] = _mm512_add_ps(shuffled_quarters<0x88>(v[i], v[i + 4]), shuffled_quarters<0xdd>(v[i], v[i + 4]));
+    }
+    transpose4(v);
+    if constexpr (kTokens == 4) {
+#pragma GCC unroll 4
+      for (int t = 0; t < 4; ++t) store_token(last, t, v[t]);
+    } else {
+      store_token(last, 0, _mm512_add_ps(v[0], v[2]));
+      store_token(last, 1, _mm512_add_ps(v[1], v[3]));
+    }
+  }
+  void store_token(const Last& last, int t, __m512 sums) const {
+    if (last.tokens + t >= count_) return;
+    _mm512_mask_storeu_ps(out_ + (last.tokens + t) * stride_ + last.row, first_lanes(last.row, rows_.count), sums);
+  }
+  template <int kOrder>
+  static __m512 shuffled_quarters(__m512 a, __m512 b) {
+    return _mm512_castsi512_ps(_mm512_shuffle_i32x4(_mm512_castps_si512(a), _mm512_castps_si512(b), kOrder));
+  }
+  /// a's halves added, then b's.
+  static __m512 halves_together(__m512 a, __m512 b) {
+    return _mm512_add_ps(shuffled_quarters<0x44>(a, b), shuffled_quarters<0xee>(a, b));
+  }
+  /// In each quarter: v[j] = the numbers j of v[0] to v[3].
+  static void transpose4(__m512* v) {
+    const auto bits = [&](int i) { return _mm512_castps_si512(v[i]); };
+    const __m512i a = _mm512_unpacklo_epi32(bits(0), bits(1)), b = _mm512_unpackhi_epi32(bits(0), bits(1));
+    const __m512i c = _mm512_unpacklo_epi32(bits(2), bits(3)), d = _mm512_unpackhi_epi32(bits(2), bits(3));
+    v[0] = _mm512_castsi512_ps(_mm512_unpacklo_epi64(a, c));
+    v[1] = _mm512_castsi512_ps(_mm512_unpackhi_epi64(a, c));
+    v[2] = _mm512_castsi512_ps(_mm512_unpacklo_epi64(b, d));
+    v[3] = _mm512_castsi512_ps(_mm512_unpackhi_epi64(b, d));
   }
 
   const PackedRows& rows_;
@@ -454,7 +498,7 @@ class Bf16Product {
 
 void dot_bf16(const PackedRows& rows, int tokens, const std::byte* interleaved, float* out, std::int64_t stride) {
   alignas(64) float sums[4][kBlock][16];
-  configure(64);
+  configure_for(64);
   const std::int64_t each = bf16_group_bytes(to_steps(rows.padded_columns));
   for (int first = 0; first < tokens; first += 4 * kBf16Together) {
     const int here = tokens - first < 4 * kBf16Together ? tokens - first : 4 * kBf16Together;
@@ -468,7 +512,6 @@ void dot_bf16(const PackedRows& rows, int tokens, const std::byte* interleaved, 
       }
     }
   }
-  _tile_release();
 }
 
 void dot(const PackedRows& rows, const PreparedToken* x, int tokens, const std::byte* interleaved, float* out,

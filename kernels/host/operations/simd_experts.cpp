@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <atomic>
 #include <numeric>
+#include <span>
 #include <vector>
 
 #include "kernels/host/operations/experts_workspace.h"
@@ -12,53 +13,53 @@
 namespace krasis::simd {
 namespace {
 
-/// The (token, pick) pairs whose expert is here, sorted by expert; pairs of one expert form a group.
-struct Groups {
-  std::int64_t pairs = 0;
-  std::int64_t count = 0;
-  std::int32_t* order = nullptr;   ///< [pairs] pair at each place of the sorted order
-  std::int32_t* token = nullptr;   ///< [pairs] its token
-  std::int32_t* begin = nullptr;   ///< [count + 1] first place of each group
-  std::int32_t* blocks = nullptr;  ///< [count + 1] token blocks of all groups before
-};
-
-Groups group_by_expert(const ExpertsArgs& args, const ExpertsWorkspace& work) {
-  const auto all = static_cast<std::int64_t>(args.ids.size);
-  Groups g;
-  g.order = work.lists;
-  g.token = g.order + all;
-  g.begin = g.token + all;
-  g.blocks = g.begin + all + 1;
-  const std::int32_t* ids = args.ids.data;
-  for (std::int32_t pair = 0; pair < all; ++pair) {
-    if (expert_block(args, ids[pair])) g.order[g.pairs++] = pair;
-  }
-  std::sort(g.order, g.order + g.pairs,
-            [ids](std::int32_t a, std::int32_t b) { return ids[a] != ids[b] ? ids[a] < ids[b] : a < b; });
-  g.blocks[0] = 0;
-  for (std::int32_t place = 0; place < g.pairs; ++place) {
-    g.token[place] = g.order[place] / args.top_k;
-    if (place == 0 || ids[g.order[place]] != ids[g.order[place - 1]]) g.begin[g.count++] = place;
-  }
-  g.begin[g.count] = static_cast<std::int32_t>(g.pairs);
-  for (std::int64_t i = 0; i < g.count; ++i) {
-    g.blocks[i + 1] = g.blocks[i] + static_cast<std::int32_t>(tiles(g.begin[i + 1] - g.begin[i], kTileTokens));
-  }
-  return g;
-}
-
-/// Up to kTileTokens pairs of one group.
+/// Up to kTileTokens pairs of one expert.
 struct TokenBlock {
   std::int64_t first = 0;  ///< place in the sorted order
   int count = 0;
   std::int32_t expert = 0;
 };
 
-TokenBlock token_block(const ExpertsArgs& args, const Groups& g, std::int64_t block) {
-  const auto group = std::upper_bound(g.blocks, g.blocks + g.count + 1, block) - g.blocks - 1;
-  const std::int64_t first = g.begin[group] + (block - g.blocks[group]) * kTileTokens;
-  return {first, static_cast<int>(std::min<std::int64_t>(kTileTokens, g.begin[group + 1] - first)),
-          args.ids.data[g.order[first]]};
+/// The (token, pick) pairs whose expert is here, sorted by expert.
+struct Groups {
+  std::int64_t pairs = 0;
+  std::int32_t* order = nullptr;  ///< [pairs] pair at each place of the sorted order
+  std::int32_t* token = nullptr;  ///< [pairs] its token
+  std::span<const TokenBlock> blocks;
+};
+
+/// The calling thread keeps the memory of `blocks` for its next call; the others read it.
+Groups group_by_expert(const ExpertsArgs& args, const ExpertsWorkspace& work) {
+  thread_local std::vector<std::int32_t> begins;  // of each expert's pairs, one place ahead
+  thread_local std::vector<TokenBlock> blocks;
+  const std::span<const std::int32_t> ids(args.ids.data, args.ids.size);
+  Groups g;
+  g.order = work.lists;
+  g.token = g.order + ids.size();
+  begins.assign(2, 0);
+  for (const std::int32_t id : ids) {
+    if (!expert_block(args, id)) continue;
+    const auto after = static_cast<std::size_t>(id) + 2;
+    if (begins.size() <= after) begins.resize(after + 1);
+    ++begins[after];
+  }
+  std::partial_sum(begins.begin(), begins.end(), begins.begin());
+  g.pairs = begins.back();
+  for (std::size_t pair = 0; pair < ids.size(); ++pair) {
+    if (!expert_block(args, ids[pair])) continue;
+    const auto place = static_cast<std::size_t>(begins[static_cast<std::size_t>(ids[pair]) + 1]++);
+    g.order[place] = static_cast<std::int32_t>(pair);
+    g.token[place] = static_cast<std::int32_t>(pair) / args.top_k;
+  }
+  blocks.clear();
+  for (std::size_t expert = 0; expert + 2 < begins.size(); ++expert) {
+    for (std::int32_t first = begins[expert]; first < begins[expert + 1]; first += kTileTokens) {
+      blocks.push_back(
+          {first, std::min<std::int32_t>(kTileTokens, begins[expert + 1] - first), static_cast<std::int32_t>(expert)});
+    }
+  }
+  g.blocks = blocks;
+  return g;
 }
 
 /// Whether a block of tokens is multiplied row by row.
@@ -75,14 +76,12 @@ constexpr std::int64_t kManyPairs = 256;
 /// Rows of a unit of work: few, so that whoever is done helps the others until the end (some 4 us of gate and up at 8
 /// GB/s for each thread). A member of the team gets a range of them and so streams through neighbours. Weights that are
 /// unpacked first want whole tiles.
-std::int64_t unit_rows(const Kernels& k, const ExpertsArgs& args, const Groups& g, const MatrixLayout& layout) {
-  for (std::int64_t b = 0; b < g.blocks[g.count]; ++b) {
-    if (!by_rows(k, layout, token_block(args, g, b))) return kTileRows;
-  }
-  return 16;
+std::int64_t unit_rows(const Kernels& k, const Groups& g, const MatrixLayout& layout) {
+  const bool all = std::ranges::all_of(g.blocks, [&](const TokenBlock& b) { return by_rows(k, layout, b); });
+  return all ? 16 : kTileRows;
 }
 std::int64_t down_unit_rows(const Kernels& k, const ExpertsArgs& args, const Groups& g) {
-  const std::int64_t rows = unit_rows(k, args, g, args.layout.down);
+  const std::int64_t rows = unit_rows(k, g, args.layout.down);
   return rows == kTileRows || g.pairs < kManyPairs ? rows : 2 * rows;
 }
 
@@ -95,10 +94,10 @@ class Run {
         args_(args),
         work_(work),
         g_(g),
-        blocks_(g.blocks[g.count]),
+        blocks_(static_cast<std::int64_t>(g.blocks.size())),
         width_(args.layout.width()),
         hidden_(args.layout.hidden()),
-        gate_rows_(unit_rows(k, args, g, args.layout.gate)),
+        gate_rows_(unit_rows(k, g, args.layout.gate)),
         down_rows_(down_unit_rows(k, args, g)),
         gate_units_{blocks_, tiles(width_, gate_rows_), ThreadTeam::current() ? ThreadTeam::current()->nodes() : 1},
         x_(of_this_thread().x),
@@ -113,7 +112,7 @@ class Run {
       if (k_.rows->interleave) interleaved_.resize(interleaved_place(args_.layout.down, blocks_, g_.pairs));
     }
     finished_.assign(static_cast<std::size_t>(blocks_), 0);
-    const std::int64_t unit_bytes = g_.count * down_rows_ * static_cast<std::int64_t>(args_.layout.down.row_bytes());
+    const std::int64_t unit_bytes = blocks_ * down_rows_ * static_cast<std::int64_t>(args_.layout.down.row_bytes());
     parallel_two(
         gate_units_.count(), [&](std::int64_t begin, std::int64_t end) { gate_and_up(begin, end); },
         tiles(hidden_, down_rows_), [&](std::int64_t begin, std::int64_t end) { down(begin, end); },
@@ -133,7 +132,7 @@ class Run {
     return kept;
   }
 
-  TokenBlock block(std::int64_t index) const { return token_block(args_, g_, index); }
+  const TokenBlock& block(std::int64_t index) const { return g_.blocks[static_cast<std::size_t>(index)]; }
   ExpertMatrices expert(const TokenBlock& b) const {
     return expert_matrices(args_.layout, expert_block(args_, b.expert));
   }
@@ -142,10 +141,7 @@ class Run {
     return interleaved_.data() + interleaved_place(args_.layout.down, index, b.first);
   }
   bool any_by_rows(const MatrixLayout& layout) const {
-    for (std::int64_t b = 0; b < blocks_; ++b) {
-      if (by_rows(k_, layout, block(b))) return true;
-    }
-    return false;
+    return std::ranges::any_of(g_.blocks, [&](const TokenBlock& b) { return by_rows(k_, layout, b); });
   }
 
   void prepare_x() {
@@ -159,7 +155,7 @@ class Run {
   void gate_and_up(std::int64_t begin, std::int64_t end) {
     while (begin < end) {
       const GateUnits::Place at = gate_units_.at(begin);
-      const TokenBlock b = block(at.block);
+      const TokenBlock& b = block(at.block);
       const bool rows = by_rows(k_, args_.layout.gate, b);
       const std::int64_t most = rows ? std::max<std::int64_t>(1, kTileTokens * kTileRows / b.count / gate_rows_) : 1;
       const std::int64_t units = std::min({at.end - at.unit, end - begin, most});
@@ -222,8 +218,8 @@ class Run {
   void fetch_down(std::int64_t begin, std::int64_t end) const {
     const std::int64_t row = begin * down_rows_;
     const std::int64_t count = std::min(end * down_rows_, hidden_) - row;
-    for (std::int64_t group = 0; group < g_.count; ++group) {
-      const Matrix down = expert(block(g_.blocks[group])).down;
+    for (const TokenBlock& b : g_.blocks) {
+      const Matrix down = expert(b).down;
       prefetch(down.row(row), down.row(row + count));
       prefetch(down.scale_row(row), down.scale_row(row + count));
     }
@@ -249,7 +245,7 @@ class Run {
   void down_rows(std::int64_t row, int count, NextRows next) {
     float sums[kTileTokens * kDownRows];
     for (std::int64_t index = 0; index < blocks_; ++index) {
-      const TokenBlock b = block(index);
+      const TokenBlock& b = block(index);
       const Matrix weight = expert(b).down;
       const float* results = sums;
       std::int64_t stride = kDownRows;

@@ -37,9 +37,15 @@ inline void tile_configure(const void* from) {
   }
   configured = true;
 }
-inline void tile_release() {
-  tiles = {};
-  configured = false;
+/// Zeros if nothing is configured.
+inline void tile_store_configuration(void* to) {
+  std::array<std::uint8_t, 64> config{};
+  config[0] = configured ? 1 : 0;
+  for (std::size_t t = 0; configured && t < 8; ++t) {
+    config[16 + 2 * t] = static_cast<std::uint8_t>(tiles[t].row_bytes);
+    config[48 + t] = static_cast<std::uint8_t>(tiles[t].rows);
+  }
+  std::memcpy(to, config.data(), 64);
 }
 inline Tile& tile(std::size_t t) {
   require(configured && tiles[t].rows > 0);
@@ -135,7 +141,7 @@ inline void tile_dot_bf16(std::size_t c_tile, std::size_t a_tile, std::size_t b_
 #undef _tile_dpbssd
 #undef _tile_dpbf16ps
 #define _tile_loadconfig krasis::test::emulated::tile_configure
-#define _tile_release krasis::test::emulated::tile_release
+#define _tile_storeconfig krasis::test::emulated::tile_store_configuration
 #define _tile_zero krasis::test::emulated::tile_zero
 #define _tile_loadd krasis::test::emulated::tile_load
 #define _tile_stored krasis::test::emulated::tile_store
