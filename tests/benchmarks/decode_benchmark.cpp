@@ -251,7 +251,8 @@ struct Shape {
 };
 constexpr Shape kShapes[] = {{"A Qwen3-30B-A3B", 48, 2048, 128, 8, 768},
                              {"B Qwen3-235B-A22B", 24, 4096, 128, 8, 1536},
-                             {"C 512 small experts", 48, 2048, 512, 10, 512}};
+                             {"C 512 small experts", 48, 2048, 512, 10, 512},
+                             {"12 experts of A", 1, 2048, 12, 8, 768}};  // 28 MB: in the caches of 16 cores
 
 /// The experts of all layers, INT4, picks uniform. Arguments: level, shape, tokens.
 void experts(benchmark::State& state) {
@@ -316,7 +317,8 @@ void experts(benchmark::State& state) {
 const Cases experts_cases = Cases("experts", experts, {"level", "shape", "tokens"})
                                 .add({{kAvx2, kAvx512, kAmx}, {0}, {1, 2, 4, 8, 16, 64}})
                                 .add({{kAvx2, kAvx512, kAmx}, {1}, {1, 4, 16, 64}})
-                                .add({{kAvx2, kAvx512, kAmx}, {2}, {1, 4, 16, 64}});
+                                .add({{kAvx2, kAvx512, kAmx}, {2}, {1, 4, 16, 64}})
+                                .add({{kAmx}, {3}, {6}});  // 4 for each, as with 64 of A: what arithmetic takes
 
 /// Attention of one token at the shape of Qwen3-30B-A3B (32 heads, 4 of the cache, of 128), in as many caches as fill
 /// 1 GiB. Arguments: level, element of the cache (0 BF16, 1 FP8), context.

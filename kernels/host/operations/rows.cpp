@@ -190,15 +190,20 @@ bool matmul_rows(const RowKernels& k, std::span<const MatmulArgs> products) {
   if (any.tokens > 1) rows_each = std::clamp<std::int64_t>(rows / kSharedUnits / 16 * 16, 16, kMostRows);
   std::int64_t units = 0;
   for (const MatmulArgs& args : products) units += tiles(args.weight.layout.rows, rows_each);
+  // Node after node, as the members of the team are: a node has an equal part of the rows of each matrix.
+  const std::int64_t nodes = ThreadTeam::current() ? ThreadTeam::current()->nodes() : 1;
   parallel_units(units, rows * layout.columns * any.tokens, [&](std::int64_t unit) {
-    for (const MatmulArgs& args : products) {
-      const std::int64_t own = tiles(args.weight.layout.rows, rows_each);
-      if (unit < own) {
-        const std::int64_t row = unit * rows_each;
-        return some_rows(k, args, prepared, interleaved, row,
-                         static_cast<int>(std::min(rows_each, args.weight.layout.rows - row)));
+    for (std::int64_t node = 0; node < nodes; ++node) {
+      for (const MatmulArgs& args : products) {
+        const std::int64_t own = tiles(args.weight.layout.rows, rows_each);
+        const std::int64_t begin = node * own / nodes, end = (node + 1) * own / nodes;
+        if (unit < end - begin) {
+          const std::int64_t row = (begin + unit) * rows_each;
+          return some_rows(k, args, prepared, interleaved, row,
+                           static_cast<int>(std::min(rows_each, args.weight.layout.rows - row)));
+        }
+        unit -= end - begin;
       }
-      unit -= own;
     }
   });
   return true;

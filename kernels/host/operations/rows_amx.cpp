@@ -4,6 +4,7 @@
 #include "kernels/host/operations/rows_kernels.h"
 // Behind the table's header:
 #include "kernels/host/operations/amx.inc"
+#include "kernels/host/operations/rows_amx.inc"
 #include "kernels/host/operations/rows_avx512.inc"
 
 /// Products of packed rows with several tokens by tiles. One tile instruction (TDPBSSD, Intel SDM volume 2) is
@@ -14,8 +15,7 @@
 /// takes no table. B are activations, interleaved before (interleave()): the high bytes of some tokens beside their low
 /// bytes, so that one C has both planes of the prepared activations (rows_kernels.h). C is exact; both planes meet the
 /// scales apart. Of 8 tokens a C is one group of weights. Of up to 4 or 2 tokens it is two or four groups, each with
-/// columns t of its own, zeros of B in those of the others: so that a C is stored and added once for all of them. BF16:
-/// TDPBF16PS, 16 tokens, FP32 sums in the tile to the end.
+/// columns t of its own, zeros of B in those of the others: so that a C is stored and added once for all of them.
 ///
 /// A tile load waits until the stores before it are in the cache, and those follow the products before them: so weights
 /// are unpacked one step ahead, also across blocks of rows, and a C is added while the next one is multiplied.
@@ -24,59 +24,14 @@
 namespace krasis::simd {
 namespace {
 
-constexpr int kBlock = 16;  ///< rows of the matrix in a tile A
 /// Up to so many tokens AVX-512 is faster, whose time grows with them from what the memory needs; that of tiles does
 /// not, but starts higher. Two tokens are as fast either way in the cache; from memory AVX-512 is faster in long rows,
 /// tiles in short ones. docs/performance.md has the measurement.
 constexpr int kFewTokens = 1;
 constexpr std::int64_t kLongRow = 1024;  ///< columns
-constexpr int kTileBytes = 1024;         ///< 16 rows of 64 bytes
-constexpr std::int64_t kStep = 128;      ///< columns at a time: a block of activations
 constexpr int kTogether = 8;             ///< tokens of a C with both planes
 constexpr int kBlocks = 2;               ///< of rows that are multiplied with the same tiles B, each with its tile C
 constexpr int kRows = kBlocks * kBlock;
-constexpr int kBf16Together = 16;
-
-constexpr std::int64_t to_steps(std::int64_t columns) {
-  return (columns + kStep - 1) / kStep;
-}
-
-/// C and A have 16 rows, A with `depth` bytes of each; B has the rows for so many numbers.
-void configure_for(int depth) {
-  TileConfig config;
-  for (int tile = 0; tile < 8; ++tile) {
-    const bool weights = tile == 4 || tile == 6, tokens = tile == 5 || tile == 7;
-    config.rows[tile] = static_cast<std::uint8_t>(tokens ? depth / 4 : 16);
-    config.row_bytes[tile] = static_cast<std::uint16_t>(weights ? depth : 64);
-  }
-  configure(config);
-}
-
-/// Up to 16 rows of the matrix.
-struct Block {
-  const std::byte* data;
-  int count;
-};
-Block block_at(const PackedRows& rows, int row) {
-  return {rows.data + static_cast<std::size_t>(row) * rows.row_bytes,
-          rows.count - row < kBlock ? rows.count - row : kBlock};
-}
-
-/// What lies in memory from a row on, or where the thread goes on: asked for in one piece, a line at a time. Of each
-/// row here only a line at a time is read, which the hardware does not foresee.
-class Ahead {
- public:
-  Ahead() = default;
-  Ahead(const PackedRows& rows, int row)
-      : at_(row < rows.count ? rows.data + static_cast<std::size_t>(row) * rows.row_bytes : rows.next) {}
-  void ask(int lines) {
-    if (!at_) return;
-    for (int i = 0; i < lines; ++i, at_ += 64) _mm_prefetch(reinterpret_cast<const char*>(at_), _MM_HINT_T1);
-  }
-
- private:
-  const std::byte* at_ = nullptr;
-};
 
 /// Columns that have one scale: the group size, of which 128 stands for all multiples.
 constexpr int unit_columns(int group_size) {
@@ -90,11 +45,6 @@ constexpr int together(int tokens, int group_size) {
 constexpr std::int64_t group_bytes(std::int64_t steps, int unit) {
   return steps * (2 * kTileBytes + 128 / unit * 64);
 }
-/// Of BF16 the tiles B of 32 columns of 16 tokens; as long as 16 others.
-constexpr std::int64_t bf16_group_bytes(std::int64_t steps) {
-  return 2 * group_bytes(steps, 128);
-}
-
 /// Where 16 rows of a step's weights lie, and the bytes from one to the next.
 struct Weights {
   const std::byte* data;
@@ -352,7 +302,7 @@ class Product {
   /// The sums are complete: both planes of all units together, token by token.
   [[gnu::noinline]] void store(const Last last) const {
     const __m512 of_tokens = _mm512_loadu_ps(last.of_tokens);
-    __m512 v[8];  // rows r and r + 4, 8 numbers of each
+    __m512i v[8];  // rows r and r + 4, 8 numbers of each
 #pragma GCC unroll 8
     for (int i = 0; i < 8; ++i) {
       const int r = i / 4 * 8 + i % 4;
@@ -363,45 +313,37 @@ class Product {
       transpose4(v + 4);
 #pragma GCC unroll 4
       for (int t = 0; t < 4; ++t) {
-        store_token(last, t, shuffled_quarters<0x88>(v[t], v[t + 4]));
-        store_token(last, t + 4, shuffled_quarters<0xdd>(v[t], v[t + 4]));
+        store_token(last, t, _mm512_shuffle_i32x4(v[t], v[t + 4], 0x88));
+        store_token(last, t + 4, _mm512_shuffle_i32x4(v[t], v[t + 4], 0xdd));
       }
       return;
     }
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) {  // rows i, i + 4, i + 8, i + 12, 4 numbers of each
-      v[i] = _mm512_add_ps(shuffled_quarters<0x88>(v[i], v[i + 4]), shuffled_quarters<0xdd>(v[i], v[i + 4]));
+      v[i] = sum(_mm512_shuffle_i32x4(v[i], v[i + 4], 0x88), _mm512_shuffle_i32x4(v[i], v[i + 4], 0xdd));
     }
     transpose4(v);
     if constexpr (kTokens == 4) {
 #pragma GCC unroll 4
       for (int t = 0; t < 4; ++t) store_token(last, t, v[t]);
     } else {
-      store_token(last, 0, _mm512_add_ps(v[0], v[2]));
-      store_token(last, 1, _mm512_add_ps(v[1], v[3]));
+      store_token(last, 0, sum(v[0], v[2]));
+      store_token(last, 1, sum(v[1], v[3]));
     }
   }
-  void store_token(const Last& last, int t, __m512 sums) const {
+  void store_token(const Last& last, int t, __m512i sums) const {
     if (last.tokens + t >= count_) return;
-    _mm512_mask_storeu_ps(out_ + (last.tokens + t) * stride_ + last.row, first_lanes(last.row, rows_.count), sums);
+    _mm512_mask_storeu_ps(out_ + (last.tokens + t) * stride_ + last.row, first_lanes(last.row, rows_.count),
+                          _mm512_castsi512_ps(sums));
   }
-  template <int kOrder>
-  static __m512 shuffled_quarters(__m512 a, __m512 b) {
-    return _mm512_castsi512_ps(_mm512_shuffle_i32x4(_mm512_castps_si512(a), _mm512_castps_si512(b), kOrder));
+  /// As bits of FP32 numbers.
+  static __m512i sum(__m512i a, __m512i b) {
+    return _mm512_castps_si512(_mm512_add_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b)));
   }
   /// a's halves added, then b's.
-  static __m512 halves_together(__m512 a, __m512 b) {
-    return _mm512_add_ps(shuffled_quarters<0x44>(a, b), shuffled_quarters<0xee>(a, b));
-  }
-  /// In each quarter: v[j] = the numbers j of v[0] to v[3].
-  static void transpose4(__m512* v) {
-    const auto bits = [&](int i) { return _mm512_castps_si512(v[i]); };
-    const __m512i a = _mm512_unpacklo_epi32(bits(0), bits(1)), b = _mm512_unpackhi_epi32(bits(0), bits(1));
-    const __m512i c = _mm512_unpacklo_epi32(bits(2), bits(3)), d = _mm512_unpackhi_epi32(bits(2), bits(3));
-    v[0] = _mm512_castsi512_ps(_mm512_unpacklo_epi64(a, c));
-    v[1] = _mm512_castsi512_ps(_mm512_unpackhi_epi64(a, c));
-    v[2] = _mm512_castsi512_ps(_mm512_unpacklo_epi64(b, d));
-    v[3] = _mm512_castsi512_ps(_mm512_unpackhi_epi64(b, d));
+  static __m512i halves_together(__m512 a, __m512 b) {
+    const __m512i x = _mm512_castps_si512(a), y = _mm512_castps_si512(b);
+    return sum(_mm512_shuffle_i32x4(x, y, 0x44), _mm512_shuffle_i32x4(x, y, 0xee));
   }
 
   const PackedRows& rows_;
@@ -438,82 +380,6 @@ void dot_groups(const PackedRows& rows, int tokens, const std::byte* interleaved
   dot_units<element, 128>(rows, tokens, interleaved, out, stride);
 }
 
-/// BF16: the sums of 64 tokens stay in tiles 0 to 3 to the end.
-class Bf16Product {
- public:
-  Bf16Product(const PackedRows& rows, int row, const std::byte* tokens)
-      : rows_(rows), block_(block_at(rows, row)), ahead_(rows, row + kBlock), tokens_(tokens) {}
-
-  void run(int groups, float (*sums)[kBlock][16]) {
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
-    const std::int64_t pieces = rows_.padded_columns / 32, each = bf16_group_bytes(to_steps(rows_.padded_columns));
-    for (std::int64_t piece = 0; piece < pieces; ++piece) {
-      load_weights(piece);
-      const std::byte* b = tokens_ + piece * kTileBytes;
-      _tile_loadd(5, b, 64);
-      _tile_dpbf16ps(0, 4, 5);
-      if (groups < 2) continue;
-      _tile_loadd(5, b + each, 64);
-      _tile_dpbf16ps(1, 4, 5);
-      if (groups < 3) continue;
-      _tile_loadd(5, b + 2 * each, 64);
-      _tile_dpbf16ps(2, 4, 5);
-      if (groups < 4) continue;
-      _tile_loadd(5, b + 3 * each, 64);
-      _tile_dpbf16ps(3, 4, 5);
-    }
-    _tile_stored(0, sums[0], 64);
-    _tile_stored(1, sums[1], 64);
-    _tile_stored(2, sums[2], 64);
-    _tile_stored(3, sums[3], 64);
-    written();
-  }
-  int count() const { return block_.count; }
-
- private:
-  /// Tile 4: where they lie; the last rows, zeros behind them, from the side.
-  void load_weights(std::int64_t piece) {
-    ahead_.ask(16);
-    const std::byte* from = block_.data + 64 * piece;
-    if (block_.count == kBlock) {
-      _tile_loadd(4, from, static_cast<std::int64_t>(rows_.row_bytes));
-      return;
-    }
-    for (int r = 0; r < kBlock; ++r, from += rows_.row_bytes) {
-      _mm512_storeu_si512(beside_ + 64 * r, r < block_.count ? load(from) : _mm512_setzero_si512());
-    }
-    written();
-    _tile_loadd(4, beside_, 64);
-  }
-
-  const PackedRows& rows_;
-  const Block block_;
-  Ahead ahead_;
-  const std::byte* tokens_;
-  alignas(64) std::byte beside_[kTileBytes];
-};
-
-void dot_bf16(const PackedRows& rows, int tokens, const std::byte* interleaved, float* out, std::int64_t stride) {
-  alignas(64) float sums[4][kBlock][16];
-  configure_for(64);
-  const std::int64_t each = bf16_group_bytes(to_steps(rows.padded_columns));
-  for (int first = 0; first < tokens; first += 4 * kBf16Together) {
-    const int here = tokens - first < 4 * kBf16Together ? tokens - first : 4 * kBf16Together;
-    for (int row = 0; row < rows.count; row += kBlock) {
-      Bf16Product product(rows, row, interleaved + first / kBf16Together * each);
-      product.run((here + kBf16Together - 1) / kBf16Together, sums);
-      for (int t = 0; t < here; ++t) {
-        for (int r = 0; r < product.count(); ++r) {
-          out[(first + t) * stride + row + r] = sums[t / kBf16Together][r][t % kBf16Together];
-        }
-      }
-    }
-  }
-}
-
 void dot(const PackedRows& rows, const PreparedToken* x, int tokens, const std::byte* interleaved, float* out,
          std::int64_t stride) {
   if (tokens <= kFewTokens || (tokens == 2 && rows.padded_columns >= kLongRow)) {
@@ -527,22 +393,7 @@ void dot(const PackedRows& rows, const PreparedToken* x, int tokens, const std::
     case Element::Mxfp4:
       return dot_units<Element::Mxfp4, 32>(rows, tokens, interleaved, out, stride);
     case Element::Bf16:
-      return dot_bf16(rows, tokens, interleaved, out, stride);
-  }
-}
-
-/// Tiles B: row j has columns 4 j to 4 j + 3 of the tokens, for BF16 columns 2 j and 2 j + 1.
-void interleave_bf16(const PreparedToken* x, int tokens, std::int64_t steps, std::byte* out) {
-  for (int first = 0; first < tokens; first += kBf16Together, out += bf16_group_bytes(steps)) {
-    for (std::int64_t piece = 0; piece < 4 * steps; ++piece) {
-      __m512i v[16] = {};
-      for (int t = 0; t < kBf16Together && first + t < tokens; ++t) {
-        const std::byte* floats = x[first + t].planes + 128 * piece;  // of 32 columns the even ones, then the odd ones
-        v[t] = _mm512_or_si512(_mm512_srli_epi32(load(floats), 16), load(floats + 64));
-      }
-      transpose(v);
-      for (int j = 0; j < 16; ++j) _mm512_storeu_si512(out + piece * kTileBytes + 64 * j, v[j]);
-    }
+      return dot_bf16_amx(rows, tokens, interleaved, out, stride);
   }
 }
 
@@ -553,52 +404,81 @@ int unit_of(Element element, int units, int piece, int j) {
   return units == 4 ? 2 * half + piece : half * units / 2;
 }
 
-/// Tokens of a unit have columns of B of their own in its C: 2 * in_c for each of the units of a C.
+/// 16 lines of a tile B: high and low bytes of 4 columns of up to `in_c` tokens. Tokens of a unit have columns of B of
+/// their own in its C, from `place(j)` on, 2 * in_c for each of the units of a C; the others are zeros.
+template <int in_c, class Place>
+void interleave_piece(const PreparedToken* x, int tokens, std::int64_t piece, const Place& place, std::byte* out) {
+  __m512i v[2 * in_c] = {};
+  for (int t = 0; t < tokens; ++t) {
+    v[t] = load(x[t].planes + 128 * piece);
+    v[in_c + t] = load(x[t].planes + 128 * piece + 64);
+  }
+  if constexpr (in_c == kTogether) {
+    transpose(v);
+    for (int j = 0; j < 16; ++j) _mm512_storeu_si512(out + 64 * j, v[j]);
+  } else {
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i quarters = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 0, 1, 2, 3, 16, 17, 18, 19);  // of two
+    for (int i = 0; i < 2 * in_c; i += 4) transpose4(v + i);
+    for (int j = 0; j < 16; ++j) {
+      const int at = place(j);
+      const __m512i from = _mm512_permutexvar_epi32(_mm512_sub_epi32(lanes, _mm512_set1_epi32(at)), quarters);
+      const __m512i index = _mm512_add_epi32(from, _mm512_set1_epi32(j / 4 * 4));
+      const auto kept = static_cast<__mmask16>(((1u << 2 * in_c) - 1) << at);
+      const __m512i line = _mm512_maskz_permutex2var_epi32(kept, v[j % 4], index, v[(j % 4 + 4) % (2 * in_c)]);
+      _mm512_storeu_si512(out + 64 * j, line);
+    }
+  }
+}
+
+/// What lies behind the tiles: for each C the tokens' scales of its units.
+void interleave_scales(const PreparedToken* x, int tokens, std::int64_t units_in_all, int units, int in_c,
+                       float low_scale, std::byte* out) {
+  const int of_c = kTogether / in_c;
+  for (std::int64_t u = 0; u < units_in_all; u += of_c, out += 64) {
+    alignas(64) float scales[16] = {};
+    for (int i = 0; i < of_c && u + i < units_in_all; ++i) {
+      for (int t = 0; t < tokens; ++t) {
+        const float scale = x[t].scales[(u + i) / units] * low_scale;
+        scales[i * 2 * in_c + t] = 128.0f * scale;
+        scales[i * 2 * in_c + in_c + t] = scale;
+      }
+    }
+    _mm512_storeu_ps(out, _mm512_loadu_ps(scales));
+  }
+}
+
+template <int in_c>
 void interleave_bytes(const PreparedToken* x, int tokens, std::int64_t columns, Element element, int group_size,
                       std::byte* out) {
   const std::int64_t steps = to_steps(columns);
   const int unit = unit_columns(group_size);
   const int units = 128 / unit;  // of a step
-  const int in_c = together(tokens, group_size), of_c = kTogether / in_c;
-  const float low_scale = element == Element::Int4 ? 1.0f / 16 : 1.0f;
-  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  for (int first = 0; first < tokens; first += kTogether, out += group_bytes(steps, unit)) {
+  for (int first = 0; first < tokens; first += kTogether, x += kTogether, out += group_bytes(steps, unit)) {
     const int here = tokens - first < in_c ? tokens - first : in_c;
-    for (std::int64_t step = 0; step < steps; ++step) {
-      for (int piece = 0; piece < 2; ++piece) {
-        __m512i v[16] = {};
-        for (int t = 0; t < here; ++t) {
-          const std::byte* planes = x[first + t].planes + 128 * (2 * step + piece);
-          v[t] = load(planes);
-          v[in_c + t] = load(planes + 64);
-        }
-        transpose(v);
-        for (int j = 0; j < 16; ++j) {
-          const auto place = static_cast<int>((step * units + unit_of(element, units, piece, j)) % of_c * 2 * in_c);
-          const __m512i from = _mm512_sub_epi32(lanes, _mm512_set1_epi32(place));  // modulo 16; the others are zeros
-          _mm512_storeu_si512(out + (2 * step + piece) * kTileBytes + 64 * j, _mm512_permutexvar_epi32(from, v[j]));
-        }
-      }
+    for (std::int64_t piece = 0; piece < 2 * steps; ++piece) {
+      const auto place = [&](int j) {
+        const std::int64_t of_row = piece / 2 * units + unit_of(element, units, static_cast<int>(piece % 2), j);
+        return static_cast<int>(of_row % (kTogether / in_c)) * 2 * in_c;
+      };
+      interleave_piece<in_c>(x, here, piece, place, out + piece * kTileBytes);
     }
-    std::byte* of_c_tokens = out + steps * 2 * kTileBytes;
-    for (std::int64_t u = 0; u < steps * units; u += of_c, of_c_tokens += 64) {
-      alignas(64) float scales[16] = {};
-      for (int i = 0; i < of_c && u + i < steps * units; ++i) {
-        for (int t = 0; t < here; ++t) {
-          const float scale = x[first + t].scales[(u + i) / units] * low_scale;
-          scales[i * 2 * in_c + t] = 128.0f * scale;
-          scales[i * 2 * in_c + in_c + t] = scale;
-        }
-      }
-      _mm512_storeu_ps(of_c_tokens, _mm512_loadu_ps(scales));
-    }
+    const float low_scale = element == Element::Int4 ? 1.0f / 16 : 1.0f;
+    interleave_scales(x, here, steps * units, units, in_c, low_scale, out + steps * 2 * kTileBytes);
   }
 }
 
 void interleave(const PreparedToken* x, int tokens, std::int64_t columns, Element element, int group_size,
                 std::byte* out) {
-  if (element == Element::Bf16) return interleave_bf16(x, tokens, to_steps(columns), out);
-  interleave_bytes(x, tokens, columns, element, group_size, out);
+  if (element == Element::Bf16) return interleave_bf16_amx(x, tokens, columns, out);
+  switch (together(tokens, group_size)) {
+    case 2:
+      return interleave_bytes<2>(x, tokens, columns, element, group_size, out);
+    case 4:
+      return interleave_bytes<4>(x, tokens, columns, element, group_size, out);
+    default:
+      return interleave_bytes<kTogether>(x, tokens, columns, element, group_size, out);
+  }
 }
 
 }  // namespace

@@ -78,5 +78,8 @@ const RowKernels& avx512_rows();
 /// The same, and by tiles where there are enough tokens: AMX-TILE, AMX-INT8 and AMX-BF16. The process must have asked
 /// the system for tile data.
 const RowKernels& amx_rows();
+/// Its `dot` and `interleave` for BF16.
+void dot_bf16_amx(const PackedRows& rows, int tokens, const std::byte* interleaved, float* out, std::int64_t stride);
+void interleave_bf16_amx(const PreparedToken* x, int tokens, std::int64_t columns, std::byte* out);
 
 }  // namespace krasis::simd

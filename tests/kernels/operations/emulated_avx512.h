@@ -186,6 +186,11 @@ Integers permute_two(const Integers& a, const Integers& index, const Integers& b
     return at < kCount ? lanes<T>(a)[at] : lanes<T>(b)[at - kCount];
   });
 }
+/// VPERMI2D with a zeroing mask.
+inline Integers permute_two_where(std::uint16_t mask, const Integers& a, const Integers& index, const Integers& b) {
+  const Integers all = permute_two<std::uint32_t>(a, index, b);
+  return each<std::uint32_t>([&](std::size_t i) { return mask >> i & 1 ? lanes<std::uint32_t>(all)[i] : 0; });
+}
 /// VPERMD: result[i] = number index[i] modulo 16.
 inline Integers permute(const Integers& index, const Integers& v) {
   return each<std::uint32_t>([&](std::size_t i) {
@@ -332,6 +337,7 @@ inline float reduce_max(const Floats& v) {
 #define _mm512_shuffle_i32x4 krasis::test::emulated::shuffle_pieces
 #define _mm512_permutex2var_epi16 krasis::test::emulated::permute_two<std::uint16_t>
 #define _mm512_permutexvar_epi32 krasis::test::emulated::permute
+#define _mm512_maskz_permutex2var_epi32 krasis::test::emulated::permute_two_where
 #define _mm512_ternarylogic_epi32 krasis::test::emulated::ternary_logic
 #define _mm512_dpbusd_epi32 krasis::test::emulated::dot_bytes
 

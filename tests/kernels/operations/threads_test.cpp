@@ -155,6 +155,38 @@ TEST_F(ThreadsTest, ExpertsOfSeveralNodes) {
   }
 }
 
+/// Rows of q, k and v node after node: each once, also where a matrix has fewer units than there are nodes.
+TEST_F(ThreadsTest, ProductsOfSeveralNodes) {
+  const int columns = 512, tokens = 3;
+  const int rows[] = {600, 70, 7};
+  const auto x = random_.bf16s(tokens * columns);
+  std::vector<PackedMatrix> weights;
+  for (const int n : rows) weights.push_back(random_matrix(random_, Element::Int8, 128, n, columns));
+  const auto run = [&] {
+    std::vector<std::vector<float>> out;
+    std::vector<MatmulArgs> products;
+    for (const int n : rows) out.push_back(poisoned(tokens * n));
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+      products.push_back(
+          {.x = view(x), .weight = weights[i].matrix(), .out_f32 = view(out[i]), .tokens = tokens});
+    }
+    simd_operations().matmuls(std::span(products));
+    return out;
+  };
+  const auto alone = run();
+  for (const int nodes : {1, 2, 3}) {
+    for (int threads = 1; threads <= 5; ++threads) {
+      ThreadTeam team(threads, {}, nodes);
+      const ThreadTeam::Scope scope(&team);
+      const auto shared = run();
+      for (std::size_t i = 0; i < alone.size(); ++i) {
+        EXPECT_EQ(std::memcmp(alone[i].data(), shared[i].data(), alone[i].size() * 4), 0)
+            << threads << " threads on " << nodes << " nodes, matrix " << i;
+      }
+    }
+  }
+}
+
 TEST_F(ThreadsTest, Attention) {
   const int tokens = 100;
   const int heads = 8;
