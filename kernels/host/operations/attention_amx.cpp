@@ -213,6 +213,7 @@ class Head {
   [[gnu::always_inline]] void multiply_queries(int piece, const std::byte* keys) {
     _tile_loadd(7, s_.q[piece], 64);
     _tile_loadd(6, keys, 64);
+    written();  // what follows may go where they were
     _tile_dpbf16ps(5, 7, 6);
   }
 
@@ -318,6 +319,7 @@ class Head {
   /// Tile k += weights of a step x values.
   [[gnu::always_inline]] void multiply_weights(int k, int step, const std::byte* values) {
     _tile_loadd(6, values, 64);
+    written();
 #pragma GCC unroll 2
     for (int part = 0; part < kParts; ++part) {
       _tile_loadd(4, s_.weights[step][part], 64);

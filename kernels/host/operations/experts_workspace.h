@@ -12,7 +12,7 @@ struct ExpertsWorkspace {
   float* up = nullptr;            ///< [pairs, width]
   bf16* activated = nullptr;      ///< [pairs, width]
   float* down = nullptr;          ///< [pairs, hidden]
-  std::int32_t* lists = nullptr;  ///< 4 * pairs + 1024 numbers, for bookkeeping
+  std::int32_t* lists = nullptr;  ///< 4 * pairs + 1024 numbers, for bookkeeping; 2 * pairs are used
 };
 
 inline ExpertsWorkspace experts_workspace(const ExpertsArgs& args) {

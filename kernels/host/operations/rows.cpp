@@ -57,11 +57,10 @@ struct Shares {
   std::int64_t tokens, count;
 };
 
-/// Rows [row, row + count) of one product, all tokens. The rows behind are likely to be this thread's next.
+/// Rows [row, row + count) of one product, all tokens. `next`: those that are likely to be this thread's next.
 void some_rows(const RowKernels& k, const MatmulArgs& args, const PreparedTokens& prepared,
-               const std::byte* interleaved, std::int64_t row, int count) {
+               const std::byte* interleaved, std::int64_t row, int count, NextRows next) {
   const MatrixLayout& layout = args.weight.layout;
-  const NextRows next = row + count < layout.rows ? rows_from(args.weight, row + count) : NextRows{};
   float sums[kMaxRowTokens * kMostRows];
   const Shares shares(args.tokens);
   for (std::int64_t share = 0; share < shares.count; ++share) {
@@ -199,8 +198,9 @@ bool matmul_rows(const RowKernels& k, std::span<const MatmulArgs> products) {
         const std::int64_t begin = node * own / nodes, end = (node + 1) * own / nodes;
         if (unit < end - begin) {
           const std::int64_t row = (begin + unit) * rows_each;
-          return some_rows(k, args, prepared, interleaved, row,
-                           static_cast<int>(std::min(rows_each, args.weight.layout.rows - row)));
+          const std::int64_t count = std::min(rows_each, args.weight.layout.rows - row);
+          const NextRows next = begin + unit + 1 < end ? rows_from(args.weight, row + count) : NextRows{};
+          return some_rows(k, args, prepared, interleaved, row, static_cast<int>(count), next);
         }
         unit -= end - begin;
       }

@@ -1,4 +1,5 @@
-// Compiled with AVX-512 F, BW, DQ, VL and AMX: only intrinsics and functions of this file (simd_kernels.h says why).
+// Compiled with AVX-512 F, BW, DQ, VL and AMX: only intrinsics and functions of this file and of others that are
+// compiled so (simd_kernels.h says why).
 #include <immintrin.h>
 
 #include "kernels/host/operations/rows_kernels.h"
@@ -11,7 +12,7 @@
 ///
 ///   C[r, t] += sum_k A[r, k] * B[k, t],   16 rows r, 16 columns t, 64 columns k of 8 bits.
 ///
-/// A are weights: 8-bit and BF16 ones from where they lie, 4-bit ones unpacked, INT4 as 16 times their numbers, which
+/// A are weights: 8-bit ones from where they lie, 4-bit ones unpacked, INT4 as 16 times their numbers, which
 /// takes no table. B are activations, interleaved before (interleave()): the high bytes of some tokens beside their low
 /// bytes, so that one C has both planes of the prepared activations (rows_kernels.h). C is exact; both planes meet the
 /// scales apart. Of 8 tokens a C is one group of weights. Of up to 4 or 2 tokens it is two or four groups, each with
@@ -45,6 +46,7 @@ constexpr int together(int tokens, int group_size) {
 constexpr std::int64_t group_bytes(std::int64_t steps, int unit) {
   return steps * (2 * kTileBytes + 128 / unit * 64);
 }
+
 /// Where 16 rows of a step's weights lie, and the bytes from one to the next.
 struct Weights {
   const std::byte* data;
@@ -189,7 +191,10 @@ class Product {
     float(*to)[16] = s_.scales[scales_];
     for (int r = 0; r < there; ++r, from += bytes) _mm512_storeu_ps(to[r], scales16<element>(from, first, mask));
     for (int r = there; r % kBlock != 0; ++r) _mm512_storeu_ps(to[r], _mm512_setzero_ps());
-    if (first == 0) ask(there < rows_.count - row ? from : rows_.next_scales, kRows * bytes);
+    if (first == 0) {
+      const auto rows = static_cast<std::size_t>(rows_.count < kRows ? rows_.count : kRows);
+      ask(there < rows_.count - row ? from : rows_.next_scales, rows * bytes);
+    }
   }
   static void ask(const std::byte* from, std::size_t bytes) {
     if (!from) return;

@@ -82,6 +82,7 @@ class Bf16Product {
     }
     written();
     _tile_loadd(4, beside_, 64);
+    written();
   }
 
   const PackedRows& rows_;

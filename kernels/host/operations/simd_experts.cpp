@@ -23,6 +23,7 @@ struct TokenBlock {
 /// The (token, pick) pairs whose expert is here, sorted by expert.
 struct Groups {
   std::int64_t pairs = 0;
+  std::int64_t experts = 0;
   std::int32_t* order = nullptr;  ///< [pairs] pair at each place of the sorted order
   std::int32_t* token = nullptr;  ///< [pairs] its token
   std::span<const TokenBlock> blocks;
@@ -36,12 +37,9 @@ Groups group_by_expert(const ExpertsArgs& args, const ExpertsWorkspace& work) {
   Groups g;
   g.order = work.lists;
   g.token = g.order + ids.size();
-  begins.assign(2, 0);
+  begins.assign(args.offsets.size + 2, 0);
   for (const std::int32_t id : ids) {
-    if (!expert_block(args, id)) continue;
-    const auto after = static_cast<std::size_t>(id) + 2;
-    if (begins.size() <= after) begins.resize(after + 1);
-    ++begins[after];
+    if (expert_block(args, id)) ++begins[static_cast<std::size_t>(id) + 2];
   }
   std::partial_sum(begins.begin(), begins.end(), begins.begin());
   g.pairs = begins.back();
@@ -53,6 +51,7 @@ Groups group_by_expert(const ExpertsArgs& args, const ExpertsWorkspace& work) {
   }
   blocks.clear();
   for (std::size_t expert = 0; expert + 2 < begins.size(); ++expert) {
+    if (begins[expert] < begins[expert + 1]) ++g.experts;
     for (std::int32_t first = begins[expert]; first < begins[expert + 1]; first += kTileTokens) {
       blocks.push_back(
           {first, std::min<std::int32_t>(kTileTokens, begins[expert + 1] - first), static_cast<std::int32_t>(expert)});
@@ -69,8 +68,8 @@ bool by_rows(const Kernels& k, const MatrixLayout& layout, const TokenBlock& blo
 static_assert(kTileTokens <= kMaxRowTokens);
 /// Rows of down at once where they are multiplied row by row.
 constexpr int kDownRows = 128;
-/// From so many pairs on a unit of down has twice the rows: it is long enough, and a start of tiles costs as much as
-/// some 30 rows of an expert.
+/// From so many pairs on a unit of down has twice the rows: it is long enough, and two blocks of rows are multiplied
+/// with the same tiles of tokens (rows_amx.cpp).
 constexpr std::int64_t kManyPairs = 256;
 
 /// Rows of a unit of work: few, so that whoever is done helps the others until the end (some 4 us of gate and up at 8
@@ -112,7 +111,7 @@ class Run {
       if (k_.rows->interleave) interleaved_.resize(interleaved_place(args_.layout.down, blocks_, g_.pairs));
     }
     finished_.assign(static_cast<std::size_t>(blocks_), 0);
-    const std::int64_t unit_bytes = blocks_ * down_rows_ * static_cast<std::int64_t>(args_.layout.down.row_bytes());
+    const std::int64_t unit_bytes = g_.experts * down_rows_ * static_cast<std::int64_t>(args_.layout.down.row_bytes());
     parallel_two(
         gate_units_.count(), [&](std::int64_t begin, std::int64_t end) { gate_and_up(begin, end); },
         tiles(hidden_, down_rows_), [&](std::int64_t begin, std::int64_t end) { down(begin, end); },
@@ -218,7 +217,9 @@ class Run {
   void fetch_down(std::int64_t begin, std::int64_t end) const {
     const std::int64_t row = begin * down_rows_;
     const std::int64_t count = std::min(end * down_rows_, hidden_) - row;
-    for (const TokenBlock& b : g_.blocks) {
+    for (std::int64_t index = 0; index < blocks_; ++index) {
+      const TokenBlock& b = block(index);
+      if (index > 0 && b.expert == block(index - 1).expert) continue;
       const Matrix down = expert(b).down;
       prefetch(down.row(row), down.row(row + count));
       prefetch(down.scale_row(row), down.scale_row(row + count));

@@ -3,8 +3,10 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <thread>
 
 #include "kernels/host/operations/kv_layout.h"
+#include "kernels/host/operations/rows.h"
 #include "tests/kernels/operations/emulated_rows.h"
 #include "tests/kernels/operations/support.h"
 
@@ -152,6 +154,39 @@ TEST_F(AttendAmxTest, AgreesWithTheFormula) {
     }
     for (const int count : {1, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 255}) check(fp8, 128, 8, {count});
     for (const int rows : {3, 8, 12}) check(fp8, 64, rows, {256, 31, 100});
+  }
+}
+
+/// Tiles stay configured: each kernel finds those of another one, or its own.
+TEST_F(AttendAmxTest, ProductsInBetween) {
+  const simd::RowKernels& k = simd::emulated_amx_rows();
+  constexpr int kRows = 20, kTokens = 5, kColumns = 256;
+  const auto values = random_.bf16s(kTokens * kColumns);
+  const auto product = [&](const PackedMatrix& weight) {
+    simd::PreparedTokens x;
+    x.resize(weight.layout, kTokens);
+    for (int t = 0; t < kTokens; ++t) x.prepare(k, values.data() + t * kColumns, t);
+    simd::AlignedBytes interleaved;
+    interleaved.resize(simd::interleaved_bytes(weight.layout, kTokens));
+    x.interleave(k, nullptr, 0, kTokens, interleaved.data());
+    const std::int32_t places[] = {0, 1, 2, 3, 4};
+    auto out = poisoned(kTokens * kRows);
+    simd::multiply_rows(k, weight.matrix(), 0, kRows, x, places, kTokens, out.data(), kRows, {}, interleaved.data());
+    return out;
+  };
+  const PackedMatrix weights[] = {random_matrix(random_, Element::Int4, 32, kRows, kColumns),
+                                  random_matrix(random_, Element::Int8, 128, kRows, kColumns),
+                                  random_matrix(random_, Element::Bf16, 0, kRows, kColumns)};
+  std::vector<std::vector<float>> alone;
+  for (const PackedMatrix& weight : weights) {
+    std::thread([&] { alone.push_back(product(weight)); }).join();  // a thread whose tiles nobody has used
+  }
+  for (const int rows : {8, 16, 16, 8}) {
+    for (std::size_t i = 0; i < 3; ++i) {
+      check(rows == 8, 128, rows, {40});
+      EXPECT_EQ(product(weights[i]), alone[i]);
+      EXPECT_EQ(product(weights[(i + 1) % 3]), alone[(i + 1) % 3]);
+    }
   }
 }
 

@@ -82,6 +82,41 @@ TEST_P(RowsTest, BitsDependNeitherOnTheCutNorOnTheCompany) {
   }
 }
 
+/// More rows at once than a tile has, the last tile not whole, and more groups in a row than are loaded at once:
+/// against the formula.
+TEST_P(RowsTest, ManyRowsOfManyGroups) {
+  const simd::RowKernels& k = GetParam().rows();
+  const struct {
+    Element element;
+    int group_size, columns;
+  } cases[] = {{Element::Int4, 32, 1152},  {Element::Int8, 32, 1152},  {Element::Int4, 64, 1408},
+               {Element::Int4, 128, 2304}, {Element::Int8, 128, 2304}, {Element::Int4, 32, 992},
+               {Element::Mxfp4, 32, 992}};
+  for (const auto& c : cases) {
+    for (const int rows : {17, 31, 35, 49}) {
+      const PackedMatrix packed = random_matrix(random_, c.element, c.group_size, rows, c.columns);
+      const std::vector<double> weight = decode(packed.matrix());
+      for (const int tokens : {1, 2, 3, 4, 5, 9}) {
+        SCOPED_TRACE(std::string(name_of(c.element)) + " group " + std::to_string(c.group_size) + ", " +
+                     std::to_string(tokens) + " tokens, " + std::to_string(rows) + " rows");
+        const auto values = random_.bf16s(tokens * c.columns);
+        simd::PreparedTokens x;
+        x.resize(packed.layout, tokens);
+        for (int t = 0; t < tokens; ++t) x.prepare(k, values.data() + t * c.columns, t);
+        auto out = poisoned(tokens * rows);
+        multiply(packed, x, 0, rows, 0, tokens, out);
+        for (int i = 0; i < tokens * rows; ++i) {
+          const bf16* token = &values[i / rows * c.columns];
+          const double* row = &weight[i % rows * c.columns];
+          const Dot y = dot(token, row, c.columns);
+          const double error = gamma(c.columns + 2) * y.magnitude;
+          ASSERT_NEAR(out[i], y.sum, error + preparation_error(token, row, c.columns, packed.layout.format)) << i;
+        }
+      }
+    }
+  }
+}
+
 /// q, k and v (or gate and up) as one operation: the bits of each product by itself, whatever kind of output it has,
 /// on one thread and on several, also where formats differ or the tokens are too many for rows.
 TEST_P(RowsTest, ProductsTogetherHaveTheBitsOfEachAlone) {

@@ -167,8 +167,7 @@ TEST_F(ThreadsTest, ProductsOfSeveralNodes) {
     std::vector<MatmulArgs> products;
     for (const int n : rows) out.push_back(poisoned(tokens * n));
     for (std::size_t i = 0; i < weights.size(); ++i) {
-      products.push_back(
-          {.x = view(x), .weight = weights[i].matrix(), .out_f32 = view(out[i]), .tokens = tokens});
+      products.push_back({.x = view(x), .weight = weights[i].matrix(), .out_f32 = view(out[i]), .tokens = tokens});
     }
     simd_operations().matmuls(std::span(products));
     return out;
