@@ -252,7 +252,9 @@ struct Shape {
 constexpr Shape kShapes[] = {{"A Qwen3-30B-A3B", 48, 2048, 128, 8, 768},
                              {"B Qwen3-235B-A22B", 24, 4096, 128, 8, 1536},
                              {"C 512 small experts", 48, 2048, 512, 10, 512},
-                             {"12 experts of A", 1, 2048, 12, 8, 768}};  // 28 MB: in the caches of 16 cores
+                             // 28 and 26 MB, which the caches of 16 cores hold:
+                             {"12 experts of A", 1, 2048, 12, 8, 768},
+                             {"16 experts of C", 1, 2048, 16, 10, 512}};
 
 /// The experts of all layers, INT4, picks uniform. Arguments: level, shape, tokens.
 void experts(benchmark::State& state) {
@@ -318,7 +320,9 @@ const Cases experts_cases = Cases("experts", experts, {"level", "shape", "tokens
                                 .add({{kAvx2, kAvx512, kAmx}, {0}, {1, 2, 4, 8, 16, 64}})
                                 .add({{kAvx2, kAvx512, kAmx}, {1}, {1, 4, 16, 64}})
                                 .add({{kAvx2, kAvx512, kAmx}, {2}, {1, 4, 16, 64}})
-                                .add({{kAmx}, {3}, {6}});  // 4 for each, as with 64 of A: what arithmetic takes
+                                // As many tokens of an expert as 64 tokens give it: what arithmetic alone takes.
+                                .add({{kAmx}, {3}, {6}})
+                                .add({{kAmx}, {4}, {2}});
 
 /// Attention of one token at the shape of Qwen3-30B-A3B (32 heads, 4 of the cache, of 128), in as many caches as fill
 /// 1 GiB. Arguments: level, element of the cache (0 BF16, 1 FP8), context.

@@ -8,7 +8,7 @@
 
 /// Scores = Q K^T, weights = exp(scores - maximum), sums = weights x V, as in flash attention (Dao et al. 2022). Keys
 /// and values are right operands as they lie in the cache (kv_layout.h), so that nothing is transposed: BF16 is
-/// multiplied where it lies, FP8 once it is BF16. A tile load waits until the stores before it are in the cache, and
+/// multiplied where it lies, FP8 once it is BF16. A tile load waits until stores to its lines are in the cache, and
 /// those follow the products before them: so operands are written one unit ahead, by halves, between the products of
 /// this one. (With a unit in one piece, arithmetic and products took the sum of their times.)
 ///

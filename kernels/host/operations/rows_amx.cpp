@@ -18,8 +18,9 @@
 /// scales apart. Of 8 tokens a C is one group of weights. Of up to 4 or 2 tokens it is two or four groups, each with
 /// columns t of its own, zeros of B in those of the others: so that a C is stored and added once for all of them.
 ///
-/// A tile load waits until the stores before it are in the cache, and those follow the products before them: so weights
-/// are unpacked one step ahead, also across blocks of rows, and a C is added while the next one is multiplied.
+/// A tile load waits until stores to its lines are in the cache (to others it does not), and those follow the products
+/// before them: so weights are unpacked one step ahead, also across blocks of rows, and a C is added while the next one
+/// is multiplied.
 /// Rejected: activations as A and weights as B, which has to transpose the weights; four blocks of rows with one
 /// tile B; more steps ahead.
 namespace krasis::simd {
