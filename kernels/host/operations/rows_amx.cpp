@@ -12,8 +12,8 @@
 ///
 ///   C[r, t] += sum_k A[r, k] * B[k, t],   16 rows r, 16 columns t, 64 columns k of 8 bits.
 ///
-/// A are weights: 8-bit ones from where they lie, 4-bit ones unpacked, INT4 as 16 times their numbers, which
-/// takes no table. B are activations, interleaved before (interleave()): the high bytes of some tokens beside their low
+/// A are weights: 8-bit ones from where they lie, 4-bit ones unpacked, INT4 as 16 times their numbers, which takes no
+/// table. B are activations, interleaved before (interleave()): the high bytes of some tokens beside their low
 /// bytes, so that one C has both planes of the prepared activations (rows_kernels.h). C is exact; both planes meet the
 /// scales apart. Of 8 tokens a C is one group of weights. Of up to 4 or 2 tokens it is two or four groups, each with
 /// columns t of its own, zeros of B in those of the others: so that a C is stored and added once for all of them.

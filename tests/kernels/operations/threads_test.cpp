@@ -38,6 +38,21 @@ class ThreadsTest : public testing::Test {
           << "a team of " << threads;
     }
   }
+  /// Runs `compute` (which returns FP32 numbers) alone, and on teams whose members are on several NUMA nodes.
+  template <class Compute>
+  void expect_same_bits_on_nodes(const Compute& compute) {
+    const std::vector<float> alone = compute();
+    for (const int nodes : {1, 2, 3}) {
+      for (int threads = 1; threads <= 5; ++threads) {
+        ThreadTeam team(threads, {}, nodes);
+        const ThreadTeam::Scope scope(&team);
+        const std::vector<float> shared = compute();
+        ASSERT_EQ(alone.size(), shared.size());
+        EXPECT_EQ(std::memcmp(alone.data(), shared.data(), alone.size() * sizeof(float)), 0)
+            << threads << " threads on " << nodes << " nodes";
+      }
+    }
+  }
   Random random_;
   testing::ScopedTrace trace_{__FILE__, __LINE__, "KRASIS_TEST_SEED=" + std::to_string(random_.seed())};
 };
@@ -135,22 +150,14 @@ TEST_F(ThreadsTest, ExpertsOfSeveralNodes) {
       for (int t = 0; t < tokens; ++t) ids.insert(ids.end(), {t % 3 == 0 ? 2 : 0, 1});
       const auto weights = random_.floats(ids.size());
       const auto x = random_.bf16s(tokens * 1024);
-      const auto run = [&] {
+      SCOPED_TRACE(std::to_string(tokens) + " tokens, width " + std::to_string(width));
+      expect_same_bits_on_nodes([&] {
         std::vector<float> out(tokens * 1024, 1.0f);
         std::vector<std::byte> workspace(experts_workspace_bytes(tokens, 2, layout), std::byte{0xff});
         simd_operations().experts(
             {view(x), view(ids), view(weights), view(pool), view(offsets), layout, 2, view(out), view(workspace)});
         return out;
-      };
-      const auto alone = run();
-      for (const int nodes : {1, 2, 3}) {
-        for (int threads = 1; threads <= 5; ++threads) {
-          ThreadTeam team(threads, {}, nodes);
-          const ThreadTeam::Scope scope(&team);
-          EXPECT_EQ(std::memcmp(alone.data(), run().data(), alone.size() * 4), 0)
-              << threads << " threads on " << nodes << " nodes, " << tokens << " tokens, width " << width;
-        }
-      }
+      });
     }
   }
 }
@@ -162,7 +169,7 @@ TEST_F(ThreadsTest, ProductsOfSeveralNodes) {
   const auto x = random_.bf16s(tokens * columns);
   std::vector<PackedMatrix> weights;
   for (const int n : rows) weights.push_back(random_matrix(random_, Element::Int8, 128, n, columns));
-  const auto run = [&] {
+  expect_same_bits_on_nodes([&] {
     std::vector<std::vector<float>> out;
     std::vector<MatmulArgs> products;
     for (const int n : rows) out.push_back(poisoned(tokens * n));
@@ -170,20 +177,10 @@ TEST_F(ThreadsTest, ProductsOfSeveralNodes) {
       products.push_back({.x = view(x), .weight = weights[i].matrix(), .out_f32 = view(out[i]), .tokens = tokens});
     }
     simd_operations().matmuls(std::span(products));
-    return out;
-  };
-  const auto alone = run();
-  for (const int nodes : {1, 2, 3}) {
-    for (int threads = 1; threads <= 5; ++threads) {
-      ThreadTeam team(threads, {}, nodes);
-      const ThreadTeam::Scope scope(&team);
-      const auto shared = run();
-      for (std::size_t i = 0; i < alone.size(); ++i) {
-        EXPECT_EQ(std::memcmp(alone[i].data(), shared[i].data(), alone[i].size() * 4), 0)
-            << threads << " threads on " << nodes << " nodes, matrix " << i;
-      }
-    }
-  }
+    std::vector<float> all;
+    for (const std::vector<float>& one : out) all.insert(all.end(), one.begin(), one.end());
+    return all;
+  });
 }
 
 TEST_F(ThreadsTest, Attention) {
