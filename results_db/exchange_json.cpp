@@ -1,7 +1,9 @@
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "results_db/exchange.h"
 #include "results_db/parameter_columns.h"
+#include "results_db/schema.h"
 
 namespace krasis::results {
 
@@ -180,10 +182,29 @@ std::shared_ptr<const EnvironmentRecord> environment_of(const Json& json) {
   return e;
 }
 
+bool is_parameter(std::string_view name) {
+  const auto columns = parameter_columns();
+  return std::any_of(columns.begin(), columns.end(), [&](const ParameterColumn& column) { return column.name == name; });
+}
+
+/// Gives a run what its schema did not have yet, as a migration gives it to the runs of a file.
+void fill_in(Json& run, std::int64_t schema) {
+  for (const AddedColumn& column : added_columns()) {
+    if (schema >= column.version || !run.is_object()) continue;
+    // Found anew each time: an ordered object moves its members when it grows.
+    const auto parameters = run.find("parameters");
+    if (is_parameter(column.name) && parameters == run.end()) continue;
+    Json& object = is_parameter(column.name) ? *parameters : run;
+    if (!object.is_object() || object.contains(column.name)) continue;
+    Json before = Json::parse(column.before, nullptr, false);
+    if (!before.is_object()) before = column.before;
+    object[std::string(column.name)] = std::move(before);
+  }
+}
+
 RunParameters parameters_of(const Json& json) {
   RunParameters parameters;
   for (const ParameterColumn& column : parameter_columns()) {
-    if (column.name == std::string_view("gpus") && !json.contains("gpus")) continue;  // older exports have none
     std::visit([&](auto field) { take(json, column.name, parameters.*field); }, column.member);
   }
   return parameters;
@@ -217,7 +238,7 @@ RunRecord run_of(const Json& json) {
   run.parameters = parameters_of(member(json, "parameters"));
   run.configuration_json = take_object(json, "configuration");
   run.plan_json = take_object(json, "plan");
-  if (json.contains("telemetry")) run.telemetry_json = take_object(json, "telemetry");  // older exports have none
+  run.telemetry_json = take_object(json, "telemetry");
   std::string name;
   take(json, "status", name);
   const auto status = run_status_of(name);
@@ -259,6 +280,13 @@ Database::WholeRun whole_run_of(const Json& json) {
   return whole;
 }
 
+/// Schema of the database that was exported; 0 when the export does not tell (none before schema 8 does).
+std::int64_t schema_of(const Json& json) {
+  std::int64_t schema = 0;
+  if (json.contains("schema")) take(json, "schema", schema);
+  return schema;
+}
+
 tl::unexpected<Error> not_imported(ErrorCode code, const std::string& cause) {
   return fail(code, cause, "Nothing was imported; export the results again.");
 }
@@ -267,7 +295,7 @@ tl::unexpected<Error> not_imported(ErrorCode code, const std::string& cause) {
 
 Expected<std::string> export_json(Database& database, const RunFilter& filter) {
   KRASIS_TRY(const auto runs, database.runs(filter));
-  Json json{{"format", kFormat}, {"version", kVersion}};
+  Json json{{"format", kFormat}, {"version", kVersion}, {"schema", Database::current_schema_version()}};
   Json& list = json["runs"] = Json::array();
   for (const RunRecord& run : runs) {
     KRASIS_TRY(const auto repetitions, database.repetitions(run.id));
@@ -306,10 +334,18 @@ Expected<Database::ImportReport> import_json(Database& database, std::string_vie
                       " of the format; this program knows " + std::to_string(kVersion) + ".",
                   "Update the program. Nothing was imported.");
     }
+    const std::int64_t schema = schema_of(json);
+    if (schema > Database::current_schema_version()) {
+      return fail(ErrorCode::Unsupported,
+                  "The results were exported by a newer version of the program (schema " + std::to_string(schema) +
+                      ", this program knows " + std::to_string(Database::current_schema_version()) + ").",
+                  "Update the program. Nothing was imported.");
+    }
     const Json& list = member(json, "runs");
     if (!list.is_array()) throw BadValue{"\"runs\" is no list"};
-    for (const Json& run : list) {
+    for (Json run : list) {
       try {
+        fill_in(run, schema);
         runs.push_back(whole_run_of(run));
       } catch (const BadValue& bad) {
         return not_imported(ErrorCode::Corrupt, "Run " + std::to_string(runs.size() + 1) +

@@ -1,6 +1,7 @@
 #include "results_db/schema.h"
 
-#include <array>
+#include <algorithm>
+#include <vector>
 
 namespace krasis::results {
 
@@ -149,38 +150,39 @@ WHEN EXISTS (SELECT 1 FROM runs WHERE id = OLD.run_id AND status <> 'queued')
 BEGIN SELECT RAISE(ABORT, 'an annotation is never deleted'); END;
 )sql";
 
-/// Until then every prompt was streamed.
-constexpr const char* kPrefillPath = R"sql(
-ALTER TABLE runs ADD COLUMN prefill_path TEXT NOT NULL DEFAULT 'stream';
-)sql";
+/// Every column that a step added to runs, in order of the versions. `before` says what was true of older runs.
+constexpr AddedColumn kAddedColumns[] = {{3, "prefill_path", "stream"},   // every prompt was streamed
+                                         {4, "gpus", "all"},              // all GPUs were used
+                                         {4, "telemetry", "{}"},          // nothing was seen of what they did
+                                         {5, "hcs_policy", "static"},     // every cache kept what it began with
+                                         {6, "attention", "resident"},    // all attention weights were resident
+                                         {7, "numa", "interleave"}};      // pages were always interleaved
 
-/// Until then all GPUs were used, and nothing was seen of what they did.
-constexpr const char* kTelemetry = R"sql(
-ALTER TABLE runs ADD COLUMN gpus TEXT NOT NULL DEFAULT 'all';
-ALTER TABLE runs ADD COLUMN telemetry TEXT NOT NULL DEFAULT '{}';
-)sql";
+constexpr int kVersion = 7;
 
-/// Until then every cache kept what it began with.
-constexpr const char* kHcsPolicy = R"sql(
-ALTER TABLE runs ADD COLUMN hcs_policy TEXT NOT NULL DEFAULT 'static';
-)sql";
-
-/// Until then all attention weights were resident.
-constexpr const char* kAttention = R"sql(
-ALTER TABLE runs ADD COLUMN attention TEXT NOT NULL DEFAULT 'resident';
-)sql";
-
-/// Until then pages were always interleaved.
-constexpr const char* kNuma = R"sql(
-ALTER TABLE runs ADD COLUMN numa TEXT NOT NULL DEFAULT 'interleave';
-)sql";
-
-constexpr std::array<const char*, 7> kMigrations{kTables,    kEvidence,  kPrefillPath, kTelemetry,
-                                                 kHcsPolicy, kAttention, kNuma};
+std::string sql_of(const AddedColumn& column) {
+  return std::string("ALTER TABLE runs ADD COLUMN ") + std::string(column.name) + " TEXT NOT NULL DEFAULT '" + std::string(column.before) + "';\n";
+}
 
 }  // namespace
 
-std::span<const char* const> migrations() {
+std::span<const AddedColumn> added_columns() {
+  return kAddedColumns;
+}
+
+const AddedColumn* added_column(std::string_view name) {
+  const auto* found = std::find_if(std::begin(kAddedColumns), std::end(kAddedColumns),
+                                   [&](const AddedColumn& column) { return column.name == name; });
+  return found == std::end(kAddedColumns) ? nullptr : found;
+}
+
+std::span<const std::string> migrations() {
+  static const std::vector<std::string> kMigrations = [] {
+    std::vector<std::string> steps{kTables, kEvidence};
+    steps.resize(kVersion);
+    for (const AddedColumn& column : kAddedColumns) steps[static_cast<std::size_t>(column.version - 1)] += sql_of(column);
+    return steps;
+  }();
   return kMigrations;
 }
 

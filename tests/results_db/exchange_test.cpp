@@ -134,6 +134,50 @@ TEST_F(ExchangeTest, BadJsonAddsNothing) {
   EXPECT_EQ(must(to.run_count()), 2);
 }
 
+/// An export that the program wrote while its schema was `version`; its "comment" says how the file was made.
+std::string export_of_schema(int version) {
+  return read_all(std::string(KRASIS_SOURCE_DIR) + "/tests/results_db/data/export_schema_v" + std::to_string(version) + ".json");
+}
+
+TEST_F(ExchangeTest, ExportsOfEveryOlderSchemaAreImported) {
+  for (int version = 2; version <= Database::current_schema_version(); ++version) {
+    SCOPED_TRACE(version);
+    Database database = open(("v" + std::to_string(version) + ".db").c_str());
+    const auto report = import_json(database, export_of_schema(version));
+    ASSERT_TRUE(report) << report.error().message();
+    EXPECT_EQ(report->added, 1u);
+    const RunSummary summary = must(database.summary(1));
+    EXPECT_EQ(summary.run.note, "kept from schema " + std::to_string(version));
+    EXPECT_EQ(summary.run.verdict, (VerdictRecord{Verdict::Pass, "KL divergence", 0.01, 0.1}));
+    EXPECT_EQ(summary.decode_tokens_per_second.samples, std::vector<double>{4});
+    const RunParameters& p = summary.run.parameters;
+    EXPECT_EQ(p.hcs_share, 0.25);
+    // What the writer did not know is what was true of every run then; the goldens that have it say something else.
+    EXPECT_EQ(p.prefill_path, version < 3 ? "stream" : "cpu");
+    EXPECT_EQ(p.gpus, version < 4 ? "all" : "0,2");
+    EXPECT_EQ(summary.run.telemetry_json, version < 4 ? "{}" : R"({"decode":{}})");
+    EXPECT_EQ(p.hcs_policy, version < 5 ? "static" : "adaptive");
+    EXPECT_EQ(p.attention, version < 6 ? "resident" : "streamed");
+    EXPECT_EQ(p.numa, version < 7 ? "interleave" : "shards");
+    must(database.check_integrity());
+  }
+}
+
+TEST_F(ExchangeTest, AnExportThatTellsItsSchemaLacksNothingOfIt) {
+  Database from = open("a.db");
+  fill(from);
+  auto json = nlohmann::json::parse(must(export_json(from)));
+  EXPECT_EQ(json["schema"], Database::current_schema_version());
+  json["runs"][0]["parameters"].erase("hcs_policy");
+  Database to = open("b.db");
+  const auto damaged = import_json(to, json.dump());
+  ASSERT_FALSE(damaged);
+  EXPECT_THAT(damaged.error().cause, HasSubstr("\"hcs_policy\" is missing"));
+  json["schema"] = Database::current_schema_version() + 1;
+  EXPECT_EQ(import_json(to, json.dump()).error().code, ErrorCode::Unsupported);
+  EXPECT_EQ(must(to.run_count()), 0);
+}
+
 TEST_F(ExchangeTest, CsvIsQuotedAndExact) {
   Database database = open("a.db");
   fill(database);
