@@ -3,6 +3,7 @@
 #include <array>
 #include <utility>
 
+#include "base/format_parameter.h"
 #include "results_db/number_text.h"
 
 namespace krasis::results {
@@ -29,16 +30,8 @@ std::string upper(std::string text) {
 }  // namespace
 
 std::string bits_name(std::int64_t bits) {
-  switch (bits) {
-    case 4:
-      return "INT4";
-    case 8:
-      return "INT8";
-    case 16:
-      return "BF16";
-    default:
-      return std::to_string(bits) + " bits";
-  }
+  const auto element = element_of_bits(bits);
+  return element ? std::string(name_of(*element)) : std::to_string(bits) + " bits";
 }
 
 std::vector<ParameterValue> describe(const RunParameters& p) {

@@ -83,7 +83,8 @@ struct ParameterValue {
 /// All parameters in table order. `hcs_share` and `hcs_policy` are "-" when hcs is off.
 std::vector<ParameterValue> describe(const RunParameters& parameters);
 
-/// "INT4", "INT8", "BF16" for 4, 8, 16; otherwise "N bits".
+/// The name of the format (base/format.h) that a parameter of 4, 8 or 16 bits asks for: "INT4", "INT8", "BF16";
+/// otherwise "N bits".
 std::string bits_name(std::int64_t bits);
 
 enum class RunStatus : std::uint8_t { Queued, Running, Done, Failed, Crashed, Cancelled, OutOfMemory };

@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include <fmt/format.h>
-#include <xxhash.h>
 
+#include "engine/bench/reference_key.h"
 #include "engine/model/reference.h"
 
 namespace krasis {
@@ -37,38 +37,19 @@ double regret(std::span<const float> logits, std::int32_t token) {
   return *std::max_element(logits.begin(), logits.end()) - logits[static_cast<std::size_t>(token)];
 }
 
-std::string reference_key(const Engine& engine, PrefillPath path, std::span<const std::int32_t> prompt,
-                          std::span<const std::int32_t> generated) {
-  XXH3_state_t* state = XXH3_createState();
-  XXH3_128bits_reset(state);
-  XXH3_128bits_update(state, prompt.data(), prompt.size_bytes());
-  XXH3_128bits_update(state, generated.data(), generated.size_bytes());
-  const PackedModel& model = engine.model();
-  if (model.precision.gpu_experts != model.precision.cpu_experts) {
-    // Only then does it matter who computed an expert; on which device never does.
-    for (const int device : engine.cached_experts()) {
-      const char cached = device >= 0;
-      XXH3_128bits_update(state, &cached, 1);
-    }
-    for (const CacheChange& change : engine.cache_changes()) {
-      const std::int64_t fields[]{change.step, change.expert, change.cached};
-      XXH3_128bits_update(state, fields, sizeof fields);
-    }
-    XXH3_128bits_update(state, &path, sizeof path);
-  }
-  const XXH128_hash_t hash = XXH3_128bits_digest(state);
-  XXH3_freeState(state);
-  const Precision& p = model.precision;
-  return fmt::format("{}/{}/{}.{}.{}.{}.{}.{}/{}/{:x}{:x}", model.fingerprint, prompt.size(), bits_of(p.gpu_experts),
-                     bits_of(p.cpu_experts), bits_of(p.attention), bits_of(p.dense_mlp), bits_of(p.lm_head), p.group_size,
-                     engine.configuration().kv_cache, hash.high64, hash.low64);
-}
-
 }  // namespace
 
 Expected<std::vector<double>> Judge::regrets(const Engine& engine, PrefillPath path, std::span<const std::int32_t> prompt,
                                              std::span<const std::int32_t> generated) {
-  const std::string key = reference_key(engine, path, prompt, generated);
+  const PackedModel& model = engine.model();
+  const std::string key = reference_key({.fingerprint = model.fingerprint,
+                                         .precision = model.precision,
+                                         .kv_cache = engine.configuration().kv_cache,
+                                         .prompt = prompt,
+                                         .generated = generated,
+                                         .path = path,
+                                         .cached = engine.cached_experts(),
+                                         .changes = engine.cache_changes()});
   if (const auto found = known_.find(key); found != known_.end()) return found->second;
   std::vector<std::int32_t> tokens(prompt.begin(), prompt.end());
   tokens.insert(tokens.end(), generated.begin(), generated.end());

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/format.h"
 #include "engine/config/parameters.h"
 
 namespace krasis {
@@ -34,7 +35,7 @@ Applicability with_synthetic_weights(const R& r) {
 }
 
 std::vector<ParameterChoice> bits() {
-  return {{"4", "INT4"}, {"8", "INT8"}, {"16", "BF16"}};
+  return {{"4", name_of(Element::Int4)}, {"8", name_of(Element::Int8)}, {"16", name_of(Element::Bf16)}};
 }
 
 std::vector<Parameter> make_table() {

@@ -6,13 +6,13 @@
 
 #include <fmt/format.h>
 
-#include "base/format.h"
+#include "base/format_parameter.h"
 #include "kernels/tensor.h"
 
 namespace krasis {
 namespace {
 
-Element element_of(int bits) { return bits == 4 ? Element::Int4 : bits == 8 ? Element::Int8 : Element::Bf16; }
+Element element_of(int bits) { return element_of_bits(bits).value_or(Element::Bf16); }
 
 std::size_t matrix_bytes(int bits, int group_size, std::int64_t rows, std::int64_t columns) {
   return MatrixLayout{fit_format(element_of(bits), group_size, columns), rows, columns}.bytes();

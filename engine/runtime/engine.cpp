@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "base/format_parameter.h"
 #include "engine/runtime/compute_threads.h"
 #include "engine/runtime/hybrid_engine.h"
 #include "engine/runtime/platform.h"
@@ -131,7 +132,7 @@ Expected<void> check_fit(const Plan& plan) {
 }  // namespace
 
 Precision precision_of(const RunConfiguration& configuration) {
-  const auto element = [](int bits) { return bits == 4 ? Element::Int4 : bits == 8 ? Element::Int8 : Element::Bf16; };
+  const auto element = [](int bits) { return element_of_bits(bits).value_or(Element::Bf16); };
   return {element(configuration.gpu_bits),       element(configuration.cpu_bits),     element(configuration.attention_bits),
           element(configuration.dense_mlp_bits), element(configuration.lm_head_bits), configuration.group_size};
 }

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/format_parameter.h"
 #include "tests/results_db/fixture.h"
 
 namespace krasis::results {
@@ -176,6 +177,24 @@ TEST_F(ExchangeTest, AnExportThatTellsItsSchemaLacksNothingOfIt) {
   json["schema"] = Database::current_schema_version() + 1;
   EXPECT_EQ(import_json(to, json.dump()).error().code, ErrorCode::Unsupported);
   EXPECT_EQ(must(to.run_count()), 0);
+}
+
+TEST(Labels, TakeAFormatsNameFromTheFormat) {
+  for (const Element element : kElements) EXPECT_EQ(element_named(name_of(element)), element);
+  EXPECT_EQ(bits_name(4), name_of(Element::Int4));
+  EXPECT_EQ(bits_name(8), name_of(Element::Int8));
+  EXPECT_EQ(bits_name(16), name_of(Element::Bf16));
+  EXPECT_EQ(bits_name(5), "5 bits");
+  // A number of bits never means MXFP4, whatever its size.
+  for (int bits = 0; bits <= 64; ++bits) EXPECT_NE(element_of_bits(bits), Element::Mxfp4);
+  RunParameters parameters;
+  parameters.gpu_bits = 8;
+  for (const ParameterValue& value : describe(parameters)) {
+    const bool bits = value.name == "gpu_bits" || value.name == "cpu_bits";
+    if (bits) {
+      EXPECT_EQ(value.value, name_of(value.name == "gpu_bits" ? Element::Int8 : Element::Int4));
+    }
+  }
 }
 
 TEST_F(ExchangeTest, CsvIsQuotedAndExact) {

@@ -5,6 +5,7 @@
 #include <QFont>
 #include <algorithm>
 
+#include "base/format_parameter.h"
 #include "results_db/telemetry.h"
 #include "ui/format.h"
 
@@ -23,9 +24,7 @@ QString local_time(const std::string& utc) {
 
 QVariant sort_value(const QString& name, const QString& text) {
   if (name.endsWith(QLatin1String("_bits"))) {
-    if (text == QLatin1String("INT4")) return 4;
-    if (text == QLatin1String("INT8")) return 8;
-    if (text == QLatin1String("BF16")) return 16;
+    if (const auto element = element_named(text.toStdString())) return bits_of(*element);
   }
   bool is_number = false;
   const double number = text.toDouble(&is_number);

@@ -10,6 +10,7 @@
 
 #include "engine/bench/limits.h"
 #include "engine/bench/prompt.h"
+#include "engine/bench/reference_key.h"
 #include "engine/bench/runner.h"
 #include "engine/bench/session.h"
 #include "engine/bench/verdict.h"
@@ -319,6 +320,26 @@ TEST(Benchmark, CancelledBeforeItBeginsMeasuresNothing) {
 }
 
 // The verdict finds what is wrong ------------------------------------------------------------------------------------
+
+TEST(ReferenceKey, NamesFormatsNotBits) {
+  const Tokens prompt{1, 2, 3}, written{4, 5};
+  const auto key = [&](const Precision& precision) {
+    return reference_key({.fingerprint = "w", .precision = precision, .kv_cache = "bf16", .prompt = prompt, .generated = written});
+  };
+  // Each part may be MXFP4 while the number of its bits stays 4.
+  const auto parts = {&Precision::gpu_experts, &Precision::cpu_experts, &Precision::attention, &Precision::dense_mlp,
+                      &Precision::lm_head};
+  for (const auto part : parts) {
+    Precision integers, mxfp4;
+    integers.*part = Element::Int4;
+    mxfp4.*part = Element::Mxfp4;
+    EXPECT_NE(key(integers), key(mxfp4));
+    EXPECT_EQ(key(integers), key(integers));
+  }
+  Precision groups;
+  groups.group_size = 64;
+  EXPECT_NE(key(groups), key({}));
+}
 
 TEST(Verdict, FailsWhenTheEngineWritesOtherTokens) {
   const RunConfiguration configuration = small_configuration();
