@@ -103,8 +103,8 @@ struct Problem {
   Error error;
 };
 
-/// Everything that is wrong with a configuration as far as it can be told without model and machine (make_plan checks
-/// it against both). Empty: nothing.
+/// Everything that is wrong with a configuration as far as it can be told without model and machine
+/// (engine/placement/plan.h has the same with both). Empty: nothing.
 std::vector<Problem> validate(const RunConfiguration& configuration);
 
 /// The values of one sweep axis as people type them: `2,4,8`, `1..8`, with a step `16..64+16` (or `16..64:16`), with a

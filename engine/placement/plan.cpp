@@ -113,61 +113,6 @@ class Sizes {
   ExpertLayout gpu_expert_, cpu_expert_;
 };
 
-Expected<void> check(const ModelConfig& m, const RunConfiguration& r, const Hardware& hardware) {
-  const auto bits_ok = [](int bits) { return bits == 4 || bits == 8 || bits == 16; };
-  if (r.lgs < 1 || r.lgs > m.layers) {
-    return fail(ErrorCode::InvalidArgument, fmt::format("LGS is {}, but {} has {} layers.", r.lgs, m.name, m.layers),
-                fmt::format("Choose an LGS from 1 to {}.", m.layers));
-  }
-  if (r.device_count < 1 || r.device_count > hardware.devices) {
-    return fail(ErrorCode::InvalidArgument,
-                fmt::format("{} devices were asked for, but {} exist.", r.device_count, hardware.devices),
-                fmt::format("Choose a device count from 1 to {}.", hardware.devices));
-  }
-  for (const auto& [name, bits] : {std::pair{"gpu_bits", r.gpu_bits}, std::pair{"cpu_bits", r.cpu_bits},
-                                   std::pair{"attention_bits", r.attention_bits},
-                                   std::pair{"dense_mlp_bits", r.dense_mlp_bits}, std::pair{"lm_head_bits", r.lm_head_bits}}) {
-    if (!bits_ok(bits)) {
-      return fail(ErrorCode::InvalidArgument, fmt::format("{} is {}.", name, bits), "Choose 4, 8 or 16 bits.");
-    }
-  }
-  if (r.group_size < 2 || r.group_size > 4096 || (r.group_size & (r.group_size - 1)) != 0) {
-    return fail(ErrorCode::InvalidArgument, fmt::format("group_size is {}.", r.group_size),
-                "Choose a power of two from 2 to 4096; 128 is usual.");
-  }
-  if (!(r.hcs_share >= 0.0 && r.hcs_share <= 1.0)) {
-    return fail(ErrorCode::InvalidArgument, fmt::format("hcs_share is {}.", r.hcs_share), "Choose a share from 0 to 1.");
-  }
-  if (r.hcs_policy != "static" && r.hcs_policy != "adaptive") {
-    return fail(ErrorCode::InvalidArgument, fmt::format("hcs_policy is \"{}\".", r.hcs_policy), "Choose static or adaptive.");
-  }
-  if (r.max_context < 1 || r.max_context > m.max_position) {
-    return fail(ErrorCode::InvalidArgument,
-                fmt::format("max_context is {} tokens, but {} was made for at most {}.", r.max_context, m.name, m.max_position),
-                fmt::format("Choose a max_context from 1 to {}.", m.max_position));
-  }
-  if (r.chunk_tokens < 1) {
-    return fail(ErrorCode::InvalidArgument, fmt::format("chunk_tokens is {}.", r.chunk_tokens), "Choose 1 or more.");
-  }
-  if (r.prompt_tokens < 1 || r.decode_tokens < 1 ||
-      std::int64_t{r.prompt_tokens} + r.decode_tokens + 1 > std::int64_t{r.max_context}) {  // the first token, too
-    return fail(ErrorCode::InvalidArgument,
-                fmt::format("A prompt of {} tokens, the first one and {} decoded ones do not fit into a context of {} tokens.", r.prompt_tokens,
-                            r.decode_tokens, r.max_context),
-                "Raise max_context or shorten the prompt; both counts must be at least 1.");
-  }
-  if (r.kv_cache != "bf16" && r.kv_cache != "fp8") {
-    return fail(ErrorCode::InvalidArgument, fmt::format("kv_cache is \"{}\".", r.kv_cache), "Choose bf16 or fp8.");
-  }
-  if (r.attention != "resident" && r.attention != "streamed") {
-    return fail(ErrorCode::InvalidArgument, fmt::format("attention is \"{}\".", r.attention), "Choose resident or streamed.");
-  }
-  if (r.vram_budget_mib < 1) {
-    return fail(ErrorCode::InvalidArgument, fmt::format("vram_budget_mib is {}.", r.vram_budget_mib), "Choose 1 or more.");
-  }
-  return {};
-}
-
 /// Experts of the layers that `device` caches: its own with hcs = multi, all of them on device 0 with hcs = on.
 std::int64_t cacheable_experts(const ModelConfig& m, const RunConfiguration& r, int device) {
   if (r.hcs == HotCache::Off || (r.hcs == HotCache::On && device != 0)) return 0;
@@ -391,8 +336,60 @@ double predict_decode_s(const ModelConfig& model, const RunConfiguration& config
   return std::max(seconds, copied / (hardware.h2d_gb_per_s * 1e9 * configuration.device_count));
 }
 
+std::vector<Problem> validate(const ModelConfig& m, const RunConfiguration& r, const Hardware& hardware) {
+  std::vector<Problem> problems;
+  const auto refuse = [&problems](std::string_view parameter, std::string cause, std::string remedy) {
+    problems.push_back({parameter, Error{ErrorCode::InvalidArgument, std::move(cause), std::move(remedy)}});
+  };
+  if (r.lgs < 1 || r.lgs > m.layers) {
+    refuse("lgs", fmt::format("LGS is {}, but {} has {} layers.", r.lgs, m.name, m.layers),
+           fmt::format("Choose an LGS from 1 to {}.", m.layers));
+  }
+  if (r.device_count < 1 || r.device_count > hardware.devices) {
+    refuse("device_count", fmt::format("{} devices were asked for, but {} exist.", r.device_count, hardware.devices),
+           fmt::format("Choose a device count from 1 to {}.", hardware.devices));
+  }
+  for (const auto& [name, bits] : {std::pair{"gpu_bits", r.gpu_bits}, std::pair{"cpu_bits", r.cpu_bits},
+                                   std::pair{"attention_bits", r.attention_bits},
+                                   std::pair{"dense_mlp_bits", r.dense_mlp_bits}, std::pair{"lm_head_bits", r.lm_head_bits}}) {
+    if (bits != 4 && bits != 8 && bits != 16) refuse(name, fmt::format("{} is {}.", name, bits), "Choose 4, 8 or 16 bits.");
+  }
+  if (r.group_size < 2 || r.group_size > 4096 || (r.group_size & (r.group_size - 1)) != 0) {
+    refuse("group_size", fmt::format("group_size is {}.", r.group_size), "Choose a power of two from 2 to 4096; 128 is usual.");
+  }
+  if (!(r.hcs_share >= 0.0 && r.hcs_share <= 1.0)) {
+    refuse("hcs_share", fmt::format("hcs_share is {}.", r.hcs_share), "Choose a share from 0 to 1.");
+  }
+  if (r.hcs_policy != "static" && r.hcs_policy != "adaptive") {
+    refuse("hcs_policy", fmt::format("hcs_policy is \"{}\".", r.hcs_policy), "Choose static or adaptive.");
+  }
+  if (r.max_context < 1 || r.max_context > m.max_position) {
+    refuse("max_context",
+           fmt::format("max_context is {} tokens, but {} was made for at most {}.", r.max_context, m.name, m.max_position),
+           fmt::format("Choose a max_context from 1 to {}.", m.max_position));
+  }
+  if (r.chunk_tokens < 1) refuse("chunk_tokens", fmt::format("chunk_tokens is {}.", r.chunk_tokens), "Choose 1 or more.");
+  if (r.prompt_tokens < 1 || r.decode_tokens < 1 ||
+      std::int64_t{r.prompt_tokens} + r.decode_tokens + 1 > std::int64_t{r.max_context}) {  // the first token, too
+    refuse(r.prompt_tokens < 1 ? "prompt_tokens" : r.decode_tokens < 1 ? "decode_tokens" : "max_context",
+           fmt::format("A prompt of {} tokens, the first one and {} decoded ones do not fit into a context of {} tokens.",
+                       r.prompt_tokens, r.decode_tokens, r.max_context),
+           "Raise max_context or shorten the prompt; both counts must be at least 1.");
+  }
+  if (r.kv_cache != "bf16" && r.kv_cache != "fp8") {
+    refuse("kv_cache", fmt::format("kv_cache is \"{}\".", r.kv_cache), "Choose bf16 or fp8.");
+  }
+  if (r.attention != "resident" && r.attention != "streamed") {
+    refuse("attention", fmt::format("attention is \"{}\".", r.attention), "Choose resident or streamed.");
+  }
+  if (r.vram_budget_mib < 1) refuse("vram_budget_mib", fmt::format("vram_budget_mib is {}.", r.vram_budget_mib), "Choose 1 or more.");
+  return problems;
+}
+
 Expected<Plan> make_plan(const ModelConfig& model, const RunConfiguration& configuration, const Hardware& hardware) {
-  KRASIS_CHECK(check(model, configuration, hardware));
+  if (auto problems = validate(model, configuration, hardware); !problems.empty()) {
+    return tl::unexpected(std::move(problems.front().error));
+  }
   Plan plan = plan_without_advice(model, configuration, hardware);
   if (!plan.fits()) plan.advice = advise(model, configuration, hardware, plan);
   return plan;

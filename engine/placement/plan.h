@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "engine/config/run_configuration.h"
+#include "engine/config/parameters.h"
 #include "engine/model/model_config.h"
 
 namespace krasis {
@@ -55,8 +55,12 @@ struct Plan {
   std::size_t bytes(int device, const std::string& place) const;
 };
 
-/// The plan of `configuration` for `model` on `hardware`. Errors are about parameters that cannot be (LGS beyond the
-/// layers, more devices than exist); a plan that does not fit is no error here: it says so.
+/// Everything that `configuration` cannot be with `model` on `hardware` (LGS beyond the layers, more devices than exist),
+/// each at its parameter. Empty: make_plan() plans it.
+std::vector<Problem> validate(const ModelConfig& model, const RunConfiguration& configuration, const Hardware& hardware);
+
+/// The plan of `configuration` for `model` on `hardware`, or the error of the first problem that validate() finds. A plan
+/// that does not fit is no error here: it says so.
 Expected<Plan> make_plan(const ModelConfig& model, const RunConfiguration& configuration, const Hardware& hardware);
 
 /// Seconds of a token of decode if reading its bytes takes all the time: in each layer first what is resident, then the

@@ -4,6 +4,7 @@
 #include <QComboBox>
 #include <QDoubleSpinBox>
 #include <QLabel>
+#include <QRegularExpression>
 #include <QSignalSpy>
 #include <QSpinBox>
 #include <QTest>
@@ -146,6 +147,30 @@ TEST(ParameterForm, HidesWhatDoesNotApplyAndPutsProblemsUnderTheirField) {
   lgs->setValue(1);
   EXPECT_FALSE(error->isVisible());
   EXPECT_EQ(controller.why_not_runnable().toStdString(), "");
+}
+
+TEST(ParameterForm, EachRefusalOfThePlanStandsUnderItsOwnParameter) {
+  Services s = services();
+  s.hardware.devices = 2;
+  ConfigurationController controller(&s);
+  ParameterForm form(&controller, {ParameterGroup::Placement, ParameterGroup::Context});
+  struct Case {
+    const char *parameter, *value, *expected;
+  };
+  for (const auto& [parameter, value, expected] : {Case{"max_context", "999999", "was made for at most"},
+                                                   Case{"lgs", "1000", "layers"}, Case{"device_count", "3", "2 exist"}}) {
+    controller.set_configuration({});
+    ASSERT_EQ(controller.why_not_runnable().toStdString(), "");
+    controller.set_text(*find_parameter(parameter), value);
+    for (const auto* error : form.findChildren<QLabel*>(QRegularExpression("^error_"))) {
+      const bool concerned = error->objectName() == QStringLiteral("error_") + parameter;
+      EXPECT_EQ(!error->isHidden(), concerned) << error->objectName().toStdString() << " while " << parameter << " is wrong";
+      if (concerned) {
+        EXPECT_THAT(error->text().toStdString(), HasSubstr(expected));
+      }
+    }
+    EXPECT_FALSE(controller.plan());
+  }
 }
 
 TEST(ParameterForm, EveryControlHasNamesAndABuddy) {

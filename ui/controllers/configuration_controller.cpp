@@ -158,12 +158,11 @@ void ConfigurationController::update() {
     plan_ = tl::unexpected(model_.error());
     return;
   }
+  for (const auto& problem : validate(*model_, configuration_, services_->hardware)) {
+    const QString key = key_of(problem.parameter);
+    if (!problems_.contains(key)) problems_[key] = format_error(problem.error);
+  }
   plan_ = make_plan(*model_, configuration_, services_->hardware);
-  if (plan_) return;
-  // The plan's errors name no parameter; the two that it can refuse are told apart by what they exceed.
-  const bool too_many_devices = configuration_.device_count > services_->hardware.devices;
-  const QString key = too_many_devices ? QStringLiteral("device_count") : QStringLiteral("lgs");
-  if (!problems_.contains(key)) problems_[key] = format_error(plan_.error());
 }
 
 }  // namespace krasis::ui

@@ -112,6 +112,41 @@ TEST(Plan, RefusesWhatCannotBe) {
   EXPECT_THAT(message([](auto& c) { c.max_context = 1 << 30; }), testing::HasSubstr("was made for at most"));
 }
 
+TEST(Plan, EachRefusalNamesItsParameter) {
+  const ModelConfig model = tiny();
+  const auto refused = [&](auto&& edit) {
+    RunConfiguration c = test::exact_configuration();
+    edit(c);
+    std::vector<std::string> names;
+    for (const Problem& problem : validate(model, c, host_hardware())) {
+      EXPECT_NE(find_parameter(problem.parameter), nullptr) << problem.parameter;
+      names.emplace_back(problem.parameter);
+    }
+    return names;
+  };
+  using testing::ElementsAre;
+  EXPECT_THAT(refused([](auto&) {}), testing::IsEmpty());
+  EXPECT_THAT(refused([](auto& c) { c.lgs = 4; }), ElementsAre("lgs"));
+  EXPECT_THAT(refused([](auto& c) { c.device_count = 17; }), ElementsAre("device_count"));
+  EXPECT_THAT(refused([](auto& c) { c.gpu_bits = 3; }), ElementsAre("gpu_bits"));
+  EXPECT_THAT(refused([](auto& c) { c.cpu_bits = 3; }), ElementsAre("cpu_bits"));
+  EXPECT_THAT(refused([](auto& c) { c.attention_bits = 3; }), ElementsAre("attention_bits"));
+  EXPECT_THAT(refused([](auto& c) { c.dense_mlp_bits = 3; }), ElementsAre("dense_mlp_bits"));
+  EXPECT_THAT(refused([](auto& c) { c.lm_head_bits = 3; }), ElementsAre("lm_head_bits"));
+  EXPECT_THAT(refused([](auto& c) { c.group_size = 3; }), ElementsAre("group_size"));
+  EXPECT_THAT(refused([](auto& c) { c.hcs_share = 2; }), ElementsAre("hcs_share"));
+  EXPECT_THAT(refused([](auto& c) { c.hcs_policy = "fifo"; }), ElementsAre("hcs_policy"));
+  EXPECT_THAT(refused([](auto& c) { c.max_context = 1 << 30; }), ElementsAre("max_context"));
+  EXPECT_THAT(refused([](auto& c) { c.chunk_tokens = 0; }), ElementsAre("chunk_tokens"));
+  EXPECT_THAT(refused([](auto& c) { c.prompt_tokens = 0; }), ElementsAre("prompt_tokens"));
+  EXPECT_THAT(refused([](auto& c) { c.decode_tokens = 0; }), ElementsAre("decode_tokens"));
+  EXPECT_THAT(refused([](auto& c) { c.max_context = c.prompt_tokens + c.decode_tokens; }), ElementsAre("max_context"));
+  EXPECT_THAT(refused([](auto& c) { c.kv_cache = "fp4"; }), ElementsAre("kv_cache"));
+  EXPECT_THAT(refused([](auto& c) { c.attention = "away"; }), ElementsAre("attention"));
+  EXPECT_THAT(refused([](auto& c) { c.vram_budget_mib = 0; }), ElementsAre("vram_budget_mib"));
+  EXPECT_THAT(refused([](auto& c) { c.lgs = 4, c.max_context = 1 << 30; }), ElementsAre("lgs", "max_context"));
+}
+
 TEST(Plan, AShareOfZeroCachesWhatTheBudgetLeaves) {
   const ModelConfig model = tiny();
   RunConfiguration c = test::exact_configuration();
