@@ -1,6 +1,7 @@
 #include "ui/format.h"
 
 #include <QCoreApplication>
+#include <QRegularExpression>
 #include <array>
 #include <cmath>
 
@@ -21,6 +22,32 @@ QString format_bytes(qint64 bytes) {
 QString format_number(double value, int decimals) {
   if (!std::isfinite(value)) return QStringLiteral("\u2014");
   return QLocale().toString(value, 'f', decimals);
+}
+
+QString decimal_point_text(const QString& typed) {
+  return typed.trimmed().replace(QLatin1Char(','), QLatin1Char('.'));
+}
+
+bool has_decimal_comma() {
+  return QLocale().decimalPoint() == QLatin1String(",");
+}
+
+std::optional<double> typed_number(const QString& typed) {
+  bool is_number = false;
+  if (const double value = typed.toDouble(&is_number); is_number) return value;
+  if (const double value = QLocale().toDouble(typed, &is_number); is_number) return value;
+  if (const double value = decimal_point_text(typed).toDouble(&is_number); is_number) return value;
+  return std::nullopt;
+}
+
+QString localized_decimal(const QString& text) {
+  static const QRegularExpression kNumber(QStringLiteral(R"re(^([-+]?\d+)\.(\d+)( %)?$)re"));
+  QString result = text;
+  return result.replace(kNumber, QStringLiteral("\\1%1\\2\\3").arg(QLocale().decimalPoint()));
+}
+
+QString counted(qint64 number, const QString& one, const QString& many) {
+  return number == 1 ? one : many.arg(QLocale().toString(number));
 }
 
 QString format_duration(double seconds) {

@@ -5,6 +5,7 @@
 #include <QHBoxLayout>
 #include <QLabel>
 #include <QListWidget>
+#include <QPointer>
 #include <QProgressBar>
 #include <QSettings>
 #include <QStackedWidget>
@@ -193,6 +194,11 @@ void MainWindow::probe_devices() {
 void MainWindow::show_message(const QString& text) { statusBar()->showMessage(text, 8000); }
 
 void MainWindow::send_or_run() {
+  // A shortcut leaves the focus where it is, and a field that is still being typed in is read when it loses it.
+  if (const QPointer<QWidget> focused = focusWidget()) {
+    focused->clearFocus();
+    if (focused && focused->isVisible()) focused->setFocus();
+  }
   if (pages_->currentIndex() == Chat) return chat_page_->send();
   if (pages_->currentIndex() == Sweep) sweep_page_->enqueue();
 }

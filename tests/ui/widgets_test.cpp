@@ -2,12 +2,13 @@
 #include <gtest/gtest.h>
 
 #include <QComboBox>
-#include <QDoubleSpinBox>
 #include <QLabel>
+#include <QLineEdit>
 #include <QRegularExpression>
 #include <QSignalSpy>
-#include <QSpinBox>
 #include <QTest>
+#include <cmath>
+#include <memory>
 
 #include "tests/ui/invented_runs.h"
 #include "ui/controllers/configuration_controller.h"
@@ -136,15 +137,19 @@ TEST(ParameterForm, HidesWhatDoesNotApplyAndPutsProblemsUnderTheirField) {
   EXPECT_TRUE(share->isVisible());
   EXPECT_FALSE(form.editor("synthetic_seed")->isVisible());
 
-  auto* lgs = qobject_cast<QSpinBox*>(form.editor("lgs"));
+  auto* lgs = form.editor("lgs")->findChild<QLineEdit*>();
+  const auto type = [lgs](const char* text) {
+    lgs->selectAll();
+    QTest::keyClicks(lgs, text);
+  };
   auto* error = form.findChild<QLabel*>("error_lgs");
   ASSERT_NE(error, nullptr);
   EXPECT_FALSE(error->isVisible());
-  lgs->setValue(1000);
+  type("1000");
   EXPECT_EQ(controller.configuration().lgs, 1000);
   EXPECT_TRUE(error->isVisible()) << "the model has five layers";
   EXPECT_FALSE(controller.why_not_runnable().isEmpty());
-  lgs->setValue(1);
+  type("1");
   EXPECT_FALSE(error->isVisible());
   EXPECT_EQ(controller.why_not_runnable().toStdString(), "");
 }

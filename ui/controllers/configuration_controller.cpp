@@ -102,6 +102,17 @@ void ConfigurationController::set_text(const Parameter& parameter, const QString
   emit changed();
 }
 
+bool ConfigurationController::is_refused(std::string_view parameter) const {
+  return refused_.contains(key_of(parameter));
+}
+
+QString ConfigurationController::first_refusal() const {
+  for (const auto& parameter : parameters()) {
+    if (is_refused(parameter.name)) return tr("%1: %2").arg(key_of(parameter.label), problem_of(parameter.name));
+  }
+  return {};
+}
+
 QString ConfigurationController::problem_of(std::string_view parameter) const {
   const QString key = key_of(parameter);
   const QString refused = refused_.value(key);

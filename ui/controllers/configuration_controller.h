@@ -35,6 +35,10 @@ class ConfigurationController : public QObject {
   /// Sets one parameter as typed; a refused text is remembered as its problem until a good one comes.
   void set_text(const Parameter& parameter, const QString& text);
 
+  /// Whether the text last typed for a parameter was refused: the configuration still has the value before.
+  bool is_refused(std::string_view parameter) const;
+  /// The parameter whose text is refused, and why; empty when none is.
+  QString first_refusal() const;
   /// What stands under the field: why its text is refused or why the configuration cannot be; empty: nothing.
   QString problem_of(std::string_view parameter) const;
   /// Why nothing can run, a whole sentence; empty when it can. Over budget is no reason: see fits().

@@ -78,8 +78,11 @@ void SweepController::rebuild() {
     if (axis.included) columns.push_back(axis.parameter);
   }
   problem_ = axes_->first_problem();
+  if (problem_.isEmpty()) problem_ = configuration_->first_refusal();
   std::vector<SweepRun> expanded;
-  if (auto configurations = expand(document()); !configurations) {
+  if (!problem_.isEmpty()) {
+    // What was typed means nothing yet, and the value before it is not what is wanted.
+  } else if (auto configurations = expand(document()); !configurations) {
     problem_ = format_error(configurations.error());
   } else {
     for (auto& configuration : *configurations) {

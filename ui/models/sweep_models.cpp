@@ -106,10 +106,11 @@ QVariant AxesModel::headerData(int section, Qt::Orientation orientation, int rol
 }
 
 void SweepRunsModel::set_runs(std::vector<SweepRun> runs, std::vector<const Parameter*> parameters) {
+  if (!runs_.empty()) former_ = runs_;
   for (auto& run : runs) {
-    const auto old = std::find_if(runs_.begin(), runs_.end(),
+    const auto old = std::find_if(former_.begin(), former_.end(),
                                   [&run](const SweepRun& other) { return other.configuration == run.configuration; });
-    if (old != runs_.end()) run.chosen = old->chosen;
+    if (old != former_.end()) run.chosen = old->chosen;
   }
   beginResetModel();
   runs_ = std::move(runs);

@@ -71,7 +71,8 @@ class SweepRunsModel : public QAbstractTableModel {
   enum Roles { ProblemRole = Qt::UserRole + 1, OverBudgetRole };
 
   using QAbstractTableModel::QAbstractTableModel;
-  /// Replaces the runs; ticks of runs that stay are kept. `parameters` are the columns after the first.
+  /// Replaces the runs; ticks of runs that stay are kept, also when there were none in between. `parameters` are the
+  /// columns after the first.
   void set_runs(std::vector<SweepRun> runs, std::vector<const Parameter*> parameters);
   const std::vector<SweepRun>& runs() const { return runs_; }
   /// Chosen and possible, in order.
@@ -92,6 +93,7 @@ class SweepRunsModel : public QAbstractTableModel {
   QString state_text(const SweepRun& run) const;
 
   std::vector<SweepRun> runs_;
+  std::vector<SweepRun> former_;  ///< the last ones that were not none
   std::vector<const Parameter*> parameters_;
 };
 

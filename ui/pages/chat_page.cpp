@@ -137,7 +137,10 @@ void ChatPage::new_chat() {
   focus_composer();
 }
 
-void ChatPage::regenerate() { chat_->regenerate(configuration_->configuration(), max_tokens_->value()); }
+void ChatPage::regenerate() {
+  if (!configuration_->why_not_runnable().isEmpty()) return;
+  chat_->regenerate(configuration_->configuration(), max_tokens_->value());
+}
 
 void ChatPage::focus_composer() { composer_->setFocus(Qt::ShortcutFocusReason); }
 

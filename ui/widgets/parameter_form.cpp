@@ -2,25 +2,24 @@
 
 #include <QComboBox>
 #include <QDir>
-#include <QDoubleSpinBox>
 #include <QEvent>
 #include <QFileDialog>
 #include <QFormLayout>
 #include <QGroupBox>
+#include <QHBoxLayout>
 #include <QLabel>
 #include <QLineEdit>
 #include <QMenu>
 #include <QPushButton>
 #include <QSignalBlocker>
-#include <QSpinBox>
 #include <QToolButton>
 #include <QVBoxLayout>
 #include <algorithm>
-#include <limits>
 
 #include "ui/controllers/configuration_controller.h"
 #include "ui/format.h"
 #include "ui/theme.h"
+#include "ui/widgets/number_edit.h"
 
 namespace krasis::ui {
 namespace {
@@ -39,6 +38,11 @@ QString tooltip_of(const Parameter& parameter) {
   }
   if (!costs.isEmpty()) text += QLatin1Char('\n') + ParameterForm::tr("Affects: %1").arg(costs.join(QStringLiteral(", ")));
   return QStringLiteral("<qt>%1</qt>").arg(text.toHtmlEscaped().replace(QLatin1Char('\n'), QStringLiteral("<br>")));
+}
+
+/// Somebody has begun another text that nobody has read yet.
+bool is_being_typed(const QLineEdit* line) {
+  return line->hasFocus() && line->isModified();
 }
 
 }  // namespace
@@ -88,6 +92,11 @@ void ParameterForm::add_group(ParameterGroup group, QVBoxLayout* layout) {
   layout->addWidget(box);
 }
 
+void ParameterForm::take(const Parameter& parameter, QLineEdit* line) {
+  line->setModified(false);
+  controller_->set_text(parameter, line->text());
+}
+
 QWidget* ParameterForm::make_model_picker(const Parameter& parameter, QWidget* parent) {
   auto* line = new QWidget(parent);
   auto* row = new QHBoxLayout(line);
@@ -119,7 +128,7 @@ QWidget* ParameterForm::make_model_picker(const Parameter& parameter, QWidget* p
     if (!path.isEmpty()) controller_->set_text(parameter, QStringLiteral("synthetic:") + path);
   });
   connect(box->lineEdit(), &QLineEdit::editingFinished, this,
-          [this, &parameter, box] { controller_->set_text(parameter, box->currentText()); });
+          [this, &parameter, box] { take(parameter, box->lineEdit()); });
   connect(box, &QComboBox::activated, this,
           [this, &parameter, box] { controller_->set_text(parameter, box->currentText()); });
   return box;
@@ -141,7 +150,7 @@ QWidget* ParameterForm::make_gpu_picker(const Parameter& parameter, QWidget* par
   choose->setMenu(menu);
   row->addWidget(edit, 1);
   row->addWidget(choose);
-  connect(edit, &QLineEdit::editingFinished, this, [this, &parameter, edit] { controller_->set_text(parameter, edit->text()); });
+  connect(edit, &QLineEdit::editingFinished, this, [this, &parameter, edit] { take(parameter, edit); });
   connect(menu, &QMenu::aboutToShow, this, [this, &parameter, menu] {
     menu->clear();
     const auto chosen = gpu_indices(controller_->configuration().gpus).value_or(std::vector<int>{});
@@ -164,6 +173,18 @@ QWidget* ParameterForm::make_gpu_picker(const Parameter& parameter, QWidget* par
   return edit;
 }
 
+QWidget* ParameterForm::make_number_edit(const Parameter& parameter, QWidget* parent) {
+  auto* line = new QWidget(parent);
+  auto* row = new QHBoxLayout(line);
+  row->setContentsMargins(0, 0, 0, 0);
+  auto* edit = new NumberEdit(parameter, line);
+  row->addWidget(edit, 1);
+  if (!parameter.unit.empty()) row->addWidget(new QLabel(from(parameter.unit), line));
+  connect(edit, &NumberEdit::edited, this,
+          [this, &parameter, edit] { controller_->set_text(parameter, edit->typed()); });
+  return edit;
+}
+
 QWidget* ParameterForm::make_editor(const Parameter& parameter, QWidget* parent) {
   QWidget* editor = nullptr;
   const auto set = [this, &parameter](const QString& text) { controller_->set_text(parameter, text); };
@@ -176,23 +197,11 @@ QWidget* ParameterForm::make_editor(const Parameter& parameter, QWidget* parent)
     for (const auto& choice : parameter.choices) box->addItem(from(choice.label), from(choice.value));
     connect(box, &QComboBox::currentIndexChanged, this, [box, set] { set(box->currentData().toString()); });
     editor = box;
-  } else if (parameter.type == ParameterType::Int && parameter.maximum <= std::numeric_limits<int>::max()) {
-    auto* box = new QSpinBox(parent);
-    box->setRange(static_cast<int>(parameter.minimum), static_cast<int>(parameter.maximum));
-    if (!parameter.unit.empty()) box->setSuffix(QLatin1Char(' ') + from(parameter.unit));
-    if (parameter.maximum > 10000) box->setStepType(QAbstractSpinBox::AdaptiveDecimalStepType);
-    connect(box, &QSpinBox::valueChanged, this, [set](int value) { set(QString::number(value)); });
-    editor = box;
-  } else if (parameter.type == ParameterType::Real) {
-    auto* box = new QDoubleSpinBox(parent);
-    box->setRange(parameter.minimum, parameter.maximum);
-    box->setDecimals(2);
-    box->setSingleStep(0.05);
-    connect(box, &QDoubleSpinBox::valueChanged, this, [set](double value) { set(QString::number(value, 'g', 6)); });
-    editor = box;
+  } else if (parameter.type == ParameterType::Int || parameter.type == ParameterType::Real) {
+    editor = make_number_edit(parameter, parent);
   } else {
     auto* line = new QLineEdit(parent);
-    connect(line, &QLineEdit::editingFinished, this, [line, set] { set(line->text()); });
+    connect(line, &QLineEdit::editingFinished, this, [this, &parameter, line] { take(parameter, line); });
     editor = line;
   }
   editor->setObjectName(QStringLiteral("parameter_") + from(parameter.name));
@@ -212,19 +221,18 @@ QWidget* ParameterForm::editor(std::string_view parameter) const {
 }
 
 void ParameterForm::refresh_editor(const Row& row) {
+  if (controller_->is_refused(row.parameter->name)) return;  // it stays beside the reason until a good one comes
   const QString text = QString::fromStdString(row.parameter->text(controller_->configuration()));
   const QSignalBlocker blocker(row.editor);
   if (auto* box = qobject_cast<QComboBox*>(row.editor)) {
     if (box->isEditable()) {
-      if (box->currentText() != text) box->setEditText(text);
+      if (box->currentText() != text && !is_being_typed(box->lineEdit())) box->setEditText(text);
     } else {
       box->setCurrentIndex(box->findData(text));
     }
-  } else if (auto* spin = qobject_cast<QSpinBox*>(row.editor)) {
-    spin->setValue(text.toInt());
-  } else if (auto* real = qobject_cast<QDoubleSpinBox*>(row.editor)) {
-    real->setValue(text.toDouble());
-  } else if (auto* line = qobject_cast<QLineEdit*>(row.editor); line && !line->hasFocus()) {
+  } else if (auto* number = qobject_cast<NumberEdit*>(row.editor)) {
+    number->show_value(text);
+  } else if (auto* line = qobject_cast<QLineEdit*>(row.editor); line && !is_being_typed(line)) {
     line->setText(text);
   }
 }

@@ -7,6 +7,7 @@
 
 class QFormLayout;
 class QLabel;
+class QLineEdit;
 class QVBoxLayout;
 
 namespace krasis::ui {
@@ -38,10 +39,14 @@ class ParameterForm : public QWidget {
     QLabel* error;
   };
   QWidget* make_editor(const Parameter& parameter, QWidget* parent);
+  /// A field for an Int or a Real, with its unit beside it.
+  QWidget* make_number_edit(const Parameter& parameter, QWidget* parent);
   /// A line for numbers, and a menu of the GPUs that the worker found.
   QWidget* make_gpu_picker(const Parameter& parameter, QWidget* parent);
   QWidget* make_model_picker(const Parameter& parameter, QWidget* parent);
   void add_group(ParameterGroup group, QVBoxLayout* layout);
+  /// Gives the controller what was typed in full.
+  void take(const Parameter& parameter, QLineEdit* line);
   void refresh();
   void refresh_editor(const Row& row);
   /// QFormLayout gives wrapped text in a nested layout less height than it needs.
