@@ -48,6 +48,34 @@ TEST(Format, BytesRatesTimesAndChanges) {
   EXPECT_EQ(format_change(0.5), QString("\u221250.0\u00a0%"));
 }
 
+/// The application's locale while a test runs.
+class UseLocale {
+ public:
+  explicit UseLocale(const QLocale& locale) : before_() { QLocale::setDefault(locale); }
+  ~UseLocale() { QLocale::setDefault(before_); }
+
+ private:
+  QLocale before_;
+};
+const QLocale kGerman(QLocale::German, QLocale::Germany);
+
+TEST(FilterExpression, NumbersWithPointOrCommaAsTheLocaleHasThem) {
+  const auto lookup = [](const QString& key) { return key == "decode" ? QVariant(2872.35) : QVariant(); };
+  const auto matches = [&](const char* text) { return FilterExpression::parse(text).matches(lookup, "2.872,35"); };
+  EXPECT_TRUE(matches("decode>2500.5"));
+  EXPECT_FALSE(matches("decode<2500.5"));
+  EXPECT_TRUE(matches("decode>0,25"));
+  EXPECT_TRUE(matches("decode>2,500"));
+  EXPECT_TRUE(matches("decode=2,872.35")) << "as the English table shows it";
+  UseLocale german(kGerman);
+  EXPECT_TRUE(matches("decode>2500.5"));
+  EXPECT_TRUE(matches("decode>2500,5"));
+  EXPECT_FALSE(matches("decode<2500,5"));
+  EXPECT_FALSE(matches("decode>2900,5"));
+  EXPECT_TRUE(matches("decode=2.872,35")) << "as the German table shows it";
+  EXPECT_TRUE(matches("decode>2.872"));
+}
+
 TEST(FilterExpression, WordsAndConditions) {
   const auto lookup = [](const QString& key) -> QVariant {
     if (key == "lgs") return 2;
@@ -245,6 +273,58 @@ TEST(AxesModel, TickingTakesTheConfigurationsValueAndTypingTicks) {
   EXPECT_TRUE(model.setData(model.index(lgs, AxesModel::Values), ""));
   EXPECT_FALSE(model.rows()[static_cast<std::size_t>(lgs)].included);
   EXPECT_TRUE(model.first_problem().isEmpty());
+}
+
+AxisRow axis(std::string_view parameter, const QString& typed) {
+  AxesModel model;
+  model.set_axis(parameter, typed);
+  for (const auto& row : model.rows()) {
+    if (row.parameter->name == parameter) return row;
+  }
+  return {};
+}
+
+TEST(AxesModel, DecimalsWithPointsOrWithCommasAndSemicolons) {
+  for (const QLocale& locale : {QLocale::c(), kGerman}) {
+    UseLocale use(locale);
+    EXPECT_THAT(axis("hcs_share", "0.25,0.5").values, ElementsAre("0.25", "0.5"));
+    EXPECT_THAT(axis("hcs_share", "0,25; 0,5").values, ElementsAre("0.25", "0.5"));
+    EXPECT_THAT(axis("hcs_share", "0.25").values, ElementsAre("0.25"));
+    EXPECT_THAT(axis("hcs_share", "0..1+0.5").values, ElementsAre("0", "0.5", "1"));
+    EXPECT_THAT(axis("lgs", "2,4").values, ElementsAre("2", "4"));
+    EXPECT_THAT(axis("lgs", "2; 4").values, ElementsAre("2", "4"));
+    AxesModel model;
+    model.set_axis_values("hcs_share", {"0", "1"});
+    EXPECT_TRUE(model.first_problem().isEmpty()) << model.first_problem().toStdString();
+  }
+  UseLocale german(kGerman);
+  EXPECT_THAT(axis("hcs_share", "0,25").values, ElementsAre("0.25"));
+  EXPECT_THAT(axis("hcs_share", "0, 1").values, ElementsAre("0", "1"));
+  for (const char* text : {"0,25,0,5", "0,5, 1", "0,1,1"}) {  // which commas are decimal ones?
+    const AxisRow row = axis("hcs_share", text);
+    EXPECT_TRUE(row.values.empty()) << text;
+    EXPECT_THAT(row.problem.toStdString(), testing::HasSubstr("0,25; 0,5")) << "the hint says how to write it";
+  }
+}
+
+TEST(SweepRunsModel, DecimalsAreShownAsTheLocaleHasThem) {
+  UseLocale german(kGerman);
+  SweepRunsModel model;
+  SweepRun run;
+  run.configuration.hcs_share = 0.25;
+  run.host_bytes = 29 << 20;
+  model.set_runs({run}, {find_parameter("hcs_share")});
+  EXPECT_EQ(model.index(0, 1).data().toString(), "0,25");
+  EXPECT_EQ(model.index(0, 4).data().toString(), QString("29,0\u00a0MiB"));
+  AxesModel axes;
+  RunConfiguration configuration;
+  configuration.hcs_share = 0.25;
+  axes.set_defaults(configuration);
+  for (int row = 0; row < axes.rowCount(); ++row) {
+    if (axes.rows()[static_cast<std::size_t>(row)].parameter->name != "hcs_share") continue;
+    axes.setData(axes.index(row, AxesModel::Name), Qt::Checked, Qt::CheckStateRole);
+    EXPECT_EQ(axes.index(row, AxesModel::Values).data().toString(), "0,25");
+  }
 }
 
 TEST(SweepRunsModel, ImpossibleRunsAreNeverChosenAndTicksSurviveAChange) {

@@ -15,11 +15,7 @@ Expected<void> SweepController::open(const QString& path) {
   KRASIS_TRY(auto sweep, sweep_from_toml(file.readAll().toStdString()));
   name_ = QString::fromStdString(sweep.title);
   axes_->clear();
-  for (const auto& axis : sweep.axes) {
-    QStringList values;
-    for (const auto& value : axis.values) values << QString::fromStdString(value);
-    axes_->set_axis(axis.parameter, values.join(QLatin1Char(',')));
-  }
+  for (const auto& axis : sweep.axes) axes_->set_axis_values(axis.parameter, axis.values);
   opened_ = sweep;
   configuration_->set_configuration(sweep.base);
   rebuild();

@@ -81,7 +81,7 @@ QVariant CompareModel::data(const QModelIndex& index, int role) const {
     const auto& parameter = comparison_.parameters[shown_[row]];
     if (role != Qt::DisplayRole && role != Qt::ToolTipRole) return {};
     if (column == 0) return QString::fromStdString(parameter.title);
-    return QString::fromStdString(parameter.values[static_cast<std::size_t>(column - 1)]);
+    return shown_value(parameter.name, QString::fromStdString(parameter.values[static_cast<std::size_t>(column - 1)]));
   }
   const auto& metric = comparison_.metrics[row - shown_.size()];
   if (role == Qt::DisplayRole) return column == 0 ? QString::fromStdString(metric.title) : metric_text(metric, column);

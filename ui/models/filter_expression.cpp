@@ -2,6 +2,8 @@
 
 #include <QRegularExpression>
 
+#include "ui/format.h"
+
 namespace krasis::ui {
 
 FilterExpression FilterExpression::parse(const QString& text) {
@@ -37,13 +39,12 @@ bool FilterExpression::holds(const Condition& condition, const QVariant& value) 
     return every;
   }
   if (op == QLatin1String(":")) return value.toString().contains(condition.operand, Qt::CaseInsensitive);
-  bool left_is_number = false;
-  bool right_is_number = false;
-  const double left = value.toDouble(&left_is_number);
-  const double right = condition.operand.toDouble(&right_is_number);
+  bool is_number = false;
+  const double left = value.toDouble(&is_number);
+  const auto right = is_number ? typed_number(condition.operand) : std::nullopt;
   int order = 0;
-  if (left_is_number && right_is_number) {
-    order = left < right ? -1 : left > right ? 1 : 0;
+  if (right) {
+    order = left < *right ? -1 : left > *right ? 1 : 0;
   } else if (op == QLatin1String("=") || op == QLatin1String("!=")) {
     order = QString::compare(value.toString(), condition.operand, Qt::CaseInsensitive);
   } else {

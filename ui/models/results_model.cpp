@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/format_parameter.h"
+#include "engine/config/parameters.h"
 #include "results_db/telemetry.h"
 #include "ui/format.h"
 
@@ -32,6 +33,11 @@ QVariant sort_value(const QString& name, const QString& text) {
 }
 
 }  // namespace
+
+QString shown_value(std::string_view parameter, const QString& value) {
+  const auto* known = find_parameter(parameter);
+  return known && known->type == ParameterType::Real ? localized_decimal(value) : value;
+}
 
 QString verdict_text(Verdict verdict) {
   switch (verdict) {
@@ -93,7 +99,7 @@ std::vector<ResultsModel::Cell> ResultsModel::cells_of(const results::RunSummary
   cells.push_back({model, model, from(run.model.architecture)});
   for (const auto& value : results::describe(run.parameters)) {
     const QString text = from(value.value);
-    cells.push_back({text, sort_value(from(value.name), text), {}});
+    cells.push_back({shown_value(value.name, text), sort_value(from(value.name), text), {}});
   }
   const QString throttled = from(results::throttling(run.telemetry_json));
   const auto metric = [&](const results::Metric& m, int decimals) {
@@ -120,8 +126,8 @@ std::vector<ResultsModel::Cell> ResultsModel::cells_of(const results::RunSummary
   cells.push_back({QString::number(n), QVariant::fromValue<qulonglong>(n), {}});
   QString figure;
   if (run.verdict.value) {
-    figure = tr("%1: %2").arg(from(run.verdict.figure), QString::number(*run.verdict.value, 'g', 4));
-    if (run.verdict.threshold) figure += tr(", limit %1").arg(*run.verdict.threshold);
+    figure = tr("%1: %2").arg(from(run.verdict.figure), QLocale().toString(*run.verdict.value, 'g', 4));
+    if (run.verdict.threshold) figure += tr(", limit %1").arg(QLocale().toString(*run.verdict.threshold, 'g', 4));
   }
   cells.push_back({verdict_text(run.verdict.verdict), from(results::name_of(run.verdict.verdict)), figure});
   QString why = from(run.failure.cause);

@@ -76,6 +76,8 @@ class ResultsFilter : public QSortFilterProxyModel {
   FilterExpression expression_;
 };
 
+/// A parameter's value as results::describe() writes it, with decimals as the user's locale has them.
+QString shown_value(std::string_view parameter, const QString& value);
 /// "PASS", "FAIL" or an em dash, with a glyph.
 QString verdict_text(results::Verdict verdict);
 /// "Done", "Crashed", ... as the user reads them.

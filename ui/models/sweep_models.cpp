@@ -1,5 +1,6 @@
 #include "ui/models/sweep_models.h"
 
+#include <QRegularExpression>
 #include <algorithm>
 
 #include "ui/format.h"
@@ -8,6 +9,41 @@ namespace krasis::ui {
 namespace {
 
 QString from(std::string_view text) { return QString::fromUtf8(text.data(), static_cast<qsizetype>(text.size())); }
+
+/// Values as people type them, with points as decimals and commas between values. Semicolons between values make each
+/// comma a decimal one; so does a locale with decimal commas where there is one comma. "0,1,5" is refused with a hint
+/// there.
+Expected<std::string> separated_by_commas(const Parameter& parameter, const QString& typed) {
+  QString text = typed;
+  if (text.contains(QLatin1Char(';'))) {
+    if (parameter.type == ParameterType::Real) text.replace(QLatin1Char(','), QLatin1Char('.'));
+    return text.replace(QLatin1Char(';'), QLatin1Char(',')).toStdString();
+  }
+  static const QRegularExpression kCommaInNumber(QStringLiteral(R"re(\d,\d)re")),
+      kPointInNumber(QStringLiteral(R"re(\d\.\d)re"));
+  if (parameter.type == ParameterType::Real && has_decimal_comma() && text.contains(kCommaInNumber) &&
+      !text.contains(kPointInNumber)) {
+    if (text.count(QLatin1Char(',')) == 1) return decimal_point_text(text).toStdString();
+    return fail(
+        ErrorCode::InvalidArgument,
+        AxesModel::tr("In \"%1\" each comma may be a decimal comma or stand between two values.")
+            .arg(text)
+            .toStdString(),
+        AxesModel::tr("Write 0,25; 0,5 with semicolons between the values, or 0.25, 0.5 with points.").toStdString());
+  }
+  return text.toStdString();
+}
+
+/// What separated_by_commas() reads as these values again, in the user's locale.
+QString axis_text(const Parameter& parameter, const std::vector<std::string>& values) {
+  const bool semicolons = parameter.type == ParameterType::Real && has_decimal_comma();
+  QStringList texts;
+  for (const auto& value : values) {
+    const QString text = QString::fromStdString(value);
+    texts << (semicolons ? localized_decimal(text) : text);
+  }
+  return texts.join(semicolons ? QStringLiteral("; ") : QStringLiteral(","));
+}
 
 }  // namespace
 
@@ -21,7 +57,9 @@ void AxesModel::parse(AxisRow& row) {
   row.values.clear();
   row.problem.clear();
   if (row.text.trimmed().isEmpty() && !row.included) return;
-  auto values = parse_values(*row.parameter, row.text.toStdString());
+  auto values = separated_by_commas(*row.parameter, row.text).and_then([&](const std::string& text) {
+    return parse_values(*row.parameter, text);
+  });
   if (values) {
     row.values = std::move(*values);
   } else {
@@ -38,6 +76,10 @@ void AxesModel::set_axis(std::string_view parameter, const QString& values) {
     emit dataChanged(index(static_cast<int>(i), 0), index(static_cast<int>(i), ColumnCount - 1));
   }
   emit axes_changed();
+}
+
+void AxesModel::set_axis_values(std::string_view parameter, const std::vector<std::string>& values) {
+  if (const auto* axis = find_parameter(parameter)) set_axis(parameter, axis_text(*axis, values));
 }
 
 void AxesModel::clear() {
@@ -80,7 +122,7 @@ bool AxesModel::setData(const QModelIndex& index, const QVariant& value, int rol
   auto& row = rows_[static_cast<std::size_t>(index.row())];
   if (role == Qt::CheckStateRole && index.column() == Name) {
     row.included = value.toInt() == Qt::Checked;
-    if (row.included && row.text.isEmpty()) row.text = QString::fromStdString(row.parameter->text(defaults_));
+    if (row.included && row.text.isEmpty()) row.text = axis_text(*row.parameter, {row.parameter->text(defaults_)});
   } else if (role == Qt::EditRole && index.column() == Values) {
     row.text = value.toString().trimmed();
     row.included = !row.text.isEmpty();
@@ -152,7 +194,9 @@ QVariant SweepRunsModel::data(const QModelIndex& index, int role) const {
   }
   if (column == Chosen) return index.row() + 1;
   if (column < state_column()) {
-    return QString::fromStdString(parameters_[static_cast<std::size_t>(column - FirstParameter)]->display(run.configuration));
+    const auto* parameter = parameters_[static_cast<std::size_t>(column - FirstParameter)];
+    const QString text = QString::fromStdString(parameter->display(run.configuration));
+    return parameter->type == ParameterType::Real ? localized_decimal(text) : text;
   }
   if (column == state_column()) return state_text(run);
   if (!run.problem.isEmpty()) return {};

@@ -15,7 +15,7 @@ namespace krasis::ui {
 struct AxisRow {
   const Parameter* parameter = nullptr;
   bool included = false;
-  QString text;                     ///< as typed: "2,4,8" or "1..8"
+  QString text;                     ///< as typed: "2,4,8" or "1..8"; decimals "0.25,0.5" or "0,25; 0,5"
   std::vector<std::string> values;  ///< of `text`; empty when it is refused
   QString problem;                  ///< why the text is refused
 };
@@ -29,8 +29,10 @@ class AxesModel : public QAbstractTableModel {
 
   explicit AxesModel(QObject* parent = nullptr);
   const std::vector<AxisRow>& rows() const { return rows_; }
-  /// Ticks the axis and sets its values.
+  /// Ticks the axis and sets its values, given as typed.
   void set_axis(std::string_view parameter, const QString& values);
+  /// The same with values as Parameter::text writes them.
+  void set_axis_values(std::string_view parameter, const std::vector<std::string>& values);
   void clear();
   /// The values that an axis gets when it is ticked without any: the configuration's own.
   void set_defaults(const RunConfiguration& configuration) { defaults_ = configuration; }
