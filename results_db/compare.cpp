@@ -19,16 +19,25 @@ constexpr MetricOfRun kMetrics[] = {
     {"decode_tokens_per_second", "Decode (tok/s)", true, &RunSummary::decode_tokens_per_second},
     {"ms_per_token", "ms/tok", false, &RunSummary::ms_per_token}};
 
-MetricCell cell_of(const Metric& baseline, const Metric& other, bool higher_is_better) {
+MetricCell cell_of(const Metric& metric) {
   MetricCell cell;
-  cell.statistics = other.statistics;
+  cell.value = metric.value;
+  cell.confidence95 = metric.confidence95;
+  cell.statistics = metric.statistics;
+  return cell;
+}
+
+/// The cell of `other` against `baseline`. What is better when higher is a rate here, and judged by its times.
+MetricCell cell_of(const Metric& baseline, const Metric& other, bool higher_is_better) {
+  MetricCell cell = cell_of(other);
   cell.n_too_small = baseline.statistics.n_too_small() || other.statistics.n_too_small();
-  cell.p_value = welch_p_value(baseline.samples, other.samples);
-  if (baseline.statistics.n == 0 || other.statistics.n == 0 || baseline.statistics.mean == 0) return cell;
-  cell.relative = other.statistics.mean / baseline.statistics.mean - 1;
+  cell.p_value = higher_is_better ? welch_p_value(reciprocals(baseline.samples), reciprocals(other.samples))
+                                  : welch_p_value(baseline.samples, other.samples);
+  if (baseline.statistics.n == 0 || other.statistics.n == 0 || baseline.value == 0) return cell;
+  cell.relative = other.value / baseline.value - 1;
   if (*cell.relative == 0) {
     cell.change = Change::Same;
-  } else {
+  } else if (cell.significant()) {
     cell.change = (*cell.relative > 0) == higher_is_better ? Change::Better : Change::Worse;
   }
   return cell;
@@ -132,7 +141,7 @@ Comparison compare(const RunSummary& baseline, std::span<const RunSummary> other
     row.name = metric.name;
     row.title = metric.title;
     row.higher_is_better = metric.higher_is_better;
-    row.baseline = (baseline.*metric.metric).statistics;
+    row.baseline = cell_of(baseline.*metric.metric);
     for (const RunSummary& other : others) {
       row.cells.push_back(cell_of(baseline.*metric.metric, other.*metric.metric, metric.higher_is_better));
     }

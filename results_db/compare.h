@@ -21,12 +21,14 @@ struct ParameterComparison {
 
 enum class Change : std::uint8_t { Unknown, Same, Better, Worse };
 
-/// One figure of one run against the baseline's.
+/// One figure of one run, and how it stands against the baseline's.
 struct MetricCell {
-  Statistics statistics;
-  std::optional<double> relative;   ///< mean / baseline mean - 1; nothing without samples on both sides
-  Change change = Change::Unknown;  ///< Same: relative is 0
-  std::optional<double> p_value;    ///< Welch's t-test
+  double value = 0;                      ///< Metric::value
+  std::optional<Interval> confidence95;  ///< of `value`
+  Statistics statistics;                 ///< of the repetitions
+  std::optional<double> relative;        ///< value / the baseline's - 1; nothing without samples on both sides
+  Change change = Change::Unknown;       ///< Better or Worse only if significant(); Same: relative is 0
+  std::optional<double> p_value;    ///< Welch's t-test of the times; of a rate, too, so that tok/s and ms/tok agree
   bool n_too_small = false;         ///< on either side
   /// p < 0.05 with enough repetitions on both sides.
   bool significant() const { return p_value && *p_value < 0.05 && !n_too_small; }
@@ -36,7 +38,7 @@ struct MetricComparison {
   std::string name;   ///< "prefill_tokens_per_second"
   std::string title;  ///< "Prefill (tok/s)"
   bool higher_is_better = true;
-  Statistics baseline;
+  MetricCell baseline;            ///< without a change
   std::vector<MetricCell> cells;  ///< one for each other run
 };
 

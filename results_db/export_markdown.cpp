@@ -75,7 +75,7 @@ std::string label(const RunSummary& summary, std::span<const Column> extra) {
 
 std::string figure(const Metric& metric, int decimals, bool spread) {
   if (metric.statistics.n == 0) return std::string(kNothing);
-  std::string text = fixed(metric.statistics.mean, decimals);
+  std::string text = fixed(metric.value, decimals);
   if (spread && metric.statistics.stddev) text += " ± " + fixed(*metric.statistics.stddev, decimals);
   return text;
 }
@@ -360,7 +360,8 @@ std::string notes(Runs runs, std::span<const Column> varying) {
   if (measured) {
     const std::string n =
         fewest == most ? std::to_string(most) : std::to_string(fewest) + " to " + std::to_string(most);
-    std::string body = "each figure is the mean of n = " + n + " repetitions, warm-ups excluded.";
+    std::string body = "each figure is of all n = " + n +
+                       " repetitions, warm-ups excluded: speeds are tokens over time, TTFT is the mean.";
     if (most == 1) body = "each figure is one measurement, n = 1.";
     const std::string prefill = largest_variation(runs, &RunSummary::prefill_tokens_per_second);
     const std::string decode = largest_variation(runs, &RunSummary::decode_tokens_per_second);

@@ -87,24 +87,56 @@ std::optional<Verdict> verdict_of(std::string_view name) {
   return std::nullopt;
 }
 
+namespace {
+
+/// Tokens and the seconds that they took, summed over repetitions.
+struct Total {
+  std::int64_t tokens = 0;
+  double seconds = 0;
+  void add(std::int64_t more_tokens, double more_seconds) {
+    tokens += more_tokens;
+    seconds += more_seconds;
+  }
+};
+
+void conclude_time(Metric& time, double value) {
+  time.statistics = statistics_of(time.samples);
+  time.value = value;
+  time.confidence95 = time.statistics.confidence95;
+}
+
+void conclude_rate(Metric& rate, const Total& total) {
+  rate.statistics = statistics_of(rate.samples);
+  if (total.seconds > 0) rate.value = static_cast<double>(total.tokens) / total.seconds;
+  if (const auto times = t_interval(reciprocals(rate.samples)); times && times->low > 0) {
+    rate.confidence95 = Interval{1 / times->high, 1 / times->low};
+  }
+}
+
+}  // namespace
+
 RunSummary summarize(RunRecord run, const std::vector<Repetition>& repetitions) {
   RunSummary summary;
   summary.run = std::move(run);
+  Total prefill, decode;
   for (const Repetition& r : repetitions) {
     if (r.warm_up) continue;
     if (r.prefill_tokens > 0 && r.prefill_s > 0) {
       summary.prefill_tokens_per_second.samples.push_back(static_cast<double>(r.prefill_tokens) / r.prefill_s);
+      prefill.add(r.prefill_tokens, r.prefill_s);
     }
     if (r.ttft_s > 0) summary.ttft_s.samples.push_back(r.ttft_s);
     if (r.decode_tokens > 0 && r.decode_s > 0) {
       summary.decode_tokens_per_second.samples.push_back(static_cast<double>(r.decode_tokens) / r.decode_s);
       summary.ms_per_token.samples.push_back(1000 * r.decode_s / static_cast<double>(r.decode_tokens));
+      decode.add(r.decode_tokens, r.decode_s);
     }
   }
-  for (Metric* metric : {&summary.prefill_tokens_per_second, &summary.ttft_s, &summary.decode_tokens_per_second,
-                         &summary.ms_per_token}) {
-    metric->statistics = statistics_of(metric->samples);
-  }
+  conclude_rate(summary.prefill_tokens_per_second, prefill);
+  conclude_time(summary.ttft_s, mean(summary.ttft_s.samples));
+  conclude_rate(summary.decode_tokens_per_second, decode);
+  conclude_time(summary.ms_per_token,
+                decode.tokens > 0 ? 1000 * decode.seconds / static_cast<double>(decode.tokens) : 0);
   return summary;
 }
 

@@ -189,6 +189,12 @@ struct LogLine {
 struct Metric {
   std::vector<double> samples;  ///< one for each repetition, in their order, warm-ups excluded
   Statistics statistics;        ///< of `samples`
+  /// The figure that tables show; 0 without samples. Of a rate all tokens over all their seconds, because a mean of
+  /// rates hides a stall; of ms/tok the reciprocal of that; of TTFT the mean.
+  double value = 0;
+  /// 95 % interval of `value`: Student's interval of the times, of a rate as reciprocals. Nothing below two samples, or
+  /// where the interval of the times reaches 0.
+  std::optional<Interval> confidence95;
 };
 
 /// A run with its statistics: derived from the stored samples whenever it is asked for, never stored.

@@ -90,6 +90,12 @@ bool first_is_outlier(std::span<const double> values) {
   return distance > 5 * scale && distance > 0.05 * std::abs(centre);
 }
 
+std::vector<double> reciprocals(std::span<const double> values) {
+  std::vector<double> result;
+  for (const double value : values) result.push_back(1 / value);
+  return result;
+}
+
 Statistics statistics_of(std::span<const double> values) {
   Statistics result;
   result.n = values.size();

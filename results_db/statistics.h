@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <optional>
 #include <span>
+#include <vector>
 
 namespace krasis::results {
 
@@ -48,6 +49,9 @@ std::optional<Interval> t_interval(std::span<const double> values, double confid
 /// True when the first value lies far from the others, as a cold cache or a slow clock makes it: farther from their
 /// median than 5 * 1.4826 * MAD and than 5 % of that median. False below four values.
 bool first_is_outlier(std::span<const double> values);
+
+/// 1 / each value, for rates that are judged by their times. Values are not 0.
+std::vector<double> reciprocals(std::span<const double> values);
 
 /// Two-sided p value of Welch's t-test (unequal variances, degrees of freedom by Welch-Satterthwaite) that both samples
 /// have one mean. Nothing below two values on a side or when neither side varies.

@@ -59,12 +59,12 @@ TEST(Compare, MetricsAgainstTheBaseline) {
   const MetricComparison& decode = result.metrics[2];
   EXPECT_EQ(decode.title, "Decode (tok/s)");
   EXPECT_TRUE(decode.higher_is_better);
-  EXPECT_NEAR(*decode.cells[0].relative, 0.25, 1e-12);
+  EXPECT_NEAR(*decode.cells[0].relative, 0.25, 1e-3);
   EXPECT_EQ(decode.cells[0].change, Change::Better);
   EXPECT_FALSE(decode.cells[0].n_too_small);
   EXPECT_TRUE(decode.cells[0].significant());
   EXPECT_LT(*decode.cells[0].p_value, 1e-4);
-  EXPECT_EQ(decode.cells[1].change, Change::Worse);
+  EXPECT_EQ(decode.cells[1].change, Change::Unknown);  // two repetitions tell nothing
   EXPECT_TRUE(decode.cells[1].n_too_small);
   EXPECT_FALSE(decode.cells[1].significant());
   const MetricComparison& ms = result.metrics[3];

@@ -168,7 +168,7 @@ TEST(ChartData, SeriesAreWhatVariesAndFailedVerdictsStayOut) {
   ASSERT_EQ(data.series.size(), 2U);
   EXPECT_EQ(data.series[0].name, "HCS off");
   ASSERT_EQ(data.series[0].points.size(), 2U);
-  EXPECT_DOUBLE_EQ(data.series[0].points[0].value, 9.6);
+  EXPECT_NEAR(data.series[0].points[0].value, 9.6, 0.01);
   EXPECT_NEAR(data.series[0].points[0].deviation, 0.1414, 1e-3);
   ASSERT_EQ(data.series[1].points.size(), 1U) << "the run with verdict FAIL is no point";
   EXPECT_EQ(data.series[1].points[0].run, 3);
@@ -190,7 +190,9 @@ TEST(ChartData, CachesOfTwoSizesAreTwoSeries) {
 TEST(CompareModel, OnlyWhatDiffersAndFiguresWithTheirChange) {
   CompareModel model;
   QAbstractItemModelTester tester(&model, kFatal);
-  const auto runs = four_runs();
+  const std::vector<results::RunSummary> runs{summary(1, 2, "off", {100, 110, 105}, {9.5, 9.7, 9.6}),
+                                              summary(2, 4, "off", {200, 210, 205}, {10.5, 10.7, 10.6}),
+                                              summary(3, 2, "on", {90, 95, 92}, {4, 4.2, 4.1})};
   model.set_runs(runs[0], {runs[1], runs[2]});
   EXPECT_EQ(model.columnCount(), 4);
   const QStringList names = column_of(model, 0);
@@ -207,6 +209,35 @@ TEST(CompareModel, OnlyWhatDiffersAndFiguresWithTheirChange) {
   model.set_show_all(true);
   EXPECT_GT(model.rowCount(), rows_that_differ);
   EXPECT_THAT(model.markdown().toStdString(), testing::HasSubstr("| Decode (tok/s) | 9.60 | 10.60 (+10.4"));
+}
+
+TEST(CompareModel, NoiseHasNeitherArrowNorChange) {
+  CompareModel model;
+  // Noise of three repetitions, a large difference of two, and a difference that can be told.
+  model.set_runs(summary(1, 2, "off", {100, 100, 100}, {9, 11, 10}),
+                 {summary(2, 4, "off", {100, 100, 100}, {9.5, 12.5, 10}), summary(3, 4, "off", {100, 100}, {90, 92}),
+                  summary(4, 4, "off", {100, 100, 100}, {90, 91, 92})});
+  const auto row = static_cast<int>(column_of(model, 0).indexOf("Decode (tok/s)"));
+  const auto change = [&](int column) {
+    return static_cast<results::Change>(model.index(row, column).data(CompareModel::ChangeRole).toInt());
+  };
+  const auto text = [&](int column) { return model.index(row, column).data().toString().toStdString(); };
+  const auto tip = [&](int column) { return model.index(row, column).data(Qt::ToolTipRole).toString().toStdString(); };
+  for (const int noise : {2, 3}) {
+    EXPECT_EQ(change(noise), results::Change::Unknown);
+    EXPECT_THAT(text(noise), testing::Not(testing::HasSubstr("\u25b2")));
+    EXPECT_THAT(text(noise), testing::HasSubstr("%"));
+  }
+  EXPECT_EQ(change(4), results::Change::Better);
+  EXPECT_THAT(text(4), testing::HasSubstr("\u25b2"));
+  EXPECT_THAT(tip(1), testing::HasSubstr("n = 3")) << "the baseline says what it is made of, too";
+  EXPECT_THAT(tip(1), testing::HasSubstr("95 %"));
+  EXPECT_THAT(tip(2), testing::HasSubstr("no significant difference"));
+  EXPECT_THAT(tip(3), testing::HasSubstr("n too small"));
+  const std::string markdown = model.markdown().toStdString();
+  const std::string line = markdown.substr(markdown.find("| Decode"),
+                                           markdown.find('\n', markdown.find("| Decode")) - markdown.find("| Decode"));
+  EXPECT_EQ(QString::fromStdString(line).count(QStringLiteral("\u25b2")), 1) << line;
 }
 
 TEST(QueueModel, RowsAreUpdatedInPlace) {

@@ -77,8 +77,9 @@ ChartData by_lgs(const std::vector<RunSummary>& runs, const Metric RunSummary::*
   for (const auto& [name, points] : newest) {
     ChartSeries series{name, {}};
     for (const auto& [value, summary] : points) {
-      const auto& statistics = (summary->*metric).statistics;
-      series.points.push_back({QString::number(value), statistics.mean, statistics.stddev.value_or(0.0), summary->run.id});
+      const auto& figure = summary->*metric;
+      series.points.push_back(
+          {QString::number(value), figure.value, figure.statistics.stddev.value_or(0.0), summary->run.id});
     }
     data.series.push_back(std::move(series));
   }

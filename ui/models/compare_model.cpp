@@ -57,19 +57,40 @@ int CompareModel::columnCount(const QModelIndex& parent) const {
   return 2 + static_cast<int>(others_.size());  // name, baseline, others
 }
 
+const results::MetricCell& CompareModel::cell_of(const results::MetricComparison& metric, int column) const {
+  return column == 1 ? metric.baseline : metric.cells[static_cast<std::size_t>(column - 2)];
+}
+
 QString CompareModel::metric_text(const results::MetricComparison& metric, int column) const {
-  const int decimals = decimals_of(metric.name);
-  if (column == 1) {
-    return metric.baseline.n == 0 ? QStringLiteral("\u2014") : format_number(metric.baseline.mean, decimals);
-  }
-  const auto& cell = metric.cells[static_cast<std::size_t>(column - 2)];
+  const auto& cell = cell_of(metric, column);
   if (cell.statistics.n == 0) return QStringLiteral("\u2014");
-  QString text = format_number(cell.statistics.mean, decimals);
-  if (cell.relative) {
-    const QString glyph = *cell.relative > 0 ? QStringLiteral(" \u25b2") : *cell.relative < 0 ? QStringLiteral(" \u25bc") : QString();
-    text += QStringLiteral(" (%1%2)").arg(format_change(1.0 + *cell.relative), glyph);
+  QString text = format_number(cell.value, decimals_of(metric.name));
+  if (!cell.relative) return text;
+  const bool told = cell.change == results::Change::Better || cell.change == results::Change::Worse;
+  const QString glyph = !told ? QString() : *cell.relative > 0 ? QStringLiteral(" \u25b2") : QStringLiteral(" \u25bc");
+  return text + QStringLiteral(" (%1%2)").arg(format_change(1.0 + *cell.relative), glyph);
+}
+
+QString CompareModel::metric_tip(const results::MetricComparison& metric, int column) const {
+  const auto& cell = cell_of(metric, column);
+  const int decimals = decimals_of(metric.name);
+  if (cell.statistics.n == 0) return tr("no sample");
+  QStringList lines;
+  lines << (metric.higher_is_better ? tr("tokens over time, n = %1, median of the repetitions %2")
+                                    : tr("mean, n = %1, median %2"))
+               .arg(cell.statistics.n)
+               .arg(format_number(cell.statistics.median, decimals));
+  if (cell.confidence95) {
+    lines << tr("95 % confidence interval %1 to %2")
+                 .arg(format_number(cell.confidence95->low, decimals),
+                      format_number(cell.confidence95->high, decimals));
   }
-  return text;
+  if (cell.p_value) lines << tr("p = %1 (Welch, of the times)").arg(QLocale().toString(*cell.p_value, 'g', 2));
+  if (cell.n_too_small)
+    lines << tr("n too small to tell a difference");
+  else if (cell.relative && !cell.significant())
+    lines << tr("no significant difference");
+  return lines.join(QLatin1Char('\n'));
 }
 
 QVariant CompareModel::data(const QModelIndex& index, int role) const {
@@ -85,22 +106,9 @@ QVariant CompareModel::data(const QModelIndex& index, int role) const {
   }
   const auto& metric = comparison_.metrics[row - shown_.size()];
   if (role == Qt::DisplayRole) return column == 0 ? QString::fromStdString(metric.title) : metric_text(metric, column);
-  if (column < 2) return {};
-  const auto& cell = metric.cells[static_cast<std::size_t>(column - 2)];
-  if (role == ChangeRole) return static_cast<int>(cell.change);
-  if (role == Qt::ToolTipRole) {
-    QStringList lines;
-    lines << tr("n = %1").arg(cell.statistics.n);
-    if (cell.statistics.confidence95) {
-      lines << tr("95 % confidence interval %1 to %2")
-                   .arg(format_number(cell.statistics.confidence95->low, decimals_of(metric.name)),
-                        format_number(cell.statistics.confidence95->high, decimals_of(metric.name)));
-    }
-    if (cell.p_value) lines << tr("p = %1 (Welch)").arg(QString::number(*cell.p_value, 'g', 2));
-    if (cell.n_too_small) lines << tr("n too small");
-    return lines.join(QLatin1Char('\n'));
-  }
-  return {};
+  if (column == 0) return {};
+  if (role == ChangeRole && column > 1) return static_cast<int>(cell_of(metric, column).change);
+  return role == Qt::ToolTipRole ? metric_tip(metric, column) : QVariant();
 }
 
 QVariant CompareModel::headerData(int section, Qt::Orientation orientation, int role) const {
@@ -126,6 +134,11 @@ QString CompareModel::markdown() const {
     for (int c = 0; c < columnCount(); ++c) text += QStringLiteral("| ") + escaped(index(r, c).data().toString()) + QLatin1Char(' ');
     text += QStringLiteral("|\n");
   }
+  text += QLatin1Char('\n') +
+          tr("\u25b2 \u25bc: p < 0.05 (Welch) of at least %1 repetitions each; without an arrow no "
+             "difference was told.")
+              .arg(results::kMinimumRepetitions) +
+          QLatin1Char('\n');
   for (const QString& warning : warnings()) text += QStringLiteral("\n- ") + escaped(warning);
   return text;
 }

@@ -33,7 +33,10 @@ class CompareModel : public QAbstractTableModel {
 
  private:
   void choose_rows();
+  /// Of column 1, the baseline, or another run's.
+  const results::MetricCell& cell_of(const results::MetricComparison& metric, int column) const;
   QString metric_text(const results::MetricComparison& metric, int column) const;
+  QString metric_tip(const results::MetricComparison& metric, int column) const;
 
   std::optional<results::RunSummary> baseline_;
   std::vector<results::RunSummary> others_;

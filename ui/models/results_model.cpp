@@ -102,26 +102,29 @@ std::vector<ResultsModel::Cell> ResultsModel::cells_of(const results::RunSummary
     cells.push_back({shown_value(value.name, text), sort_value(from(value.name), text), {}});
   }
   const QString throttled = from(results::throttling(run.telemetry_json));
-  const auto metric = [&](const results::Metric& m, int decimals) {
+  const auto metric = [&](const results::Metric& m, int decimals, bool is_rate) {
     if (m.statistics.n == 0) {
       cells.push_back({QStringLiteral("\u2014"), {}, tr("no sample")});
       return;
     }
-    QString tip = tr("n = %1, median %2").arg(m.statistics.n).arg(format_number(m.statistics.median, decimals));
+    QString tip =
+        (is_rate ? tr("tokens over time, n = %1, median of the repetitions %2") : tr("mean, n = %1, median %2"))
+            .arg(m.statistics.n)
+            .arg(format_number(m.statistics.median, decimals));
     if (m.statistics.stddev) tip += tr(", standard deviation %1").arg(format_number(*m.statistics.stddev, decimals));
     if (m.statistics.n_too_small()) tip += QLatin1Char('\n') + tr("n is too small to judge the spread");
     if (m.statistics.first_is_outlier) tip += QLatin1Char('\n') + tr("the first repetition is an outlier");
-    QString text = format_number(m.statistics.mean, decimals);
+    QString text = format_number(m.value, decimals);
     if (!throttled.isEmpty()) {
       text = tr("%1 \u26a0").arg(text);
       tip += QLatin1Char('\n') + tr("the GPU was throttled: %1").arg(throttled);
     }
-    cells.push_back({text, m.statistics.mean, tip});
+    cells.push_back({text, m.value, tip});
   };
-  metric(summary.prefill_tokens_per_second, 1);
-  metric(summary.ttft_s, 3);
-  metric(summary.decode_tokens_per_second, 2);
-  metric(summary.ms_per_token, 2);
+  metric(summary.prefill_tokens_per_second, 1, true);
+  metric(summary.ttft_s, 3, false);
+  metric(summary.decode_tokens_per_second, 2, true);
+  metric(summary.ms_per_token, 2, false);
   const auto n = summary.prefill_tokens_per_second.statistics.n;
   cells.push_back({QString::number(n), QVariant::fromValue<qulonglong>(n), {}});
   QString figure;

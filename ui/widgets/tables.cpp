@@ -103,8 +103,10 @@ void ChangeDelegate::initStyleOption(QStyleOptionViewItem* option, const QModelI
   const QVariant change = index.data(CompareModel::ChangeRole);
   if (!change.isValid()) return;
   const auto kind = static_cast<results::Change>(change.toInt());
-  if (kind == results::Change::Better) option->palette.setColor(QPalette::Text, tone_color(Tone::Good, option->palette));
-  if (kind == results::Change::Worse) option->palette.setColor(QPalette::Text, tone_color(Tone::Bad, option->palette));
+  const Tone tone = kind == results::Change::Better  ? Tone::Good
+                    : kind == results::Change::Worse ? Tone::Bad
+                                                     : Tone::Muted;  // nothing that could be told apart from noise
+  option->palette.setColor(QPalette::Text, tone_color(tone, option->palette));
 }
 
 }  // namespace krasis::ui
