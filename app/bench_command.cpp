@@ -30,6 +30,15 @@ constexpr auto kSilence = std::chrono::seconds(60);
 
 std::atomic<int> interrupts{0};
 
+/// What a table calls a model that no worker has read: the folder's name, or "embedded".
+std::string model_name(std::string_view model) {
+  constexpr std::string_view kSynthetic = "synthetic:";
+  if (model.starts_with(kSynthetic)) model.remove_prefix(kSynthetic.size());
+  std::filesystem::path path = std::filesystem::path(model).lexically_normal();
+  if (path.filename() == "config.json" || !path.has_filename()) path = path.parent_path();
+  return path.filename().string();
+}
+
 struct BenchOptions {
   std::string sweep_file, database = "krasis.db", format = "md", trace_directory;
   bool telemetry = false;
@@ -200,7 +209,8 @@ class Bench {
     run.model = results::model_of(loaded.model);
     if (run.model.fingerprint.empty()) {  // the worker died before it knew
       run.model.fingerprint = "unknown: " + configuration_.model;
-      run.model.name = configuration_.model;
+      run.model.name = model_name(configuration_.model);
+      run.model.synthetic = configuration_.model.starts_with("synthetic:");
     }
     run.parameters = results::parameters_of(configuration_);
     if (loaded.threads > 0) run.parameters.threads = loaded.threads;

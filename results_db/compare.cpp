@@ -109,9 +109,11 @@ void warn_pair(const RunRecord& baseline, const RunRecord& other, std::size_t in
   const auto warn = [&](bool differ, const std::string& text) {
     if (differ) warnings.push_back({index, text});
   };
-  warn(baseline.model.fingerprint != other.model.fingerprint, baseline.model.name == other.model.name
-                                                                  ? "The models have one name but different weights."
-                                                                  : "The models differ.");
+  // Until a worker has read the weights, a run's fingerprint is of what was known before, which no other kind equals.
+  const bool one_name = baseline.model.name == other.model.name;
+  const bool both_read = baseline.environment && other.environment;
+  warn(both_read ? baseline.model.fingerprint != other.model.fingerprint : !one_name,
+       both_read && one_name ? "The models have one name but different weights." : "The models differ.");
   warn(baseline.model.synthetic != other.model.synthetic, "One model is synthetic, the other is not.");
   warn(baseline.parameters.device != other.parameters.device, "The kinds of device differ.");
   const RunParameters &a = baseline.parameters, &b = other.parameters;

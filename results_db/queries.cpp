@@ -9,12 +9,21 @@ namespace krasis::results {
 
 namespace {
 
+/// The name of a run's model. The embedded one has the name by which it is asked for, whatever its folder is called;
+/// of the same weights there is one row in `models`, whose name older programs took from the folder.
+constexpr const char* kModelName =
+    "CASE WHEN NOT json_valid(r.configuration) THEN m.name "
+    "WHEN json_extract(r.configuration, '$.model') = 'embedded' THEN 'embedded' ELSE m.name END";
+
 const std::string& select_runs_sql() {
   static const std::string kSql = [] {
     std::string columns;
     for (const ParameterColumn& column : parameter_columns()) columns += std::string(", r.") + column.name;
-    return "SELECT r.id, r.uuid, r.created_at, r.started_at, r.finished_at, r.sweep, m.fingerprint, m.name, "
-           "m.model_type, m.architecture, m.synthetic, r.environment_id, r.configuration, r.plan, r.telemetry, r.status, "
+    return "SELECT r.id, r.uuid, r.created_at, r.started_at, r.finished_at, r.sweep, m.fingerprint, " +
+           std::string(kModelName) +
+           ", "
+           "m.model_type, m.architecture, m.synthetic, r.environment_id, r.configuration, r.plan, r.telemetry, "
+           "r.status, "
            "r.position, "
            "r.verdict, r.verdict_figure, r.verdict_value, r.verdict_threshold, r.cause, r.remedy, r.stage, r.signal, "
            "ifnull((SELECT text FROM annotations WHERE run_id = r.id AND kind = 'note' ORDER BY id DESC LIMIT 1), '') "
@@ -124,11 +133,12 @@ Condition condition_of(const RunFilter& filter) {
   if (filter.sweep) condition.add("r.sweep = ?", *filter.sweep);
   if (!filter.text.empty()) {
     // instr() takes the text literally, unlike LIKE.
-    condition.add(
-        "instr(lower(m.name || ' ' || m.model_type || ' ' || r.sweep || ' ' || r.uuid || ' ' || r.status || ' ' || "
-        "r.verdict || ' ' || r.device || ' ' || r.hcs || ' ' || r.kv_cache || ' ' || note || ' ' || tags), lower(?)) > "
-        "0",
-        filter.text);
+    condition.add("instr(lower(" + std::string(kModelName) +
+                      " || ' ' || m.model_type || ' ' || r.sweep || ' ' || r.uuid || ' ' || r.status || ' ' || "
+                      "r.verdict || ' ' || r.device || ' ' || r.hcs || ' ' || r.kv_cache || ' ' || note || ' ' || "
+                      "tags), lower(?)) > "
+                      "0",
+                  filter.text);
   }
   return condition;
 }

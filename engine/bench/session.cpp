@@ -87,6 +87,7 @@ protocol::ModelFacts Session::model_facts() const {
   constexpr std::string_view kSuffix = " (synthetic)";
   std::string name = model.config.name;
   if (model.config.synthetic && name.ends_with(kSuffix)) name.resize(name.size() - kSuffix.size());
+  if (configuration.model == "embedded") name = configuration.model;  // not the name of the folder that it lies in
   return {model.fingerprint, name, model.config.model_type, model.config.summary(), model.config.synthetic};
 }
 

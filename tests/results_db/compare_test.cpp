@@ -84,6 +84,32 @@ TEST(Compare, OverlappingSamplesAreNotSignificant) {
   EXPECT_GT(*result.metrics[2].cells[0].p_value, 0.05);
 }
 
+TEST(Compare, RatesAndTimesPerTokenTellOneStory) {
+  // The mean of these rates rises by 22 % while the time per token rises, too.
+  const Comparison result = compare(run_with(record(), {10, 10, 10}), std::vector{run_with(record(), {4, 12.6, 20})});
+  const MetricCell &decode = result.metrics[2].cells[0], &ms = result.metrics[3].cells[0];
+  EXPECT_LT(*decode.relative, 0);
+  EXPECT_GT(*ms.relative, 0);
+  EXPECT_NEAR((1 + *decode.relative) * (1 + *ms.relative), 1, 1e-12);
+  EXPECT_NEAR(decode.value * ms.value, 1000, 1e-9);
+  EXPECT_NEAR(*decode.p_value, *ms.p_value, 1e-9);
+  EXPECT_EQ(decode.change, Change::Unknown);
+  EXPECT_NEAR(decode.value, 12 / (1.0 + 4 / 12.6 + 0.2), 1e-9) << "tokens over time";
+}
+
+TEST(Compare, AModelThatWasNotReadIsJudgedByItsName) {
+  RunRecord crashed = record();
+  crashed.status = RunStatus::Crashed;
+  crashed.environment = nullptr;
+  crashed.model.fingerprint = "of what was known before";
+  const auto warnings = [&] {
+    return compare(run_with(record(), {1, 2, 3}), std::vector{run_with(crashed, {})}).warnings;
+  };
+  for (const ComparisonWarning& warning : warnings()) EXPECT_THAT(warning.text, testing::Not(HasSubstr("models")));
+  crashed.model.name = "Another";
+  EXPECT_THAT(warnings(), testing::Contains(testing::Field(&ComparisonWarning::text, "The models differ.")));
+}
+
 TEST(Compare, EachReasonToDoubtIsNamed) {
   const auto warnings = [](auto change) {
     RunRecord other = record();

@@ -119,6 +119,31 @@ TEST_F(DatabaseTest, SummaryIsDerivedWithoutWarmUps) {
   EXPECT_EQ(summary.ms_per_token.samples, (std::vector<double>{100, 200}));
   EXPECT_EQ(summary.prefill_tokens_per_second.statistics.mean, 1536);
   EXPECT_EQ(summary.decode_tokens_per_second.statistics.median, 7.5);
+  EXPECT_DOUBLE_EQ(summary.prefill_tokens_per_second.value, 1024 / 0.75) << "tokens over time, not the mean of rates";
+  EXPECT_DOUBLE_EQ(summary.decode_tokens_per_second.value, 8 / 1.2);
+  EXPECT_DOUBLE_EQ(summary.ms_per_token.value, 150);
+  EXPECT_DOUBLE_EQ(summary.ttft_s.value, 0.385);
+}
+
+// Measured runs once had the name of the embedded model's folder, failed ones the name by which it is asked for.
+TEST_F(DatabaseTest, TheEmbeddedModelHasOneNameInEveryRun) {
+  Database database = open();
+  NewRun measured = example_run();
+  measured.model = {"sha256:read", "tiny-moe", "qwen3_moe", "5 layers", false};
+  measured.configuration_json = R"({"model":"embedded"})";
+  NewRun crashed = measured;
+  crashed.model = {"of config.json", "embedded", "qwen3_moe", "5 layers", false};
+  NewRun by_path = measured;  // the same weights, asked for as a folder
+  by_path.configuration_json = R"({"model":"/models/tiny-moe"})";
+  for (const NewRun& run : {measured, crashed, by_path}) must(database.enqueue(run));
+  const auto runs = must(database.runs());
+  ASSERT_EQ(runs.size(), 3u);
+  EXPECT_EQ(runs[0].model.name, "embedded");
+  EXPECT_EQ(runs[1].model.name, "embedded");
+  EXPECT_EQ(runs[2].model.name, "tiny-moe");
+  RunFilter filter;
+  filter.text = "embedded";
+  EXPECT_EQ(must(database.runs(filter)).size(), 2u);
 }
 
 TEST_F(DatabaseTest, QueueKeepsItsOrder) {

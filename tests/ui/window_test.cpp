@@ -119,7 +119,8 @@ TEST_F(Window, ASweepByClicksBecomesRowsChartsAndMarkdown) {
     EXPECT_EQ(run.run.status, RunStatus::Done);
     EXPECT_EQ(run.run.verdict.verdict, results::Verdict::Pass);
     EXPECT_EQ(run.run.sweep, "first");
-    EXPECT_EQ(run.run.model.name, "Fake-Model") << "the worker's own facts replace what the window guessed";
+    EXPECT_EQ(run.run.model.architecture, "2 layers, hidden 8")
+        << "the worker's own facts replace what the window guessed";
     EXPECT_EQ(run.prefill_tokens_per_second.statistics.n, 2U) << "warm-ups are no repetitions";
     ASSERT_NE(run.run.environment, nullptr);
     EXPECT_EQ(run.run.environment->machine, "Fake machine");

@@ -39,14 +39,12 @@ QString model_path(const std::string& model, const QString& resources) {
 Expected<ModelConfig> resolve_model(const std::string& model, const QString& resources) {
   const QString path = model_path(model, resources);
   if (model.starts_with(kSynthetic)) {
-    QFile file(path);
-    if (!file.open(QIODevice::ReadOnly)) {
+    if (!QFileInfo::exists(path)) {
       return fail(ErrorCode::NotFound, "There is no " + path.toStdString() + ".",
                   "Choose the config.json whose shapes the weights are drawn for.");
     }
-    KRASIS_TRY(auto config, parse_model_config(file.readAll().toStdString()));
+    KRASIS_TRY(auto config, load_model_config(path.toStdString()));
     config.synthetic = true;
-    config.name = QFileInfo(path).absoluteDir().dirName().toStdString();
     return config;
   }
   if (!QFileInfo::exists(path + QStringLiteral("/config.json"))) {

@@ -96,7 +96,7 @@ std::vector<ResultsModel::Cell> ResultsModel::cells_of(const results::RunSummary
   cells.push_back({from(run.short_id()), QVariant::fromValue<qlonglong>(run.id), from(run.uuid)});
   cells.push_back({local_time(run.created_at), from(run.created_at), from(run.created_at)});
   const QString model = run.model.synthetic ? tr("%1 (synthetic)").arg(from(run.model.name)) : from(run.model.name);
-  cells.push_back({model, model, from(run.model.architecture)});
+  cells.push_back({model, from(run.model.name), from(run.model.architecture)});
   for (const auto& value : results::describe(run.parameters)) {
     const QString text = from(value.value);
     cells.push_back({shown_value(value.name, text), sort_value(from(value.name), text), {}});

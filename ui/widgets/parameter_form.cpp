@@ -263,7 +263,9 @@ void ParameterForm::refresh() {
   }
   if (summary_) {
     const auto& model = controller_->model();
-    QString text = model ? QString::fromStdString(model->summary()) : QString();
+    QString text = model
+                       ? tr("%1: %2").arg(QString::fromStdString(model->name), QString::fromStdString(model->summary()))
+                       : QString();
     if (model && model->synthetic) text += tr("\nSynthetic weights: figures say nothing about quality.");
     summary_->setText(text);
     summary_->setVisible(!text.isEmpty());
