@@ -48,6 +48,7 @@ MainWindow::MainWindow(Services services, QWidget* parent) : QMainWindow(parent)
   if (!services_.worker_command_given) {
     services_.worker_command = settings_->value(QStringLiteral("worker_command"), services_.worker_command).toString();
   }
+  const QString usual_database = services_.database;
   if (!services_.database_given) {
     services_.database = settings_->value(QStringLiteral("database"), services_.database).toString();
   }
@@ -60,7 +61,7 @@ MainWindow::MainWindow(Services services, QWidget* parent) : QMainWindow(parent)
   update_icons();
   reset_layout();
   restore_saved_state();
-  open_database(services_.database);
+  open_remembered_database(usual_database);
   show_page(Home);
   update_status();
   probe_devices();
@@ -203,12 +204,25 @@ void MainWindow::send_or_run() {
   if (pages_->currentIndex() == Sweep) sweep_page_->enqueue();
 }
 
-bool MainWindow::open_database(const QString& path) {
+void MainWindow::open_remembered_database(const QString& usual) {
+  const QString remembered = services_.database;
+  if (remembered == usual || QFileInfo::exists(remembered)) {
+    open_database(remembered);
+    return;
+  }
+  services_.database = usual;
+  if (!open_database(usual)) return;
+  banner_->setText(QStringLiteral("\u26a0 ") +
+                   tr("The database %1 is not there any more; %2 was opened.").arg(remembered, usual));
+  banner_->show();
+}
+
+bool MainWindow::open_database(const QString& path, DatabaseService::Opening opening) {
   if (queue_->is_running()) {
     show_message(tr("A run is being stored. Cancel it or wait before opening another database."));
     return false;
   }
-  const auto opened = database_->open(path);
+  const auto opened = database_->open(path, opening);
   if (!opened) {
     banner_->setText(QStringLiteral("\u26a0 ") + tr("The database %1 was not opened. %2").arg(path, format_error(opened.error())));
     banner_->show();
@@ -238,6 +252,8 @@ void MainWindow::update_status() {
   });
   worker_label_->setText(tr("Worker: %1").arg(text(shown)));
   const QString path = database_->path();
+  setWindowTitle(path.isEmpty() ? tr("Krasis Workbench")
+                                : tr("%1 \u2014 Krasis Workbench").arg(QFileInfo(path).fileName()));
   database_label_->setText(path.isEmpty() ? tr("No database") : QFileInfo(path).fileName());
   database_label_->setToolTip(path);
   const int total = queue_->total();

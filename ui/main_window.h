@@ -3,6 +3,7 @@
 #include <QMainWindow>
 #include <memory>
 
+#include "ui/controllers/database_service.h"
 #include "ui/services.h"
 
 class QLabel;
@@ -18,7 +19,6 @@ class ChatPage;
 class ComparePage;
 class ConfigurationController;
 class ConfigurationDock;
-class DatabaseService;
 class DeviceProbe;
 class HomePage;
 class LogDock;
@@ -43,7 +43,7 @@ class MainWindow : public QMainWindow {
 
   void show_page(Page page);
   /// Opens another results database; on failure says why and keeps the former.
-  bool open_database(const QString& path);
+  bool open_database(const QString& path, DatabaseService::Opening opening = DatabaseService::Opening::ExistingOrNew);
   ConfigurationController* configuration() const { return configuration_; }
   QueueController* queue() const { return queue_; }
   SweepController* sweep() const { return sweep_; }
@@ -66,7 +66,10 @@ class MainWindow : public QMainWindow {
   void update_icons();
   void show_message(const QString& text);
   void send_or_run();
+  /// The database of the settings, or the usual one when that file is not there any more.
+  void open_remembered_database(const QString& usual);
   void choose_database();
+  void choose_new_database();
   void choose_worker_command();
   void probe_devices();
   void save_state();

@@ -3,6 +3,7 @@
 #include <QApplication>
 #include <QDir>
 #include <QFileDialog>
+#include <QFileInfo>
 #include <QInputDialog>
 #include <QMenuBar>
 #include <QMessageBox>
@@ -10,7 +11,6 @@
 #include <QStackedWidget>
 
 #include "ui/controllers/chat_controller.h"
-#include "ui/controllers/database_service.h"
 #include "ui/controllers/queue_controller.h"
 #include "ui/controllers/worker_controller.h"
 #include "ui/docks/configuration_dock.h"
@@ -35,6 +35,7 @@ void MainWindow::make_menus() {
   auto* file = menuBar()->addMenu(tr("&File"));
   add(file, QStringLiteral("openDatabase"), tr("&Open results database\u2026"), QKeySequence::Open,
       [this] { choose_database(); });
+  add(file, QStringLiteral("newDatabase"), tr("&New results database\u2026"), {}, [this] { choose_new_database(); });
   add(file, QStringLiteral("openSweep"), tr("Open s&weep\u2026"), {}, [this] {
     show_page(Sweep);
     sweep_page_->choose_file_to_open();
@@ -97,10 +98,18 @@ void MainWindow::make_menus() {
 }
 
 void MainWindow::choose_database() {
-  const QString path = QFileDialog::getSaveFileName(this, tr("Results database"), database_->path(),
-                                                    tr("Results (*.db *.sqlite);;All files (*)"), nullptr,
-                                                    QFileDialog::DontConfirmOverwrite);
-  if (!path.isEmpty()) open_database(path);
+  const QString path = QFileDialog::getOpenFileName(this, tr("Open results database"), database_->path(),
+                                                    tr("Results (*.db *.sqlite);;All files (*)"));
+  if (!path.isEmpty()) open_database(path, DatabaseService::Opening::Existing);
+}
+
+void MainWindow::choose_new_database() {
+  const QString folder = QFileInfo(database_->path()).absolutePath();
+  QString path = QFileDialog::getSaveFileName(this, tr("New results database"), folder, tr("Results (*.db *.sqlite)"),
+                                              nullptr, QFileDialog::DontConfirmOverwrite);
+  if (path.isEmpty()) return;
+  if (QFileInfo(path).suffix().isEmpty()) path += QStringLiteral(".db");
+  open_database(path, DatabaseService::Opening::New);
 }
 
 void MainWindow::choose_worker_command() {

@@ -13,8 +13,31 @@ DatabaseService::DatabaseService(QObject* parent) : QObject(parent) {
   connect(&announce_, &QTimer::timeout, this, &DatabaseService::changed);
 }
 
-Expected<void> DatabaseService::open(const QString& path) {
-  QDir().mkpath(QFileInfo(path).absolutePath());
+namespace {
+
+Expected<void> check_path(const QFileInfo& file, DatabaseService::Opening opening) {
+  const std::string path = file.absoluteFilePath().toStdString();
+  if (opening == DatabaseService::Opening::Existing && !file.exists()) {
+    return fail(ErrorCode::NotFound, "There is no file " + path + ".",
+                "Choose a database that exists, or make one with File > New results database.");
+  }
+  if (opening == DatabaseService::Opening::New && file.exists()) {
+    return fail(ErrorCode::Conflict, path + " exists already.",
+                "Open it with File > Open results database, or choose another name.");
+  }
+  if (opening == DatabaseService::Opening::New && !file.absoluteDir().exists()) {
+    return fail(ErrorCode::NotFound, "There is no folder " + file.absolutePath().toStdString() + ".",
+                "Choose a folder that exists.");
+  }
+  return {};
+}
+
+}  // namespace
+
+Expected<void> DatabaseService::open(const QString& path, Opening opening) {
+  const QFileInfo file(path);
+  KRASIS_CHECK(check_path(file, opening));
+  if (opening == Opening::ExistingOrNew) QDir().mkpath(file.absolutePath());
   KRASIS_TRY(auto database, results::Database::open(path.toStdString()));
   database_.emplace(std::move(database));
   counter_ = database_->change_counter().value_or(-1);

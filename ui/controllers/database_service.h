@@ -16,8 +16,13 @@ class DatabaseService : public QObject {
 
  public:
   explicit DatabaseService(QObject* parent = nullptr);
-  /// Opens or makes `path` (and its folder). On failure the former database stays open.
-  Expected<void> open(const QString& path);
+  enum class Opening {
+    Existing,       ///< NotFound when there is no such file: a mistyped path makes no empty database
+    New,            ///< Conflict when there is one, NotFound when its folder is not there
+    ExistingOrNew,  ///< makes the folder, too; for the path that the program itself proposes
+  };
+  /// Opens `path`. On failure the former database stays open, and nothing was made.
+  Expected<void> open(const QString& path, Opening opening = Opening::ExistingOrNew);
   bool is_open() const { return database_.has_value(); }
   /// Only while is_open().
   results::Database& database() { return *database_; }
