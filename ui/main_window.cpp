@@ -109,7 +109,7 @@ void MainWindow::make_pages() {
   results_page_ = new ResultsPage(database_, pages_);
   home_page_ = new HomePage(configuration_, database_, results_page_->model(), pages_);
   chat_page_ = new ChatPage(chat_, configuration_, pages_);
-  sweep_page_ = new SweepPage(sweep_, configuration_, pages_);
+  sweep_page_ = new SweepPage(sweep_, pages_);
   compare_page_ = new ComparePage(database_, pages_);
   for (QWidget* page : {static_cast<QWidget*>(home_page_), static_cast<QWidget*>(chat_page_),
                         static_cast<QWidget*>(sweep_page_), static_cast<QWidget*>(results_page_),

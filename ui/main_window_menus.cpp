@@ -83,7 +83,10 @@ void MainWindow::make_menus() {
   auto* view = menuBar()->addMenu(tr("&View"));
   for (int i = 0; i < PageCount; ++i) {
     add(view, QStringLiteral("page%1").arg(i + 1), page_titles[i], QKeySequence(QStringLiteral("Ctrl+%1").arg(i + 1)),
-        [this, i] { show_page(static_cast<Page>(i)); });
+        [this, i] {
+          show_page(static_cast<Page>(i));
+          if (i == Chat) chat_page_->focus_composer();
+        });
   }
   view->addSeparator();
   for (QDockWidget* dock : {static_cast<QDockWidget*>(configuration_dock_), static_cast<QDockWidget*>(queue_dock_),

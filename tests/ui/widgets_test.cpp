@@ -178,6 +178,127 @@ TEST(ParameterForm, EachRefusalOfThePlanStandsUnderItsOwnParameter) {
   }
 }
 
+/// A form in which a user types; its locale is the application's while the object lives.
+class TypedForm {
+ public:
+  explicit TypedForm(const QLocale& locale) {
+    QLocale::setDefault(locale);
+    services_ = services();
+    controller_ = std::make_unique<ConfigurationController>(&services_);
+    RunConfiguration configuration;
+    configuration.hcs = HotCache::On;
+    configuration.temperature = 1;  // the other sampling parameters apply
+    controller_->set_configuration(configuration);
+    form_ = std::make_unique<ParameterForm>(
+        controller_.get(), std::vector{ParameterGroup::Placement, ParameterGroup::Context, ParameterGroup::Workload,
+                                       ParameterGroup::Sampling, ParameterGroup::Synthetic});
+    form_->show();
+    form_->activateWindow();
+    EXPECT_TRUE(QTest::qWaitForWindowActive(form_.get()));
+  }
+  ~TypedForm() { QLocale::setDefault(QLocale(QLocale::English, QLocale::UnitedStates)); }
+
+  /// Selects the field's text, types another one and leaves the field with Tab.
+  void type(const char* name, const QString& text) {
+    QWidget* editor = form_->editor(name);
+    editor->setFocus();
+    QTest::keyClick(editor, Qt::Key_A, Qt::ControlModifier);
+    QTest::keyClicks(editor, text);
+    typed_ = shown(name);
+    QTest::keyClick(editor, Qt::Key_Tab);
+    EXPECT_FALSE(editor->hasFocus());
+  }
+  std::string stored(const char* name) { return find_parameter(name)->text(controller_->configuration()); }
+  std::string problem(const char* name) { return controller_->problem_of(name).toStdString(); }
+  QString typed() const { return typed_; }  ///< what stood in the field before Tab
+  QWidget* editor(const char* name) { return form_->editor(name); }
+  QString shown(const char* name) {
+    auto* line = qobject_cast<QLineEdit*>(editor(name));
+    return (line ? line : editor(name)->findChild<QLineEdit*>())->text();
+  }
+  ConfigurationController& controller() { return *controller_; }
+
+ private:
+  Services services_;
+  std::unique_ptr<ConfigurationController> controller_;
+  std::unique_ptr<ParameterForm> form_;
+  QString typed_;
+};
+
+TEST(ParameterForm, StoresTheDecimalThatIsTypedInEveryLocaleAndSpelling) {
+  for (const QLocale& locale : {QLocale::c(), QLocale(QLocale::German, QLocale::Germany)}) {
+    TypedForm form(locale);
+    for (const auto& parameter : parameters()) {
+      if (parameter.type != ParameterType::Real) continue;
+      if (!parameter.applies(form.controller().configuration())) continue;
+      const double low = parameter.minimum, range = parameter.maximum - parameter.minimum;
+      for (const double share : {0.125, 0.25, 0.35, 1.0, 0.0625}) {
+        const double value = std::round((low + share * range) * 1e4) / 1e4;
+        for (const char* spelling : {".", ","}) {
+          const QString text = QString::number(value, 'g', 6).replace(QLatin1Char('.'), QLatin1String(spelling));
+          form.type(parameter.name.data(), text);
+          EXPECT_EQ(form.typed(), text) << "the text changed under the cursor";
+          EXPECT_EQ(form.stored(parameter.name.data()), QString::number(value, 'g', 6).toStdString()) << parameter.name;
+          EXPECT_EQ(form.shown(parameter.name.data()), locale.toString(value, 'g', 6)) << parameter.name;
+        }
+      }
+    }
+  }
+}
+
+TEST(ParameterForm, StoresTheWholeNumberThatIsTypedOrRefusesIt) {
+  TypedForm form(QLocale(QLocale::German, QLocale::Germany));
+  for (const char* text : {"2048", "3000", "513"}) {
+    form.type("max_context", text);
+    EXPECT_EQ(form.typed(), text);
+    EXPECT_EQ(form.stored("max_context"), text);
+  }
+  form.type("seed", "1234567890123");
+  EXPECT_EQ(form.stored("seed"), "1234567890123");
+  // No key is swallowed: what stands in the field is refused, and not a part of it stored.
+  for (const auto& [name, text] : {std::pair{"lgs", "20000"},
+                                   {"lgs", "2,5"},
+                                   {"hcs_share", "2,5"},
+                                   {"temperature", "1.2.3"},
+                                   {"hcs_share", "abc"},
+                                   {"prompt_tokens", "4.096"},
+                                   {"seed", "12x"}}) {
+    const std::string before = form.stored(name);
+    form.type(name, text);
+    EXPECT_EQ(form.shown(name), text);
+    EXPECT_NE(form.problem(name), "") << name << " " << text;
+    form.type(name, QString::fromStdString(before));
+    EXPECT_EQ(form.problem(name), "");
+    EXPECT_EQ(form.stored(name), before);
+  }
+}
+
+TEST(ParameterForm, AChangeFromElsewhereReplacesARefusedText) {
+  TypedForm form(QLocale::c());
+  form.type("hcs_share", "7");
+  EXPECT_NE(form.problem("hcs_share"), "");
+  RunConfiguration other = form.controller().configuration();
+  other.hcs_share = 0.75;
+  form.controller().set_configuration(other);
+  EXPECT_EQ(form.shown("hcs_share"), "0.75");
+  EXPECT_EQ(form.problem("hcs_share"), "");
+}
+
+TEST(ParameterForm, ArrowKeysStepWithinTheRange) {
+  TypedForm form(QLocale::c());
+  form.type("lgs", "1");
+  form.editor("lgs")->setFocus();
+  QTest::keyClick(form.editor("lgs"), Qt::Key_Down);
+  EXPECT_EQ(form.stored("lgs"), "1");
+  QTest::keyClick(form.editor("lgs"), Qt::Key_Up);
+  EXPECT_EQ(form.stored("lgs"), "2");
+  EXPECT_EQ(form.shown("lgs"), "2");
+  form.type("hcs_share", "0.97");
+  form.editor("hcs_share")->setFocus();
+  QTest::keyClick(form.editor("hcs_share"), Qt::Key_Up);
+  EXPECT_EQ(form.stored("hcs_share"), "1");
+}
+
 TEST(ParameterForm, EveryControlHasNamesAndABuddy) {
   const Services s = services();
   ConfigurationController controller(&s);
@@ -245,8 +366,8 @@ TEST(MessageWidget, PlainWhileItStreamsMarkdownAndChipsWhenComplete) {
   message.figures = {12, 34, 500, 0.024, 56.7, "length"};
   widget.set_message(message);
   EXPECT_EQ(widget.findChild<QLabel*>("messageText")->textFormat(), Qt::MarkdownText);
-  EXPECT_EQ(widget.chips(), QStringList({"prefill 500.0 tok/s", "TTFT 0.024 s", "decode 56.7 tok/s", "34 token(s)",
-                                         "stop: length"}));
+  EXPECT_EQ(widget.chips(),
+            QStringList({"prefill 500.0 tok/s", "TTFT 0.024 s", "decode 56.7 tok/s", "34 tokens", "stop: length"}));
 }
 
 }  // namespace

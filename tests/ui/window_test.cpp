@@ -14,9 +14,8 @@
 #include <QMenu>
 #include <QPlainTextEdit>
 #include <QPushButton>
-#include <QSpinBox>
-#include <QTableView>
 #include <QTabBar>
+#include <QTableView>
 #include <QTest>
 #include <QTimer>
 #include <QToolButton>
@@ -107,7 +106,10 @@ TEST_F(Window, ASweepByClicksBecomesRowsChartsAndMarkdown) {
   open();
   page(MainWindow::Sweep);
   child<QLineEdit>("sweepName")->setText("first");
-  child<QSpinBox>("sweepRepetitions")->setValue(2);
+  auto* repetitions = child<QWidget>("parameter_repetitions");
+  repetitions->setFocus();
+  QTest::keyClick(repetitions, Qt::Key_A, Qt::ControlModifier);
+  QTest::keyClicks(repetitions, "2");
   type_axis("LGS", "1,2");
   type_axis("HCS", "off,on");
   EXPECT_EQ(child<QTableView>("sweepRuns")->model()->rowCount(), 4);

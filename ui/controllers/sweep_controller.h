@@ -2,6 +2,7 @@
 
 #include <QObject>
 #include <QTimer>
+#include <optional>
 #include <vector>
 
 #include "engine/config/sweep.h"
@@ -35,6 +36,10 @@ class SweepController : public QObject {
   /// Replaces the axes and the form's configuration by those of a TOML file, the same that `krasis bench` reads.
   Expected<void> open(const QString& path);
   Expected<void> save(const QString& path) const;
+  /// What put_configuration_back() would change, a whole sentence; empty when no file has replaced the configuration.
+  QString replacement_text() const;
+  /// Gives the form the configuration back that it had before a file replaced it. Axes stay.
+  void put_configuration_back();
   QString first_sweep_path() const;
 
  signals:
@@ -50,6 +55,7 @@ class SweepController : public QObject {
   AxesModel* axes_;
   SweepRunsModel* runs_;
   Sweep opened_;  ///< what the file had beyond base and axes: exclusions, timeout
+  std::optional<RunConfiguration> replaced_;  ///< of the form, before a file was opened
   QString name_;
   QString problem_;  ///< why the axes do not expand
   QTimer rebuild_;

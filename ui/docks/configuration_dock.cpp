@@ -58,7 +58,7 @@ void ConfigurationDock::refresh() {
   if (plan->predicted_decode_s_per_token > 0) {
     parts << tr("predicted decode %1 tok/s").arg(format_number(1.0 / plan->predicted_decode_s_per_token, 1));
   }
-  if (plan->cached_experts > 0) parts << tr("%n expert(s) cached", nullptr, plan->cached_experts);
+  if (plan->cached_experts > 0) parts << counted(plan->cached_experts, tr("1 expert cached"), tr("%1 experts cached"));
   prediction_->setText(parts.join(QStringLiteral(", ")));
   prediction_->setVisible(!parts.isEmpty());
 }

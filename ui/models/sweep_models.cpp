@@ -112,7 +112,8 @@ QVariant AxesModel::data(const QModelIndex& index, int role) const {
     case Values: return row.text;
     case Count:
       if (!row.problem.isEmpty()) return QStringLiteral("\u26a0 ") + row.problem;
-      return row.values.empty() ? QString() : tr("%n value(s)", nullptr, static_cast<int>(row.values.size()));
+      if (row.values.empty()) return {};
+      return counted(static_cast<qint64>(row.values.size()), tr("1 value"), tr("%1 values"));
     default: return {};
   }
 }

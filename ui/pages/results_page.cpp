@@ -19,6 +19,7 @@
 #include "results_db/export_markdown.h"
 #include "results_db/telemetry.h"
 #include "ui/controllers/database_service.h"
+#include "ui/format.h"
 #include "ui/models/chart_data.h"
 #include "ui/models/queue_model.h"
 #include "ui/models/results_model.h"
@@ -191,7 +192,7 @@ void ResultsPage::update_states() {
   const int shown = filter_->rowCount();
   stack_->setCurrentIndex(all == 0 ? NoResults : shown == 0 ? NothingMatches : Table);
   details_->setVisible(all != 0);
-  count_->setText(shown == all ? tr("%n run(s)", nullptr, all) : tr("%1 of %2 runs").arg(shown).arg(all));
+  count_->setText(shown == all ? counted(all, tr("1 run"), tr("%1 runs")) : tr("%1 of %2 runs").arg(shown).arg(all));
   const bool any = !selected_runs().empty();
   copy_->setEnabled(shown > 0);
   baseline_->setEnabled(any);
@@ -282,7 +283,8 @@ void ResultsPage::copy_markdown() {
     return;
   }
   QGuiApplication::clipboard()->setText(QString::fromStdString(results::export_markdown(runs)));
-  emit message(tr("%n run(s) copied as Markdown", nullptr, static_cast<int>(runs.size())));
+  emit message(
+      counted(static_cast<qint64>(runs.size()), tr("1 run copied as Markdown"), tr("%1 runs copied as Markdown")));
 }
 
 }  // namespace krasis::ui

@@ -7,12 +7,10 @@
 #include <QLineEdit>
 #include <QPushButton>
 #include <QSignalBlocker>
-#include <QSpinBox>
 #include <QSplitter>
 #include <QTableView>
 #include <QVBoxLayout>
 
-#include "ui/controllers/configuration_controller.h"
 #include "ui/controllers/sweep_controller.h"
 #include "ui/format.h"
 #include "ui/theme.h"
@@ -20,8 +18,7 @@
 
 namespace krasis::ui {
 
-SweepPage::SweepPage(SweepController* sweep, ConfigurationController* configuration, QWidget* parent)
-    : QWidget(parent), sweep_(sweep), configuration_(configuration) {
+SweepPage::SweepPage(SweepController* sweep, QWidget* parent) : QWidget(parent), sweep_(sweep) {
   setObjectName(QStringLiteral("sweepPage"));
   auto* splitter = new QSplitter(Qt::Horizontal, this);
   splitter->setObjectName(QStringLiteral("sweepSplitter"));
@@ -66,30 +63,15 @@ QWidget* SweepPage::make_axes() {
   axes->horizontalHeader()->setStretchLastSection(true);
   axes->setColumnWidth(0, 140);
   axes->setColumnWidth(1, 110);
-  const auto spin = [this, panel](const QString& name, const QString& title, int minimum, auto member) {
-    auto* box = new QSpinBox(panel);
-    box->setObjectName(name);
-    box->setAccessibleName(title);
-    box->setRange(minimum, 1000);
-    connect(box, &QSpinBox::valueChanged, this, [this, member](int value) {
-      RunConfiguration changed = configuration_->configuration();
-      changed.*member = value;
-      configuration_->set_configuration(changed);
-    });
-    return box;
-  };
-  warmups_ = spin(QStringLiteral("sweepWarmups"), tr("Warm-ups"), 0, &RunConfiguration::warmups);
-  repetitions_ = spin(QStringLiteral("sweepRepetitions"), tr("Repetitions"), 1, &RunConfiguration::repetitions);
-  auto* warmups_label = new QLabel(tr("&Warm-ups:"), panel);
-  warmups_label->setBuddy(warmups_);
-  auto* repetitions_label = new QLabel(tr("Re&petitions:"), panel);
-  repetitions_label->setBuddy(repetitions_);
-  auto* counts = new QHBoxLayout;
-  counts->addWidget(warmups_label);
-  counts->addWidget(warmups_);
-  counts->addWidget(repetitions_label);
-  counts->addWidget(repetitions_);
-  counts->addStretch();
+  replaced_ = new QLabel(panel);
+  replaced_->setObjectName(QStringLiteral("replacedConfiguration"));
+  replaced_->setWordWrap(true);
+  put_back_ = new QPushButton(tr("Put it &back"), panel);
+  put_back_->setObjectName(QStringLiteral("putBackConfiguration"));
+  put_back_->setAccessibleName(tr("Put the former configuration back"));
+  auto* replaced = new QHBoxLayout;
+  replaced->addWidget(replaced_, 1);
+  replaced->addWidget(put_back_, 0, Qt::AlignTop);
   auto* names = new QHBoxLayout;
   names->addWidget(name_label);
   names->addWidget(name_, 1);
@@ -97,12 +79,13 @@ QWidget* SweepPage::make_axes() {
   layout->setContentsMargins(0, 0, 0, 0);
   layout->addLayout(names);
   layout->addLayout(files);
+  layout->addLayout(replaced);
   layout->addWidget(axes, 1);
-  layout->addLayout(counts);
   connect(name_, &QLineEdit::textChanged, sweep_, &SweepController::set_name);
   connect(first, &QPushButton::clicked, this, &SweepPage::load_first_sweep);
   connect(open, &QPushButton::clicked, this, &SweepPage::choose_file_to_open);
   connect(save, &QPushButton::clicked, this, &SweepPage::choose_file_to_save);
+  connect(put_back_, &QPushButton::clicked, sweep_, &SweepController::put_configuration_back);
   connect(clear, &QPushButton::clicked, sweep_->axes(), &AxesModel::clear);
   return panel;
 }
@@ -135,11 +118,6 @@ QWidget* SweepPage::make_runs() {
 }
 
 void SweepPage::refresh() {
-  const auto& configuration = configuration_->configuration();
-  for (auto [box, value] : {std::pair{warmups_, configuration.warmups}, std::pair{repetitions_, configuration.repetitions}}) {
-    const QSignalBlocker blocker(box);
-    box->setValue(value);
-  }
   if (name_->text() != sweep_->name()) {
     const QSignalBlocker blocker(name_);
     name_->setText(sweep_->name());
@@ -147,7 +125,8 @@ void SweepPage::refresh() {
   const auto chosen = sweep_->runs()->chosen().size();
   qsizetype over = 0;
   for (const auto& run : sweep_->runs()->runs()) over += run.chosen && !run.over_budget.isEmpty() ? 1 : 0;
-  QString text = tr("%1 of %n run(s) chosen", nullptr, sweep_->runs()->rowCount()).arg(chosen);
+  const int all = sweep_->runs()->rowCount();
+  QString text = all == 1 ? tr("%1 of 1 run chosen").arg(chosen) : tr("%1 of %2 runs chosen").arg(chosen).arg(all);
   if (over > 0) text += tr(", %1 over budget (they are tried anyway)").arg(over);
   summary_->setText(text);
   const QString why = sweep_->why_not_runnable();
@@ -158,13 +137,18 @@ void SweepPage::refresh() {
   reason_->setVisible(!why.isEmpty());
   enqueue_->setEnabled(why.isEmpty());
   enqueue_->setToolTip(why.isEmpty() ? tr("Ctrl+Return") : why);
-  enqueue_->setText(chosen > 0 ? tr("&Enqueue %n run(s)", nullptr, static_cast<int>(chosen)) : tr("&Enqueue"));
+  enqueue_->setText(chosen > 0 ? counted(static_cast<qint64>(chosen), tr("&Enqueue 1 run"), tr("&Enqueue %1 runs"))
+                               : tr("&Enqueue"));
+  const QString replaced = sweep_->replacement_text();
+  replaced_->setText(replaced);
+  replaced_->setVisible(!replaced.isEmpty());
+  put_back_->setVisible(!replaced.isEmpty());
 }
 
 void SweepPage::enqueue() {
   if (!enqueue_->isEnabled()) return;
   const auto queued = sweep_->enqueue();
-  emit message(queued ? tr("%n run(s) enqueued", nullptr, *queued) : format_error(queued.error()));
+  emit message(queued ? counted(*queued, tr("1 run enqueued"), tr("%1 runs enqueued")) : format_error(queued.error()));
 }
 
 void SweepPage::open_file(const QString& path) {

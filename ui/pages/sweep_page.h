@@ -5,13 +5,10 @@
 class QLabel;
 class QLineEdit;
 class QPushButton;
-class QSpinBox;
 class QTableView;
 
 namespace krasis::ui {
 
-class ConfigurationController;
-class QueueController;
 class SweepController;
 
 /// Axes on the left, the runs they expand to on the right, and the button that queues them.
@@ -19,7 +16,7 @@ class SweepPage : public QWidget {
   Q_OBJECT
 
  public:
-  SweepPage(SweepController* sweep, ConfigurationController* configuration, QWidget* parent = nullptr);
+  explicit SweepPage(SweepController* sweep, QWidget* parent = nullptr);
 
  public slots:
   void enqueue();
@@ -37,10 +34,9 @@ class SweepPage : public QWidget {
   QWidget* make_runs();
 
   SweepController* sweep_;
-  ConfigurationController* configuration_;
   QLineEdit* name_ = nullptr;
-  QSpinBox* warmups_ = nullptr;
-  QSpinBox* repetitions_ = nullptr;
+  QLabel* replaced_ = nullptr;  ///< what an opened file changed in the configuration
+  QPushButton* put_back_ = nullptr;
   QTableView* runs_ = nullptr;
   QLabel* summary_ = nullptr;
   QLabel* reason_ = nullptr;

@@ -92,7 +92,7 @@ void MessageWidget::set_chips(const ChatMessage& message) {
   if (f.prefill_tokens_per_second > 0) texts << tr("prefill %1 tok/s").arg(format_number(f.prefill_tokens_per_second, 1));
   if (f.ttft_s > 0) texts << tr("TTFT %1 s").arg(format_number(f.ttft_s, 3));
   if (f.decode_tokens_per_second > 0) texts << tr("decode %1 tok/s").arg(format_number(f.decode_tokens_per_second, 1));
-  if (f.tokens > 0) texts << tr("%n token(s)", nullptr, static_cast<int>(f.tokens));
+  if (f.tokens > 0) texts << counted(f.tokens, tr("1 token"), tr("%1 tokens"));
   if (!f.stop_reason.isEmpty()) texts << tr("stop: %1").arg(f.stop_reason);
   for (const QString& text : texts) {
     auto* chip = new QLabel(text, this);
