@@ -3,6 +3,7 @@
 #include <QDir>
 #include <QLocale>
 #include <QPlainTextEdit>
+#include <QPushButton>
 #include <QScrollArea>
 #include <QStyleFactory>
 #include <QTabWidget>
@@ -145,6 +146,12 @@ int main(int argc, char** argv) {
         if (details->tabText(tab) == "Telemetry") details->setCurrentIndex(tab);
       }
       grab("telemetry");
+      // A file has replaced the configuration, and a text is refused.
+      window.show_page(ui::MainWindow::Sweep);
+      window.findChild<QPushButton*>("firstSweep")->click();
+      grab("sweep-file");
+      window.configuration()->set_text(*find_parameter("lgs"), "12x");
+      grab("refused");
       // CUDA chosen where there is no GPU, then where there are two.
       window.show_page(ui::MainWindow::Sweep);
       RunConfiguration cuda;

@@ -273,6 +273,24 @@ TEST(ParameterForm, StoresTheWholeNumberThatIsTypedOrRefusesIt) {
   }
 }
 
+TEST(ParameterForm, NewsFromTheWorkerLeaveWhatIsBeingTyped) {
+  const Services s = services();
+  ConfigurationController controller(&s);
+  ParameterForm form(&controller, {ParameterGroup::Model, ParameterGroup::Placement});
+  form.show();
+  form.activateWindow();
+  ASSERT_TRUE(QTest::qWaitForWindowActive(&form));
+  for (const auto& [name, text] : {std::pair{"model", "/some/where"}, {"gpus", "0,1"}, {"lgs", "x2"}}) {
+    QWidget* editor = form.editor(name);
+    editor->setFocus();
+    QTest::keyClick(editor, Qt::Key_A, Qt::ControlModifier);
+    QTest::keyClicks(editor, text);
+    controller.set_devices({});
+    auto* line = qobject_cast<QLineEdit*>(editor);
+    EXPECT_EQ((line ? line : editor->findChild<QLineEdit*>())->text(), text);
+  }
+}
+
 TEST(ParameterForm, AChangeFromElsewhereReplacesARefusedText) {
   TypedForm form(QLocale::c());
   form.type("hcs_share", "7");
