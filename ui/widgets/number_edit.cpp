@@ -2,7 +2,6 @@
 
 #include <QLineEdit>
 #include <QLocale>
-#include <QSignalBlocker>
 #include <QStyle>
 #include <QStyleOptionSpinBox>
 #include <algorithm>
