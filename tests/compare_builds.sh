@@ -54,7 +54,9 @@ trap clean EXIT
 
 # build_probe SOURCE BUILD TO: the probe of a tree, as a program of its own at TO.
 build_probe() {
-  if ! cmake -S "$1" -B "$2" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DKRASIS_UI=OFF "-DKRASIS_CUDA=$cuda" >"$work/log" 2>&1 ||
+  local options=(-DCMAKE_BUILD_TYPE=RelWithDebInfo -DKRASIS_UI=OFF "-DKRASIS_CUDA=$cuda")
+  [[ -f $2/CMakeCache.txt ]] && options=("-DKRASIS_CUDA=$cuda")  # somebody's build folder stays as it is
+  if ! cmake -S "$1" -B "$2" -G Ninja "${options[@]}" >"$work/log" 2>&1 ||
     ! nice ninja -C "$2" -j "${KRASIS_JOBS:-2}" compare_probe >"$work/log" 2>&1; then
     tail -n 40 "$work/log" >&2
     die "$1 cannot be built"
@@ -69,7 +71,8 @@ build_commit() {
   git -C "$root" worktree add --quiet --detach "$tree" "$1" || die "there is no commit $1"
   rm -rf "$tree/tests/compare"
   cp -r "$root/tests/compare" "$tree/tests/compare"
-  grep -q '^add_subdirectory(compare)' "$tree/tests/CMakeLists.txt" || echo 'add_subdirectory(compare)' >>"$tree/tests/CMakeLists.txt"
+  local lists=$tree/tests/CMakeLists.txt
+  grep -q '^add_subdirectory(compare)' "$lists" || echo 'add_subdirectory(compare)' >>"$lists"
   echo "Building $(git -C "$tree" log -1 --format='%h %s') ..." >&2
   build_probe "$tree" "$tree/build/compare" "$2"
 }
@@ -77,7 +80,7 @@ build_commit() {
 if [[ -n $old || -n $new ]]; then
   [[ -x $old && -x $new && ${#commits[@]} == 0 ]] || die "--old and --new are two programs, and no commits"
 else
-  ((${#commits[@]} == 1 || ${#commits[@]} == 2)) || die "give a commit to compare with; the script's first lines say more"
+  ((${#commits[@]} == 1 || ${#commits[@]} == 2)) || die "give a commit to compare with (the script says more)"
   old=$work/old new=$work/new
   build_commit "${commits[0]}" "$old"
   if ((${#commits[@]} == 2)); then
@@ -95,7 +98,8 @@ fi
 for program in old new; do
   echo "Running the $program program ..." >&2
   mkdir "$work/scratch"
-  "${!program}" run "$work/$program.records" --root "$root" --scratch "$work/scratch" "${run[@]}" || die "the $program program failed"
+  "${!program}" run "$work/$program.records" --root "$root" --scratch "$work/scratch" "${run[@]}" ||
+    die "the $program program failed"
   rm -rf "$work/scratch"
   if [[ -n $keep ]]; then cp "$work/$program.records" "$keep"; fi
 done

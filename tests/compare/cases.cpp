@@ -45,7 +45,8 @@ Value dense_bits(int attention, int mlp, int head) {
 Value place(int lgs, int devices, HotCache hcs = HotCache::Off, double share = 0.5, const char* policy = "static") {
   std::string name = "lgs" + std::to_string(lgs) + " x" + std::to_string(devices);
   if (hcs != HotCache::Off) {
-    name += (hcs == HotCache::On ? " hcs on " : " hcs multi ") + std::to_string(static_cast<int>(share * 100)) + "% " + policy;
+    const std::string percent = std::to_string(static_cast<int>(share * 100)) + "% ";
+    name += (hcs == HotCache::On ? " hcs on " : " hcs multi ") + percent + policy;
   }
   return {name, [=](Case& c) {
             c.configuration.lgs = lgs;
@@ -71,9 +72,9 @@ std::vector<Choice> choices(const ModelCase& model) {
     return Value{"group" + std::to_string(size), [=](Case& c) { c.configuration.group_size = size; }};
   };
   return {{bits(4, 4), bits(8, 8), bits(16, 16), bits(4, 8), bits(8, 4), bits(16, 4), bits(4, 16)},
-          {place(1, 1), place(2, 1), place(1, 2), place(2, 2), place(2, 1, HotCache::On), place(1, 2, HotCache::On, 0.3),
-           place(2, 1, HotCache::On, 0.0), place(1, 2, HotCache::Multi), place(1, 1, HotCache::On, 0.25, "adaptive"),
-           place(2, 2, HotCache::Multi, 0.25, "adaptive")},
+          {place(1, 1), place(2, 1), place(1, 2), place(2, 2), place(2, 1, HotCache::On),
+           place(1, 2, HotCache::On, 0.3), place(2, 1, HotCache::On, 0.0), place(1, 2, HotCache::Multi),
+           place(1, 1, HotCache::On, 0.25, "adaptive"), place(2, 2, HotCache::Multi, 0.25, "adaptive")},
           {prompt("stream", 150, 256), prompt("stream", 150, 24), prompt("stream", 40, 256), prompt("stream", 5, 24),
            prompt("picked", 150, 256), prompt("picked", 7, 24), prompt("cpu", 61, 24), prompt("cpu", 5, 256)},
           {dense_bits(16, 16, 16), dense_bits(8, 8, 8), dense_bits(4, 8, 16), dense_bits(8, 4, 4)},

@@ -27,7 +27,7 @@ struct Case {
 };
 
 /// Configurations in which any two values of any two choices (precisions, placements, paths, ...) meet at least once;
-/// with `all`, every combination (minutes to hours). Any of them may be refused by the engine: then with the same error.
+/// with `all`, every combination (hours). Any of them may be refused by the engine: then with the same error.
 std::vector<Case> cases(const ModelCase& model, bool all);
 
 }  // namespace krasis::compare

@@ -5,7 +5,8 @@
 
 namespace krasis::compare {
 
-bool with_emulated(const std::string& set, const RunConfiguration& configuration, const std::function<void(Engine&)>& use) {
+bool with_emulated(const std::string& set, const RunConfiguration& configuration,
+                   const std::function<void(Engine&)>& use) {
   const bool amx = set == "emulated amx";
   if (!amx && set != "emulated avx512") return false;
   const HostOperations& operations = test::operations(amx ? test::Set::EmulatedAmx : test::Set::EmulatedAvx512);

@@ -1,6 +1,6 @@
-// What this tree computes, into a file; and what two such files differ in. Built in two trees by tests/compare_builds.sh,
-// so it uses only what changes seldom: load_packed_model, reference_logits, Engine. Where that has changed between two
-// trees, `if constexpr (requires ...)` or __has_include lets one source serve both.
+// Writes what this tree computes into a file, or says in what two such files differ. tests/compare_builds.sh builds it
+// in two trees, so it uses only what changes seldom: load_packed_model, reference_logits, Engine. What has changed
+// between two trees is told apart by `if constexpr (requires ...)` or __has_include, so that one source serves both.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -112,7 +112,8 @@ void record_reference(Recorder& out, const std::string& prefix, const ModelCase&
 /// Packed bytes and reference logits of every precision that the cases have, and of MXFP4.
 void record_weights(Recorder& out, const ModelCase& model, const std::vector<Case>& cases, Weights& weights,
                     const std::filesystem::path& scratch) {
-  std::vector<Precision> precisions{{Element::Mxfp4, Element::Mxfp4, Element::Mxfp4, Element::Mxfp4, Element::Mxfp4, 32}};
+  constexpr Element kMxfp4 = Element::Mxfp4;
+  std::vector<Precision> precisions{{kMxfp4, kMxfp4, kMxfp4, kMxfp4, kMxfp4, 32}};
   for (const Case& c : cases) precisions.push_back(precision_of(c.configuration));
   std::set<std::string> seen;
   const auto copy = scratch / ("copy of " + model.name);
@@ -153,7 +154,8 @@ void record_text(Recorder& out, const std::string& prefix, const std::string& wh
   if (!text) return out.add(prefix + what, refusal(text.error()));
   out.add(prefix + what, std::span<const std::int32_t>(text->tokens));
   std::vector<std::int64_t> use = text->cache.hits;
-  for (const auto& more : {text->cache.misses, text->cache.layers_by_misses}) use.insert(use.end(), more.begin(), more.end());
+  use.insert(use.end(), text->cache.misses.begin(), text->cache.misses.end());
+  use.insert(use.end(), text->cache.layers_by_misses.begin(), text->cache.layers_by_misses.end());
   use.push_back(static_cast<std::int64_t>(text->path));
   out.add(prefix + "cache use, " + what, std::span<const std::int64_t>(use));
   std::vector<std::int64_t> changes;
@@ -258,8 +260,8 @@ void record_all(const Options& options) {
 
 [[noreturn]] void usage() {
   std::fprintf(stderr,
-               "compare_probe run FILE --root REPOSITORY --scratch FOLDER [--device host|cuda] [--only MODEL] [--every N]"
-               " [--all]\ncompare_probe compare OLD_FILE NEW_FILE\n");
+               "compare_probe run FILE --root REPOSITORY --scratch FOLDER [--device host|cuda] [--only MODEL]"
+               " [--every N] [--all]\ncompare_probe compare OLD_FILE NEW_FILE\n");
   std::exit(2);
 }
 
@@ -289,8 +291,9 @@ Options parse(const std::vector<std::string>& arguments) {
 }  // namespace krasis::compare
 
 int main(int argc, char** argv) {
+  using namespace krasis::compare;
   const std::vector<std::string> arguments(argv + 1, argv + argc);
-  if (arguments.size() == 3 && arguments[0] == "compare") return krasis::compare::compare_files(arguments[1], arguments[2]) ? 0 : 1;
-  if (arguments.size() < 2 || arguments[0] != "run") krasis::compare::usage();
-  krasis::compare::record_all(krasis::compare::parse(arguments));
+  if (arguments.size() == 3 && arguments[0] == "compare") return compare_files(arguments[1], arguments[2]) ? 0 : 1;
+  if (arguments.size() < 2 || arguments[0] != "run") usage();
+  record_all(parse(arguments));
 }

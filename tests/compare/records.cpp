@@ -1,6 +1,7 @@
 #include "tests/compare/records.h"
 
 #include <algorithm>
+#include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -71,7 +72,7 @@ std::string text_of(const Record& record, std::uint64_t index) {
     case Kind::Int64:
       return std::to_string(value<std::int64_t>(record, index));
     case Kind::Hash:
-      std::snprintf(text, sizeof text, "hash %016llx", static_cast<unsigned long long>(value<std::uint64_t>(record, index)));
+      std::snprintf(text, sizeof text, "hash %016" PRIx64, value<std::uint64_t>(record, index));
       return text;
   }
   return "";
@@ -114,8 +115,9 @@ void print(const std::vector<std::string>& order, const std::map<std::string, Ro
   for (const std::string& key : order) {
     const Row& row = rows.at(key);
     const auto bar = key.find('|'), next = key.find('|', bar + 1);
-    std::printf("%-16s %-16s %-18s %8zu %11llu  ", key.substr(0, bar).c_str(), key.substr(bar + 1, next - bar - 1).c_str(),
-                key.substr(next + 1).c_str(), row.records, static_cast<unsigned long long>(row.values));
+    const std::string model = key.substr(0, bar), operations = key.substr(bar + 1, next - bar - 1);
+    std::printf("%-16s %-16s %-18s %8zu %11" PRIu64 "  ", model.c_str(), operations.c_str(),
+                key.substr(next + 1).c_str(), row.records, row.values);
     if (row.different == 0) {
       std::printf("equal\n");
     } else {
@@ -191,8 +193,10 @@ bool compare_files(const std::filesystem::path& old_file, const std::filesystem:
     if (!before.records.contains(name)) note(row_of(name), split(name).second, "was not there before");
   }
   print(order, rows);
-  const bool same = !rows.empty() && std::ranges::all_of(rows, [](const auto& row) { return row.second.different == 0; });
-  std::printf("%zu records: %s\n", before.names.size(), before.names.empty() ? "NOTHING COMPARED" : same ? "equal to the bit" : "DIFFERENT");
+  const auto equal = [](const auto& row) { return row.second.different == 0; };
+  const bool same = !rows.empty() && std::ranges::all_of(rows, equal);
+  const char* result = rows.empty() ? "NOTHING COMPARED" : same ? "equal to the bit" : "DIFFERENT";
+  std::printf("%zu records: %s\n", before.names.size(), result);
   return same;
 }
 
