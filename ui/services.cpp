@@ -9,6 +9,7 @@
 #include <QThread>
 #include <algorithm>
 
+#include "engine/system/memory.h"
 #include "ui/format.h"
 
 namespace krasis::ui {
@@ -24,11 +25,15 @@ QString value_after(const QString& path, const QByteArray& key) {
   return {};
 }
 
-qint64 kib_of(const QByteArray& key) {
-  return value_after(QStringLiteral("/proc/meminfo"), key).section(QLatin1Char(' '), 0, 0).toLongLong() * 1024;
-}
-
 QString tr(const char* text) { return QCoreApplication::translate("Services", text); }
+
+/// "64 GiB, 60 GiB available"
+QString memory_text(const HostMemory& memory) {
+  if (memory.total_bytes == UINT64_MAX) return tr("not known");
+  const auto usable = std::min(memory.usable_bytes(), memory.total_bytes);
+  return tr("%1, %2 available")
+      .arg(format_bytes(static_cast<qint64>(memory.total_bytes)), format_bytes(static_cast<qint64>(usable)));
+}
 
 bool has_gpu() { return QFileInfo::exists(QStringLiteral("/dev/nvidia0")); }
 
@@ -97,12 +102,13 @@ Services default_services(const QString& application_directory) {
   Services services;
   const QDir bin(application_directory);
   services.hardware.devices = 16;  // the host device pretends as many as are asked for
-  services.hardware.host_memory_bytes = static_cast<std::size_t>(kib_of("MemAvailable"));
+  const HostMemory memory = host_memory();
+  services.hardware.host_memory_bytes = memory.usable_bytes();
   const QString cpu = value_after(QStringLiteral("/proc/cpuinfo"), "model name");
   services.machine = {
       {tr("Processor"), cpu.isEmpty() ? QSysInfo::currentCpuArchitecture() : cpu},
       {tr("Threads"), QString::number(QThread::idealThreadCount())},
-      {tr("Memory"), tr("%1, %2 available").arg(format_bytes(kib_of("MemTotal")), format_bytes(kib_of("MemAvailable")))},
+      {tr("Memory"), memory_text(memory)},
       {gpu_fact_name(), has_gpu() ? tr("NVIDIA device present") : tr("none found; the host device works")},
       {tr("System"), QSysInfo::prettyProductName() + QStringLiteral(", ") + QSysInfo::kernelType() + QLatin1Char(' ') +
                          QSysInfo::kernelVersion()},

@@ -12,7 +12,7 @@ namespace krasis::ui {
 
 /// What the window is given from outside. Nothing in ui/ looks for these things on its own.
 struct Services {
-  Hardware hardware;                      ///< for the plan
+  Hardware hardware;                      ///< for the plan, until a worker has said what its machine has
   std::vector<FactsModel::Fact> machine;  ///< what Home shows of this machine
   bool probe_devices = false;             ///< asks the worker at the start which devices there are
   QString worker_command;                 ///< command line of the worker, as a shell would split it

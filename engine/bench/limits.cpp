@@ -1,7 +1,5 @@
 #include "engine/bench/limits.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -11,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/runtime/platform.h"
+#include "engine/system/memory.h"
 #include "kernels/host/operations/read_bandwidth.h"
 
 namespace krasis {
@@ -18,7 +17,7 @@ namespace {
 
 /// Numbers of the array that is read.
 std::size_t array_size() {
-  const auto available = static_cast<std::size_t>(sysconf(_SC_AVPHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  const std::size_t available = host_memory().available_bytes;
   return std::clamp(available / 8, std::size_t{64} << 20, std::size_t{1} << 30) / sizeof(std::uint64_t);
 }
 

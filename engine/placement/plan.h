@@ -15,7 +15,7 @@ namespace krasis {
 /// What the machine gives, for the plan. Bandwidths in GB/s (1e9 bytes), measured where they are known.
 struct Hardware {
   int devices = 1;                    ///< that exist (the host device can pretend any number up to 16)
-  std::size_t host_memory_bytes = 0;  ///< available
+  std::size_t host_memory_bytes = 0;  ///< that the process with the engine can still get (engine/system/memory.h)
   double h2d_gb_per_s = 0;            ///< host to device, page-locked
   double host_read_gb_per_s = 0;      ///< all threads reading
   double device_read_gb_per_s = 0;

@@ -1,7 +1,5 @@
 #include "engine/runtime/engine.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <limits>
 
@@ -12,6 +10,7 @@
 #include "engine/runtime/hybrid_engine.h"
 #include "engine/runtime/platform.h"
 #include "engine/runtime/setup.h"
+#include "engine/system/memory.h"
 #include "engine/system/system_check.h"
 
 namespace krasis {
@@ -162,10 +161,11 @@ bool same_weights(const RunConfiguration& a, const RunConfiguration& b) {
          a.synthetic_skew == b.synthetic_skew && a.numa == b.numa;
 }
 
-Hardware host_hardware() {
+Hardware host_hardware(std::size_t held_bytes) {
   Hardware hardware;
   hardware.devices = 16;  // pretended ones
-  hardware.host_memory_bytes = static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  const std::size_t usable = host_memory().usable_bytes();
+  hardware.host_memory_bytes = usable > SIZE_MAX - held_bytes ? SIZE_MAX : usable + held_bytes;
   return hardware;
 }
 
@@ -180,7 +180,7 @@ std::filesystem::path model_folder(const std::string& model, const std::filesyst
 Expected<std::unique_ptr<Engine>> Engine::load(const RunConfiguration& configuration, const EngineOptions& options) {
   const std::string source = configuration.model == "embedded" ? options.embedded_model.string() : configuration.model;
   KRASIS_TRY(const ModelConfig config, load_model_config(model_folder(configuration.model, options.embedded_model)));
-  KRASIS_TRY(Plan plan, make_plan(config, configuration, host_hardware()));
+  KRASIS_TRY(Plan plan, make_plan(config, configuration, host_hardware(options.packed ? options.packed->bytes() : 0)));
   KRASIS_CHECK(check_fit(plan));
   KRASIS_TRY(const HostOperations* operations, host_operations(configuration.operations));
   const std::vector<ComputeNode> nodes = shard_nodes(configuration, options);

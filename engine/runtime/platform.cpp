@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 
 #include "engine/config/parameters.h"
-#include "engine/runtime/setup.h"
+#include "engine/system/memory.h"
 #include "engine/weights/host_pages.h"
 #include "kernels/host/host_platform.h"
 #ifdef KRASIS_HAVE_CUDA
@@ -144,8 +144,8 @@ Expected<std::unique_ptr<Platform>> Platform::open(const RunConfiguration& confi
 }
 
 std::vector<AcceleratorInfo> accelerators(std::string* why_no_gpu) {
-  const std::size_t memory = host_hardware().host_memory_bytes;
-  std::vector<AcceleratorInfo> found{{"host", "", "", memory, memory}};
+  const HostMemory memory = host_memory();
+  std::vector<AcceleratorInfo> found{{"host", "", "", memory.total_bytes, memory.usable_bytes()}};
   std::string why;
 #ifdef KRASIS_HAVE_CUDA
   if (const auto gpus = cuda_devices(); !gpus) {

@@ -1,6 +1,7 @@
 #include "engine/system/cgroup.h"
 
 #include <algorithm>
+#include <array>
 #include <string_view>
 #include <vector>
 
@@ -179,6 +180,9 @@ CgroupAnswer<MemoryLimit> memory_limit(const fs::path& root) {
   const bool v2 = hierarchy.version == 2;
   const std::vector<const char*> names =
       v2 ? std::vector<const char*>{"memory.max", "memory.high"} : std::vector<const char*>{"memory.limit_in_bytes"};
+  const std::array<std::string_view, 2> file_caches =
+      v2 ? std::array<std::string_view, 2>{"inactive_file ", "active_file "}
+         : std::array<std::string_view, 2>{"total_inactive_file ", "total_active_file "};
   for (const fs::path& group : hierarchy.groups) {
     for (const char* name : names) {
       const Value limit = limit_in(root / group / name);
@@ -188,10 +192,11 @@ CgroupAnswer<MemoryLimit> memory_limit(const fs::path& root) {
       found.used_bytes = files::read_number(root / group / (v2 ? "memory.current" : "memory.usage_in_bytes")).value_or(0);
       const auto stat = files::read_text(root / group / "memory.stat").value_or("");
       for (const std::string_view line : files::split(stat, '\n')) {
-        const std::string_view key = v2 ? "inactive_file " : "total_inactive_file ";
-        if (!line.starts_with(key)) continue;
-        const auto cache = files::parse_number(line.substr(key.size())).value_or(0);
-        found.used_bytes -= std::min(found.used_bytes, cache);
+        for (const std::string_view key : file_caches) {
+          if (!line.starts_with(key)) continue;
+          const auto cache = files::parse_number(line.substr(key.size())).value_or(0);
+          found.used_bytes -= std::min(found.used_bytes, cache);
+        }
       }
       if (!answer.limit || found.left_bytes() < answer.limit->left_bytes()) answer.limit = std::move(found);
     }

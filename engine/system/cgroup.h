@@ -24,7 +24,7 @@ CgroupAnswer<CpuQuota> cpu_quota(const std::filesystem::path& root);
 
 struct MemoryLimit {
   std::uint64_t limit_bytes = 0;
-  std::uint64_t used_bytes = 0;  ///< without the page cache that can be dropped at once
+  std::uint64_t used_bytes = 0;  ///< without the cache of files, which the kernel drops before it refuses memory
   std::string file;              ///< that said so, below the root
   std::uint64_t left_bytes() const { return limit_bytes > used_bytes ? limit_bytes - used_bytes : 0; }
 };

@@ -166,16 +166,6 @@ std::size_t transparent_bytes(std::istream& smaps, std::uintptr_t begin, std::ui
   return std::min(sum, static_cast<std::size_t>(end - begin));
 }
 
-std::size_t free_pool_bytes() {
-  const auto pages = [](const char* name) {
-    std::size_t count = 0;
-    std::ifstream(std::string("/sys/kernel/mm/hugepages/hugepages-2048kB/") + name) >> count;
-    return count;
-  };
-  const std::size_t free = pages("free_hugepages"), promised = pages("resv_hugepages");
-  return free > promised ? (free - promised) * kHugePage : 0;
-}
-
 std::size_t bytes_beside_pool(std::span<const std::size_t> regions, std::size_t pool_bytes) {
   std::size_t beside = 0;
   for (const std::size_t bytes : regions) {

@@ -49,8 +49,6 @@ void spread(const PageSystem& system, std::byte* data, std::size_t bytes, const 
 /// Bytes of transparent huge pages in [begin, end), from the text of /proc/self/smaps: of the areas that overlap it.
 std::size_t transparent_bytes(std::istream& smaps, std::uintptr_t begin, std::uintptr_t end);
 
-/// Bytes of the pool's 2 MiB pages that nobody has or was promised; 0 where there is no pool.
-std::size_t free_pool_bytes();
 /// How much of regions of these sizes, allocated in this order, will be ordinary memory: what the pool cannot hold. The
 /// pool's pages are no part of the memory that the system calls available.
 std::size_t bytes_beside_pool(std::span<const std::size_t> regions, std::size_t pool_bytes);

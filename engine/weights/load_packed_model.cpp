@@ -7,6 +7,7 @@
 #include <system_error>
 #include <utility>
 
+#include "engine/system/memory.h"
 #include "engine/weights/checkpoint_source.h"
 #include "engine/weights/fingerprint.h"
 #include "engine/weights/host_pages.h"
@@ -48,16 +49,6 @@ std::string gib(std::size_t bytes) {
   return text;
 }
 
-/// MemAvailable of /proc/meminfo in bytes; SIZE_MAX where there is none.
-std::size_t available_memory() {
-  std::ifstream file("/proc/meminfo");
-  for (std::string line; std::getline(file, line);) {
-    unsigned long long kib = 0;
-    if (std::sscanf(line.c_str(), "MemAvailable: %llu kB", &kib) == 1) return static_cast<std::size_t>(kib) << 10;
-  }
-  return SIZE_MAX;
-}
-
 /// Asked before anything that grows with the model, so that a config.json with absurd numbers ends here.
 Expected<void> check_memory(const ModelConfig& config, const Precision& precision, const LoadOptions& options) {
   const PackedBytes bytes = packed_bytes(config, precision);
@@ -65,8 +56,9 @@ Expected<void> check_memory(const ModelConfig& config, const Precision& precisio
   const std::size_t all = bytes.dense + bytes.gpu_experts + bytes.cpu_experts;
   const std::size_t small_pages =
       options.numa_shards.size() > 1 ? std::exchange(regions[bytes.cpu_experts > 0 ? 2 : 1], 0) : 0;
-  const std::size_t beside = bytes_beside_pool(regions, free_pool_bytes()) + small_pages;
-  const std::size_t available = available_memory();
+  const HostMemory memory = host_memory();
+  const std::size_t beside = bytes_beside_pool(regions, memory.pool_bytes) + small_pages;
+  const std::size_t available = memory.available_bytes;
   if (beside <= available) return {};
   return fail(ErrorCode::OutOfMemory,
               "The packed weights of " + config.name + " need " + gib(all) + " of host memory, but only " +

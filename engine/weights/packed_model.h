@@ -127,6 +127,8 @@ struct PackedModel {
   HostRegion cpu_experts;  ///< "experts (CPU)"; no bytes when the precisions are equal
   std::optional<CacheReading> cache_reading;  ///< if they come from the packed copy
   std::vector<std::string> notes;  ///< what the loader wants the user to know (e.g. unknown keys, cache used)
+
+  std::size_t bytes() const { return dense.bytes() + gpu_experts.bytes() + cpu_experts.bytes(); }
 };
 
 /// Bytes of the three regions, exactly; shared by the plan and the loader.

@@ -37,6 +37,9 @@ class FieldWriter {
     Json value = Json::parse(text, nullptr, false);
     object_[key] = value.is_object() ? std::move(value) : Json::object();
   }
+  void optional_count(const char* key, std::int64_t value, double, double) {
+    if (value != 0) object_[key] = value;
+  }
   void optional_text(const char* key, const std::string& value) {
     if (!value.empty()) object_[key] = value;
   }
@@ -131,6 +134,9 @@ class FieldReader {
     if (field == nullptr) return;
     if (!field->is_object()) return complain(key, "must be an object");
     text = field->dump();
+  }
+  void optional_count(const char* key, std::int64_t& value, double minimum, double maximum) {
+    if (object_.contains(key)) count(key, value, minimum, maximum);
   }
   void optional_text(const char* key, std::string& value) {
     if (object_.contains(key)) text(key, value);

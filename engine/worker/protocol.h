@@ -92,6 +92,8 @@ struct Ready {
   std::vector<DeviceFacts> devices;
   MachineFacts machine;
   std::string why_no_gpu = {};  ///< a sentence; empty if there is one
+  /// What a model and its run may take of the host's memory, once the worker has given up what it holds; 0 = not known.
+  std::int64_t host_memory_bytes = 0;
   bool operator==(const Ready&) const = default;
 };
 /// The machine once more, its ceilings measured.

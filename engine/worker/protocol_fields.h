@@ -88,6 +88,7 @@ void visit(V& v, Ready& m) {
   v.name("program_version", m.program_version);
   v.objects("devices", m.devices);
   v.optional_text("why_no_gpu", m.why_no_gpu);
+  v.optional_count("host_memory_bytes", m.host_memory_bytes, 0, kMaxBytes);
   v.object("machine", m.machine);
 }
 template <class V>

@@ -20,6 +20,7 @@
 #include "engine/runtime/setup.h"
 #include "engine/text/detokenizer.h"
 #include "engine/worker/protocol.h"
+#include "engine/worker/protocol_fields.h"
 
 namespace krasis {
 namespace {
@@ -27,6 +28,11 @@ namespace {
 using namespace protocol;
 using Clock = std::chrono::steady_clock;
 using WorkerEvent = protocol::Event;  // a Device has events, too
+
+/// 0 where the system says nothing, or nonsense.
+std::int64_t reported_bytes(std::size_t bytes) {
+  return static_cast<double>(bytes) < kMaxBytes ? static_cast<std::int64_t>(bytes) : 0;
+}
 
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
@@ -168,10 +174,12 @@ class Worker {
     for (const AcceleratorInfo& found : accelerators(&ready.why_no_gpu)) {
       const bool host = found.kind == "host";
       const auto index = static_cast<std::int64_t>(ready.devices.size());
-      ready.devices.push_back({found.kind, host ? machine_.cpu : found.name, host ? 0 : index - 1, static_cast<std::int64_t>(found.total_bytes)});
+      ready.devices.push_back({found.kind, host ? machine_.cpu : found.name, host ? 0 : index - 1, reported_bytes(found.total_bytes)});
       if (!host) machine_.gpu += (machine_.gpu.empty() ? "" : ", ") + found.name;
     }
     ready.machine = machine_;
+    const std::size_t held = session_ ? session_->engine->model().bytes() : 0;
+    ready.host_memory_bytes = reported_bytes(host_hardware(held).host_memory_bytes);
     output_.send(WorkerEvent{ready});
   }
 

@@ -72,6 +72,22 @@ TEST(FitBar, NamesSegmentsAndSaysByHowMuchItIsOver) {
   EXPECT_THAT(bar.place().summary().toStdString(), HasSubstr("over by 2.00"));
 }
 
+// The worker may sit behind ssh: then its machine's memory decides, not the window's.
+TEST(ConfigurationController, PlansWithTheMemoryOfTheWorkersMachine) {
+  const Services s = services();
+  ConfigurationController controller(&s);
+  ASSERT_TRUE(controller.plan());
+  EXPECT_EQ(controller.plan()->places.front().budget_bytes, std::size_t{8} << 30) << "the worker has not spoken yet";
+  FoundDevices found{.known = true, .host_memory_bytes = 1 << 20};
+  controller.set_devices(found);
+  EXPECT_EQ(controller.plan()->places.front().budget_bytes, std::size_t{1} << 20);
+  EXPECT_FALSE(controller.fits());
+  EXPECT_EQ(controller.plan_of(controller.configuration())->places.front().budget_bytes, std::size_t{1} << 20);
+  found.host_memory_bytes = 0;
+  controller.set_devices(found);
+  EXPECT_EQ(controller.plan()->places.front().budget_bytes, std::size_t{8} << 30) << "an older worker does not say it";
+}
+
 TEST(FitPanel, ShowsAdviceOnlyWhenOverBudget) {
   FitPanel panel;
   Plan plan;

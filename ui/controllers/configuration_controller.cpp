@@ -147,11 +147,17 @@ std::vector<Problem> ConfigurationController::missing_devices(const RunConfigura
   return {};
 }
 
+Hardware ConfigurationController::hardware() const {
+  Hardware hardware = services_->hardware;
+  if (devices_.host_memory_bytes > 0) hardware.host_memory_bytes = static_cast<std::size_t>(devices_.host_memory_bytes);
+  return hardware;
+}
+
 Expected<Plan> ConfigurationController::plan_of(const RunConfiguration& configuration) {
   if (const auto missing = missing_devices(configuration); !missing.empty()) return tl::unexpected(missing.front().error);
-  if (configuration.model == loaded_model_ && model_) return make_plan(*model_, configuration, services_->hardware);
+  if (configuration.model == loaded_model_ && model_) return make_plan(*model_, configuration, hardware());
   KRASIS_TRY(const auto model, resolve_model(configuration.model, services_->resources));
-  return make_plan(model, configuration, services_->hardware);
+  return make_plan(model, configuration, hardware());
 }
 
 void ConfigurationController::update() {
@@ -167,11 +173,11 @@ void ConfigurationController::update() {
     plan_ = tl::unexpected(model_.error());
     return;
   }
-  for (const auto& problem : validate(*model_, configuration_, services_->hardware)) {
+  for (const auto& problem : validate(*model_, configuration_, hardware())) {
     const QString key = key_of(problem.parameter);
     if (!problems_.contains(key)) problems_[key] = format_error(problem.error);
   }
-  plan_ = make_plan(*model_, configuration_, services_->hardware);
+  plan_ = make_plan(*model_, configuration_, hardware());
 }
 
 }  // namespace krasis::ui

@@ -49,7 +49,9 @@ class ConfigurationController : public QObject {
   const Expected<Plan>& plan() const { return plan_; }
   Expected<Plan> plan_of(const RunConfiguration& configuration);
   const Services& services() const { return *services_; }
-  /// What the worker found; what needs a GPU is refused where there is none.
+  /// What the worker found; what needs a GPU is refused where there is none. Plans count with its machine's memory, which
+  /// is this machine's only where the worker is not behind ssh; until it is known, and where an older worker does not say
+  /// it, with the window's own (Services::hardware).
   void set_devices(const FoundDevices& devices);
   const FoundDevices& devices() const { return devices_; }
 
@@ -58,6 +60,7 @@ class ConfigurationController : public QObject {
 
  private:
   void update();
+  Hardware hardware() const;
   /// What the configuration asks for and the worker's machine has not.
   std::vector<Problem> missing_devices(const RunConfiguration& configuration) const;
 

@@ -8,7 +8,8 @@ namespace {
 constexpr int kPatienceMs = 60000;
 
 FoundDevices devices_of(const protocol::Ready& ready) {
-  FoundDevices found{true, {}, QString::fromStdString(ready.machine.driver), QString::fromStdString(ready.why_no_gpu)};
+  FoundDevices found{true, {}, QString::fromStdString(ready.machine.driver), QString::fromStdString(ready.why_no_gpu),
+                     ready.host_memory_bytes};
   for (const auto& device : ready.devices) {
     if (device.kind == "cuda") found.gpus.push_back(device);
   }

@@ -10,12 +10,13 @@
 
 namespace krasis::ui {
 
-/// The devices that a worker can use, on its machine.
+/// The devices that a worker can use, and the memory, on its machine.
 struct FoundDevices {
   bool known = false;                        ///< a worker has said so
   std::vector<protocol::DeviceFacts> gpus;
   QString driver;
   QString why_no_gpu;                        ///< a sentence; empty if there is one
+  qint64 host_memory_bytes = 0;              ///< that a run may take; 0: the worker does not say
 };
 
 /// Asks a worker of its own for the devices: it starts, says what there is, and ends. No model is loaded, and no GPU's

@@ -1,5 +1,6 @@
 // The plan against the allocators: every place within 3 %, and what does not fit says so.
 #include "engine/runtime/setup.h"
+#include "engine/system/memory.h"
 #include "tests/engine/runtime/test_engine.h"
 
 namespace krasis {
@@ -89,6 +90,17 @@ ModelConfig tiny() {
   auto config = load_model_config(test::model_path("tiny-a"));
   EXPECT_TRUE(config);
   return *config;
+}
+
+// Another process's memory is not this one's to plan with; weights that are loaded already are.
+TEST(Plan, CountsWithTheMemoryThatThisProcessCanGet) {
+  const std::size_t usable = host_memory().usable_bytes();
+  const auto near = [&](std::size_t bytes) {
+    const std::size_t slack = std::size_t{512} << 20;  // what others take or give meanwhile
+    return testing::AllOf(testing::Ge(bytes - std::min(bytes, slack)), testing::Le(bytes + slack));
+  };
+  EXPECT_THAT(host_hardware().host_memory_bytes, near(usable));
+  EXPECT_THAT(host_hardware(std::size_t{64} << 30).host_memory_bytes, near(usable + (std::size_t{64} << 30)));
 }
 
 TEST(Plan, RefusesWhatCannotBe) {

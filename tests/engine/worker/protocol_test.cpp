@@ -112,6 +112,9 @@ TEST(Protocol, TelemetryAndTracesAreOptional) {
   EXPECT_THAT(encode(Request{Benchmark{"b1", configuration()}}), testing::Not(HasSubstr("trace_file")));
   Ready ready{"0.1.0", {}, {}, "No driver."};
   EXPECT_EQ(decode_event(encode(Event{ready})).value(), Event{ready});
+  EXPECT_THAT(encode(Event{ready}), testing::Not(HasSubstr("host_memory_bytes")));
+  ready.host_memory_bytes = std::int64_t{7} << 30;
+  EXPECT_EQ(decode_event(encode(Event{ready})).value(), Event{ready});
   Finished finished{.id = "b1", .stop_reason = "length"};
   EXPECT_THAT(encode(Event{finished}), testing::Not(HasSubstr("telemetry")));
   finished.telemetry_json = R"({"prefill":{"seconds":0.5}})";
