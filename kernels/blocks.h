@@ -3,8 +3,8 @@
 #include "kernels/operations.h"
 
 /// Blocks: the parts of a transformer layer that architecture code is written against. `residual` is the FP32 stream
-/// [tokens, hidden] that every block adds its output to. Workspaces come from the plan; contents undefined before and
-/// after.
+/// [tokens, hidden] that every block adds its output to. Workspaces are the caller's, and the plan counts them;
+/// contents undefined before and after.
 namespace krasis {
 
 /// residual += o_proj(attention(rotary(q_norm(q_proj(x))), cache of k and v)), x = rms_norm(residual)

@@ -39,7 +39,8 @@ struct PlanPlace {
 };
 
 /// What lives where, how many bytes, and how long it should take. A pure function's result: the fit bar shows it, the
-/// engine allocates exactly it, and after a run it is stored beside what was used.
+/// engine refuses what it says does not fit, and after a run it is stored beside what was used. It counts by itself
+/// what loader and engine allocate; a place may differ by a few percent (tests allow 3).
 struct Plan {
   std::vector<PlanItem> items;
   std::vector<PlanPlace> places;        ///< host first, then the devices

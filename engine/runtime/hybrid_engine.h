@@ -16,8 +16,8 @@ inline constexpr std::string_view kTokenCopy = "token to the host";
 /// The engine on given devices: prefill pipeline, decode pipeline, expert cache, sequence state. Devices outlive it.
 class HybridEngine final : public Engine {
  public:
-  /// Uploads what is resident, allocates as `plan` says, measures the heatmap on `heatmap_tokens` (hcs on or multi) and
-  /// fills the expert cache. `cpu` computes the CPU's experts.
+  /// Uploads what is resident, allocates what `plan` foresees (memory_report() compares), measures the heatmap on
+  /// `heatmap_tokens` (hcs on or multi) and fills the expert cache. `cpu` computes the CPU's experts.
   static Expected<std::unique_ptr<HybridEngine>> create(std::vector<Device*> devices, std::shared_ptr<const PackedModel> model,
                                                         const RunConfiguration& configuration, Plan plan,
                                                         std::span<const std::int32_t> heatmap_tokens,

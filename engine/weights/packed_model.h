@@ -131,7 +131,7 @@ struct PackedModel {
   std::size_t bytes() const { return dense.bytes() + gpu_experts.bytes() + cpu_experts.bytes(); }
 };
 
-/// Bytes of the three regions, exactly; shared by the plan and the loader.
+/// Bytes of the three regions, exactly; what the loader reserves. The plan counts by itself (placement/plan.h).
 struct PackedBytes {
   std::size_t dense = 0, gpu_experts = 0, cpu_experts = 0;
 };

@@ -55,7 +55,8 @@ struct Generate {
   std::int64_t max_tokens = 256;
   bool operator==(const Generate&) const = default;
 };
-/// Stops the request that is being worked on, if it has this id (empty: any). It then ends with Finished, cancelled.
+/// Stops the request that is being worked on, if it has this id (empty: any). It then ends with Finished, cancelled; a
+/// Load ends with Failed, whose code is "cancelled".
 struct Cancel {
   std::string id;
   bool operator==(const Cancel&) const = default;
