@@ -136,7 +136,8 @@ class ReferencePass {
 Expected<std::vector<float>> reference_logits(const PackedModel& model, KvElement kv_element,
                                               std::span<const std::int32_t> tokens,
                                               std::span<const std::int32_t> positions,
-                                              const std::function<bool(int, int, int)>& on_gpu) {
+                                              const std::function<bool(int, int, int)>& on_gpu,
+                                              const std::function<bool(std::size_t, std::size_t)>& go_on) {
   const bool rising = std::is_sorted(positions.begin(), positions.end(), std::less_equal<>());
   if (tokens.empty() || !rising || (!positions.empty() && (positions.front() < 0 || static_cast<std::size_t>(positions.back()) >= tokens.size()))) {
     return fail(ErrorCode::InvalidArgument, fmt::format("{} positions do not fit {} tokens.", positions.size(), tokens.size()),
@@ -146,9 +147,11 @@ Expected<std::vector<float>> reference_logits(const PackedModel& model, KvElemen
   const auto vocabulary = static_cast<std::size_t>(model.config.vocabulary);
   std::vector<float> logits(positions.size() * vocabulary);
   std::size_t next = 0;
-  for (std::size_t t = 0; t < tokens.size() && next < positions.size(); ++t) {
+  const std::size_t needed = positions.empty() ? 0 : static_cast<std::size_t>(positions.back()) + 1;
+  for (std::size_t t = 0; t < needed; ++t) {
     pass.step(tokens[t], static_cast<std::int32_t>(t), on_gpu);
     if (positions[next] == static_cast<std::int32_t>(t)) pass.logits(logits.data() + vocabulary * next++);
+    if (go_on && !go_on(t + 1, needed)) return fail(ErrorCode::Cancelled, "The reference was stopped.");
   }
   return logits;
 }

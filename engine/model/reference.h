@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -15,10 +16,12 @@ namespace krasis {
 /// @param tokens     the whole sequence
 /// @param positions  whose logits are wanted, rising
 /// @param on_gpu     (expert layer index, expert, position) -> computed with the GPU's precision? (prefill: always)
-/// @return [positions, vocabulary]
+/// @param go_on      if given, asked behind each token with how many of the needed ones are done; false ends the pass
+/// @return [positions, vocabulary]; Cancelled if go_on said so
 Expected<std::vector<float>> reference_logits(const PackedModel& model, KvElement kv_element,
                                               std::span<const std::int32_t> tokens,
                                               std::span<const std::int32_t> positions,
-                                              const std::function<bool(int, int, int)>& on_gpu);
+                                              const std::function<bool(int, int, int)>& on_gpu,
+                                              const std::function<bool(std::size_t, std::size_t)>& go_on = {});
 
 }  // namespace krasis

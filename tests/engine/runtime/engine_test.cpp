@@ -77,6 +77,25 @@ TEST(Engine, AgreesWithTheScalarReference) {
   }
 }
 
+TEST(Reference, TellsHowFarItIsAndStopsWhenAsked) {
+  const auto model = test::packed("tiny-a", exact_configuration());
+  const auto tokens = test::random_tokens(9, model->config.vocabulary, 9);
+  const std::vector<std::int32_t> positions{2, 6};
+  const auto on_gpu = [](int, int, int) { return true; };
+  std::vector<std::pair<std::size_t, std::size_t>> told;
+  const auto whole = reference_logits(*model, KvElement::Bf16, tokens, positions, on_gpu,
+                                      [&](std::size_t done, std::size_t all) { return told.emplace_back(done, all), true; });
+  ASSERT_TRUE(whole);
+  EXPECT_EQ(told.front(), (std::pair<std::size_t, std::size_t>{1, 7}));
+  EXPECT_EQ(told.back(), (std::pair<std::size_t, std::size_t>{7, 7})) << "no token behind the last position is computed";
+  EXPECT_EQ(told.size(), 7u);
+  EXPECT_EQ(*whole, reference_logits(*model, KvElement::Bf16, tokens, positions, on_gpu).value());
+  const auto stopped = reference_logits(*model, KvElement::Bf16, tokens, positions, on_gpu,
+                                        [](std::size_t done, std::size_t) { return done < 3; });
+  ASSERT_FALSE(stopped);
+  EXPECT_EQ(stopped.error().code, ErrorCode::Cancelled);
+}
+
 // What an adaptive cache computes where, at each step, by what it says itself.
 TEST(Engine, AnAdaptiveCacheAgreesWithTheScalarReference) {
   for (const char* path : {"stream", "cpu"}) {
