@@ -10,7 +10,12 @@
 #include <string>
 #include <vector>
 
+#if __has_include("engine/layers/reference.h")
+#include "engine/layers/reference.h"
+#include "engine/placement/layer_groups.h"
+#else
 #include "engine/model/reference.h"
+#endif
 #include "engine/runtime/engine.h"
 #include "engine/runtime/setup.h"
 #include "engine/weights/packed_model.h"
