@@ -113,6 +113,16 @@ class Bench {
                        outcome.verdict.value.value_or(0));
   }
 
+  /// "repetition 2 of 5, prompt 4096 of 10000 tokens, 37 % of the run, 12 s left"
+  static std::string describe(const protocol::Stage& now) {
+    std::string text = fmt::format("{} {} of {}", now.stage, now.index + 1, now.count);
+    if (now.part == "prompt") text += fmt::format(", prompt {} of {} tokens", now.done, now.all);
+    if (now.part == "text") text += fmt::format(", token {} of {}", now.done, now.all);
+    if (now.part == "reference") text += fmt::format(", judging {} of {} positions", now.done, now.all);
+    if (now.share > 0) text += fmt::format(", {:.0f} % of the run, {:.0f} s left", now.share * 100, now.left_s);
+    return text;
+  }
+
   Expected<void> ensure_worker() {
     if (worker_) return {};
     KRASIS_TRY(worker_, WorkerProcess::start(command_));
@@ -174,7 +184,7 @@ class Bench {
       if (run_) KRASIS_CHECK(database_.set_environment(*run_, results::environment_of(environment->machine)));
     } else if (const auto* now = std::get_if<protocol::Stage>(&event)) {
       stage = now->stage;
-      progress(fmt::format("{} {} of {}", now->stage, now->index + 1, now->count));
+      progress(describe(*now));
     } else if (const auto* sample = std::get_if<protocol::Sample>(&event)) {
       if (run_) KRASIS_CHECK(database_.append_repetition(*run_, results::repetition_of(*sample)));
     } else if (const auto* line = std::get_if<protocol::Log>(&event)) {

@@ -1,11 +1,13 @@
 #include "engine/bench/runner.h"
 
 #include <algorithm>
+#include <chrono>
 #include <numeric>
 #include <optional>
 
 #include <nlohmann/json.hpp>
 
+#include "engine/bench/run_progress.h"
 #include "engine/bench/telemetry.h"
 
 namespace krasis {
@@ -71,6 +73,64 @@ protocol::Sample sample_of(const Generation& generation, const BenchmarkPrompt& 
   return sample;
 }
 
+/// Tells how far a benchmark is: when a stage begins, and in the middle of one some times a second, so that the timed
+/// thread loses some ten microseconds in each of these.
+class Reporter {
+ public:
+  Reporter(const std::string& id, const BenchmarkEvents& events, const RunConfiguration& c, std::size_t prompt_tokens,
+           double verdict_s)
+      : on_stage_(events.on_stage),
+        now_{.id = id},
+        prompt_tokens_(static_cast<std::int64_t>(prompt_tokens)),
+        decode_tokens_(c.decode_tokens),
+        progress_(c.warmups, c.repetitions, c.decode_tokens, verdict_s) {}
+
+  using Begin = void (RunProgress::*)(double);
+  void stage(const char* name, int index, int count, Begin begin) {
+    (progress_.*begin)(seconds());
+    now_.stage = name;
+    now_.index = index;
+    now_.count = count;
+    tell("", 0, 0, true);
+  }
+  void prompt(double share) {
+    progress_.prompt_done(share, seconds());
+    tell("prompt", static_cast<std::int64_t>(share * static_cast<double>(prompt_tokens_)), prompt_tokens_);
+  }
+  void token(int index) {
+    if (index == 0) return prompt(1);
+    progress_.tokens_done(index, seconds());
+    tell("text", index, decode_tokens_);
+  }
+  void position(std::int64_t done, std::int64_t all) {
+    progress_.verdict_done(done, all, seconds());
+    tell("reference", done, all);
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  double seconds() const { return std::chrono::duration<double>(Clock::now() - begin_).count(); }
+  void tell(const char* part, std::int64_t done, std::int64_t all, bool always = false) {
+    constexpr double kPauseS = 0.25;
+    const double now = seconds();
+    if (!on_stage_ || (!always && now - told_s_ < kPauseS)) return;
+    told_s_ = now;
+    now_.part = part;
+    now_.done = done;
+    now_.all = all;
+    now_.share = progress_.share(now);
+    now_.left_s = std::max(0.0, progress_.left_s(now));
+    on_stage_(now_);
+  }
+
+  const std::function<void(const protocol::Stage&)>& on_stage_;
+  protocol::Stage now_;
+  std::int64_t prompt_tokens_, decode_tokens_;
+  RunProgress progress_;
+  Clock::time_point begin_ = Clock::now();
+  double told_s_ = 0;
+};
+
 /// Of the traced repetition, with a few tokens of decode.
 nlohmann::json trace_prefill(Engine& engine, const BenchmarkPrompt& prompt, GenerationOptions options, const Ceilings& ceilings,
                              const std::filesystem::path& trace_file) {
@@ -98,10 +158,12 @@ Expected<protocol::Finished> run_benchmark(Engine& engine, const Tokenizer* toke
   protocol::Finished finished;
   finished.id = id;
   finished.prompt_tokens = static_cast<std::int64_t>(prompt.tokens.size());
-  const auto stage = [&](const char* name, int index, int count) {
-    if (events.on_stage) events.on_stage({id, name, index, count});
-  };
+  const auto generated = static_cast<std::size_t>(configuration.decode_tokens) + 1;
+  const double verdict_s = judge.expected_s(engine, prompt.tokens, generated);
+  Reporter reporter(id, events, configuration, prompt.tokens.size(), verdict_s);
   const GenerationOptions options{.max_new_tokens = configuration.decode_tokens + 1, .ignore_end_of_text = true, .stop = stop};
+  GenerationOptions followed = options;
+  followed.on_prompt = [&](double share) { reporter.prompt(share); };
   std::vector<std::vector<std::int32_t>> outputs;
   nlohmann::json telemetry = nlohmann::json::object();
   std::vector<Generation> timed;
@@ -112,10 +174,10 @@ Expected<protocol::Finished> run_benchmark(Engine& engine, const Tokenizer* toke
     const bool warm_up = run < configuration.warmups;
     const int index = warm_up ? run : run - configuration.warmups;
     if (run == configuration.warmups) {
-      stage("trace", 0, 1);
+      reporter.stage("trace", 0, 1, &RunProgress::begin_trace);
       telemetry = trace_prefill(engine, prompt, options, ceilings, trace_file);
       if (!stop.stop_requested()) {
-        stage("parts of decode", 0, 1);
+        reporter.stage("parts of decode", 0, 1, &RunProgress::begin_parts);
         if (auto measured = engine.decode_parts(stop)) {
           parts = std::move(*measured);
         } else {
@@ -126,8 +188,11 @@ Expected<protocol::Finished> run_benchmark(Engine& engine, const Tokenizer* toke
       if (finished.cancelled) break;
       if (const auto gpus = engine.pci_bus_ids(); !gpus.empty()) monitor.emplace(gpus);
     }
-    stage(warm_up ? "warm-up" : "repetition", index, warm_up ? configuration.warmups : configuration.repetitions);
-    KRASIS_TRY(Generation generation, engine.generate(prompt.tokens, options, {}));
+    const int count = warm_up ? configuration.warmups : configuration.repetitions;
+    reporter.stage(warm_up ? "warm-up" : "repetition", index, count, &RunProgress::begin_generation);
+    KRASIS_TRY(Generation generation, engine.generate(prompt.tokens, followed, [&](std::int32_t, int token) {
+      reporter.token(token);
+    }));
     if (generation.stop == StopReason::Cancelled) {
       finished.cancelled = true;  // half a repetition is no sample
       break;
@@ -164,8 +229,16 @@ Expected<protocol::Finished> run_benchmark(Engine& engine, const Tokenizer* toke
     telemetry["gpus_unknown_because"] = monitor->unknown_because();
   }
   finished.telemetry_json = telemetry.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  stage("verdict", 0, 1);
-  KRASIS_TRY(finished.verdict, judge.judge(engine, prompt.tokens, outputs));
+  reporter.stage("verdict", 0, 1, &RunProgress::begin_verdict);
+  auto verdict = judge.judge(
+      engine, prompt.tokens, outputs,
+      {.on_position = [&](std::int64_t done, std::int64_t all) { reporter.position(done, all); }, .stop = stop});
+  if (!verdict && verdict.error().code == ErrorCode::Cancelled) {
+    finished.cancelled = true;
+    finished.stop_reason = "cancelled";
+    return finished;
+  }
+  KRASIS_TRY(finished.verdict, std::move(verdict));
   return finished;
 }
 

@@ -27,7 +27,8 @@ struct BenchmarkEvents {
 /// @param tokenizer  turns the output into text; null for a model that has none
 /// @param id         repeated in every event
 /// @param trace_file where the trace is written in Chrome's format; empty: nowhere
-/// The result's `plan_json` is left to the caller. A stop request ends it after the current token, `cancelled`.
+/// The result's `plan_json` is left to the caller. A stop request ends it after the current token, or the position
+/// that the verdict is at, `cancelled`.
 Expected<protocol::Finished> run_benchmark(Engine& engine, const Tokenizer* tokenizer, const BenchmarkPrompt& prompt,
                                            const RunConfiguration& configuration, const Ceilings& ceilings, Judge& judge,
                                            const std::string& id, const BenchmarkEvents& events, std::stop_token stop,

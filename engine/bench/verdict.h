@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -10,6 +12,12 @@
 #include "engine/worker/protocol.h"
 
 namespace krasis {
+
+/// Who wants to know how far a verdict is, and may stop it.
+struct VerdictWatcher {
+  std::function<void(std::int64_t done, std::int64_t all)> on_position = {};  ///< positions that were recomputed
+  std::stop_token stop = {};
+};
 
 /// Judges text that a timed run wrote, by the scalar reference pass on the same packed weights.
 ///
@@ -25,18 +33,31 @@ class Judge {
   static constexpr double kLongestReferenceSeconds = 20;
 
   /// `repetitions`: the tokens that each repetition generated after `prompt`. Under greedy decoding all must be equal.
+  /// Cancelled if the watcher has stopped it.
   Expected<protocol::VerdictFacts> judge(Engine& engine, std::span<const std::int32_t> prompt,
-                                         std::span<const std::vector<std::int32_t>> repetitions);
+                                         std::span<const std::vector<std::int32_t>> repetitions,
+                                         const VerdictWatcher& watcher = {});
+
+  /// How long judge() will take for a prompt and text of so many tokens, in seconds: by the speed of the last pass or,
+  /// before there was one, of the first tokens of `prompt`, which are computed now if that is a matter of a moment.
+  double expected_s(const Engine& engine, std::span<const std::int32_t> prompt, std::size_t generated);
 
  private:
   Expected<protocol::VerdictFacts> judge_tokens(const Engine& engine, PrefillPath path, std::span<const std::int32_t> prompt,
-                                                std::span<const std::int32_t> generated, std::string note);
+                                                std::span<const std::int32_t> generated, std::string note,
+                                                const VerdictWatcher& watcher);
   /// Regret of each generated token.
   Expected<std::vector<double>> regrets(const Engine& engine, PrefillPath path, std::span<const std::int32_t> prompt,
-                                        std::span<const std::int32_t> generated);
+                                        std::span<const std::int32_t> generated, const VerdictWatcher& watcher);
+  /// reference_logits, timed.
+  Expected<std::vector<float>> reference(const Engine& engine, std::span<const std::int32_t> tokens,
+                                         std::span<const std::int32_t> positions,
+                                         const std::function<bool(int, int, int)>& on_gpu,
+                                         const VerdictWatcher& watcher);
 
   /// Runs that differ in placement alone have one reference: by everything that it depends on.
   std::map<std::string, std::vector<double>> known_;
+  double seconds_per_flop_ = 0;  ///< of the last reference pass; 0 = there was none
 };
 
 }  // namespace krasis

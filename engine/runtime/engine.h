@@ -40,6 +40,9 @@ struct GenerationOptions {
   std::optional<PrefillPath> path;  ///< none: Engine::prefill_path
   bool ignore_end_of_text = false;  ///< benchmarks decode exactly max_new_tokens
   std::stop_token stop;
+  /// Told, on the calling thread, which share of the prompt's layers and tokens is done, rising to 1, at most some 64
+  /// times. Of a prompt by the CPU, which is short, it is not told.
+  std::function<void(double)> on_prompt = {};
 };
 
 /// What decode asked of the expert cache, and what an adaptive one did.

@@ -356,6 +356,15 @@ Expected<void> HybridEngine::read_logits(std::string_view why, std::vector<float
   return {};
 }
 
+Expected<void> HybridEngine::follow_prompt(PrefillPath path, const std::function<void(double)>& on_prompt) {
+  if (path == PrefillPath::Cpu) return {};  // too short to be watched
+  for (const Prefill::Mark& mark : prefill_->marks()) {
+    KRASIS_CHECK(mark.device->synchronize(mark.done, "a part of the prompt is done"));
+    on_prompt(mark.share);
+  }
+  return {};
+}
+
 Expected<Generation> HybridEngine::generate(std::span<const std::int32_t> prompt, const GenerationOptions& options,
                                             const std::function<void(std::int32_t, int)>& on_token) {
   if (options.max_new_tokens < 1) {
@@ -367,7 +376,9 @@ Expected<Generation> HybridEngine::generate(std::span<const std::int32_t> prompt
   KRASIS_TRY(result.path, choose_path(options.path, prompt.size()));
 
   const auto begin = Clock::now();
+  prefill_->set_marked(static_cast<bool>(options.on_prompt));
   start(prompt, result.path, {});
+  prefill_->set_marked(false);
   enqueue_head(prompt.size() - 1);
   DeviceState& s = home();
   s.device->sample(s.compute, {s.logits, s.sampling, s.history, s.token});
@@ -385,6 +396,7 @@ Expected<Generation> HybridEngine::generate(std::span<const std::int32_t> prompt
     // expert cache first has to know what the last one picked.
     if (index + 1 < options.max_new_tokens && !cache_->decides_now()) enqueue_step();
     const auto place = static_cast<std::size_t>(index);
+    if (index == 0 && options.on_prompt) KRASIS_CHECK(follow_prompt(result.path, options.on_prompt));
     KRASIS_TRY(const std::int32_t token, read_token(place, sent[place % 2]));
     const auto now = Clock::now();
     if (index == 0) {

@@ -69,6 +69,8 @@ class HybridEngine final : public Engine {
   Expected<void> measure_paths();
 
   Expected<void> check_length(std::size_t tokens, std::size_t new_tokens) const;
+  /// Waits for the marks of the prompt that was enqueued, and tells of them.
+  Expected<void> follow_prompt(PrefillPath path, const std::function<void(double)>& on_prompt);
   /// Copies prompt, spans, positions and sampling to the devices and enqueues the prefill.
   void start(std::span<const std::int32_t> prompt, PrefillPath path, const PickHooks& hooks);
   /// The devices are behind `tokens` of a text: position, input and sampling.

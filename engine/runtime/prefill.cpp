@@ -122,6 +122,15 @@ void Prefill::compute_experts(DeviceState& state, const LayerGroup& group, const
   }
 }
 
+void Prefill::mark(const LayerGroup& group, std::int64_t count, std::int64_t tokens) {
+  constexpr double kMarks = 64;
+  marked_work_ += group.count * count;
+  const double share = static_cast<double>(marked_work_) / static_cast<double>(model_.config.layers * tokens);
+  if (!marks_.empty() && share < 1 && share - marks_.back().share < 1 / kMarks) return;
+  DeviceState& state = devices_[static_cast<std::size_t>(group.owner)];
+  marks_.push_back({state.device, state.device->record(state.compute), share});
+}
+
 void Prefill::compute(std::size_t index, std::int64_t tokens, const PickHooks& hooks) {
   const LayerGroup& group = groups_[index];
   const ModelConfig& c = model_.config;
@@ -156,6 +165,7 @@ void Prefill::compute(std::size_t index, std::int64_t tokens, const PickHooks& h
       last_use(group, experts.slot) = state.device->record(state.compute);
       load(next, experts.slot);
     }
+    if (marked_) mark(group, count, tokens);
   }
   // Slots that only the next group has.
   if (next == groups_.size()) return;
@@ -188,6 +198,8 @@ void Prefill::enqueue_picked(std::int64_t tokens, const PickHooks& hooks) {
 }
 
 void Prefill::enqueue_layers(std::int64_t tokens, const PickHooks& hooks) {
+  marks_.clear();
+  marked_work_ = 0;
   DeviceState& home = devices_[0];
   const auto elements = static_cast<std::size_t>(tokens * model_.config.hidden);
   home.device->embedding(home.compute, {home.resident.embedding(), home.prompt.sub(0, static_cast<std::size_t>(tokens)),

@@ -27,6 +27,16 @@ class Prefill {
   /// choose_cached_experts() gives it; the devices' cache_offsets and stream_offsets say the same.
   void use_cache(const std::vector<int>& cached_on);
 
+  /// A point of an enqueued prompt: behind `done` this share of its layers and tokens is computed.
+  struct Mark {
+    Device* device = nullptr;
+    Event done;
+    double share = 0;
+  };
+  /// Whether prompts that are enqueued from now on get marks, some 64 of each.
+  void set_marked(bool marked) { marked_ = marked; }
+  const std::vector<Mark>& marks() const { return marks_; }
+
   /// Enqueues the prefill of the first `tokens` of device 0's `prompt`, whose chunk spans are on every device.
   /// Afterwards the residual of all tokens is on device 0, on whose compute stream everything is ordered.
   void enqueue(std::int64_t tokens, const PickHooks& hooks);
@@ -56,6 +66,8 @@ class Prefill {
   void load(std::size_t group, int slot);
   void enqueue_layers(std::int64_t tokens, const PickHooks& hooks);
   void compute(std::size_t group, std::int64_t tokens, const PickHooks& hooks);
+  /// `count` tokens more are behind the group's layers.
+  void mark(const LayerGroup& group, std::int64_t count, std::int64_t tokens);
   void gather(DeviceState& state, const LayerGroup& group, std::int64_t layer, std::size_t tokens);
   void compute_experts(DeviceState& state, const LayerGroup& group, const ExpertLayer& layer, std::size_t tokens,
                        View<float> residual);
@@ -75,6 +87,9 @@ class Prefill {
   std::size_t slots_ = 1;            ///< of a buffer: layers with experts in the largest group
   std::size_t slot_bytes_ = 0;
   std::vector<Event> last_use_;      ///< [devices, 2, slots]
+  bool marked_ = false;
+  std::vector<Mark> marks_;
+  std::int64_t marked_work_ = 0;     ///< layers times tokens that are enqueued
   bool picked_ = false;              ///< the prompt's experts are gathered, not loaded
 };
 

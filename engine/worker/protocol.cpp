@@ -40,6 +40,9 @@ class FieldWriter {
   void optional_count(const char* key, std::int64_t value, double, double) {
     if (value != 0) object_[key] = value;
   }
+  void optional_real(const char* key, double value, double, double) {
+    if (value != 0) object_[key] = value;
+  }
   void optional_text(const char* key, const std::string& value) {
     if (!value.empty()) object_[key] = value;
   }
@@ -137,6 +140,9 @@ class FieldReader {
   }
   void optional_count(const char* key, std::int64_t& value, double minimum, double maximum) {
     if (object_.contains(key)) count(key, value, minimum, maximum);
+  }
+  void optional_real(const char* key, double& value, double minimum, double maximum) {
+    if (object_.contains(key)) real(key, value, minimum, maximum);
   }
   void optional_text(const char* key, std::string& value) {
     if (object_.contains(key)) text(key, value);

@@ -125,12 +125,19 @@ struct Loaded {
   std::vector<std::string> notes;  ///< what the loader or the runner wants the user to know
   bool operator==(const Loaded&) const = default;
 };
-/// What a benchmark does now: "warm-up", "trace", "parts of decode", "repetition" or "verdict".
+/// What a benchmark does now: "warm-up", "trace", "parts of decode", "repetition" or "verdict". Sent when a stage
+/// begins, and some times a second while it goes on.
 struct Stage {
   std::string id;
   std::string stage;
   std::int64_t index = 0;  ///< from 0
   std::int64_t count = 0;  ///< of such stages
+  /// How far the stage is, counted in: "prompt" (tokens that are read), "text" (tokens that are written) or "reference"
+  /// (positions that the verdict has recomputed). Empty: nothing is counted.
+  std::string part = {};
+  std::int64_t done = 0, all = 0;  ///< of `part`
+  double share = 0;                ///< of the whole benchmark's time, loading left out; 0 = not known
+  double left_s = 0;               ///< seconds to its end; 0 = not known
   bool operator==(const Stage&) const = default;
 };
 /// One repetition, or one warm-up; raw numbers of the steady clock, in seconds.

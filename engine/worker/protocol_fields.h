@@ -116,6 +116,11 @@ void visit(V& v, Stage& m) {
   v.name("stage", m.stage);
   v.count("index", m.index, 0, kMaxCount);
   v.count("count", m.count, 0, kMaxCount);
+  v.optional_text("part", m.part);
+  v.optional_count("done", m.done, 0, kMaxCount);
+  v.optional_count("all", m.all, 0, kMaxCount);
+  v.optional_real("share", m.share, 0, 1);
+  v.optional_real("left_s", m.left_s, 0, kMaxSeconds);
 }
 template <class V>
 void visit(V& v, Sample& m) {

@@ -12,6 +12,7 @@
 #include "ui/models/queue_model.h"
 #include "ui/models/results_model.h"
 #include "ui/models/samples_model.h"
+#include "ui/models/stage_progress.h"
 #include "ui/models/sweep_models.h"
 
 namespace krasis::ui {
@@ -33,6 +34,24 @@ QStringList column_of(const QAbstractItemModel& model, int column) {
   QStringList texts;
   for (int row = 0; row < model.rowCount(); ++row) texts << model.index(row, column).data().toString();
   return texts;
+}
+
+TEST(StageProgress, SaysWhatIsCountedAndTakesTheWorkersOwnShare) {
+  RunConfiguration c;
+  c.warmups = 1;
+  c.repetitions = 3;
+  protocol::Stage stage{"b1", "repetition", 1, 3, "prompt", 4096, 10000, 0.37, 95};
+  StageProgress progress = progress_of(stage, c);
+  EXPECT_EQ(progress.text.toStdString(), "2 of 3, prompt 4,096 of 10,000 tokens, 40 %");
+  EXPECT_EQ(progress.share, 0.37);
+  EXPECT_EQ(progress.left_s, 95);
+  stage = {"b1", "verdict", 0, 1, "reference", 41, 128, 0.6, 20};
+  EXPECT_EQ(progress_of(stage, c).text.toStdString(), "judging 41 of 128 positions");
+  stage = {"b1", "repetition", 1, 3};
+  progress = progress_of(stage, c);
+  EXPECT_EQ(progress.text.toStdString(), "2 of 3");
+  EXPECT_EQ(progress.share, 0.4) << "an older worker has no estimate: two of five";
+  EXPECT_LT(progress.left_s, 0);
 }
 
 TEST(Format, BytesRatesTimesAndChanges) {

@@ -112,7 +112,7 @@ void QueueController::start_next() {
   worker_->benchmark(*configuration, writes_traces_ ? QDir(trace_folder()).filePath(name) : QString());
 }
 
-void QueueController::on_progress(const QString& stage, double fraction, const QString& text) {
+void QueueController::on_progress(const QString& stage, double fraction, const QString& text, double left_s) {
   const auto* old = model_->row(current_);
   if (!old) return;
   QueueRow row = *old;
@@ -120,7 +120,7 @@ void QueueController::on_progress(const QString& stage, double fraction, const Q
   if (fraction >= 0) {
     row.progress = fraction;
     const double elapsed = static_cast<double>(run_clock_.elapsed()) / 1000.0;
-    row.eta_s = fraction > 0.05 ? elapsed * (1 - fraction) / fraction : -1;
+    row.eta_s = left_s >= 0 ? left_s : fraction > 0.05 ? elapsed * (1 - fraction) / fraction : -1;
   }
   model_->put(row);
   emit changed();

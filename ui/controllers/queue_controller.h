@@ -51,7 +51,7 @@ class QueueController : public QObject {
  private:
   void reload();
   void start_next();
-  void on_progress(const QString& stage, double fraction, const QString& text);
+  void on_progress(const QString& stage, double fraction, const QString& text, double left_s);
   void on_repetition(const results::Repetition& repetition);
   void on_finished(const results::RunOutcome& outcome);
   void on_log(const results::LogLine& line);

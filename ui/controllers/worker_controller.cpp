@@ -5,6 +5,7 @@
 
 #include "results_db/from_worker.h"
 #include "ui/format.h"
+#include "ui/models/stage_progress.h"
 
 namespace krasis::ui {
 namespace {
@@ -212,13 +213,8 @@ void WorkerController::handle(const protocol::Loaded& event) {
 void WorkerController::handle(const protocol::Stage& event) {
   if (!is_ours(event.id)) return;
   set_state(State::Busy);
-  // Loading is not counted: its share is not known. The verdict counts as one repetition.
-  const int all = configuration_.warmups + configuration_.repetitions + 1;
-  std::int64_t done = event.index;
-  if (event.stage != "warm-up") done += configuration_.warmups;
-  if (event.stage == "verdict") done = all - 1;
-  set_stage(QString::fromStdString(event.stage), static_cast<double>(done) / all,
-            tr("%1 of %2").arg(event.index + 1).arg(event.count));
+  const StageProgress progress = progress_of(event, configuration_);
+  set_stage(QString::fromStdString(event.stage), progress.share, progress.text, progress.left_s);
 }
 
 void WorkerController::handle(const protocol::Sample& event) {
@@ -342,9 +338,9 @@ void WorkerController::set_state(State state) {
   emit state_changed(state);
 }
 
-void WorkerController::set_stage(const QString& stage, double fraction, const QString& text) {
+void WorkerController::set_stage(const QString& stage, double fraction, const QString& text, double left_s) {
   stage_ = stage;
-  emit progressed(stage, fraction, text);
+  emit progressed(stage, fraction, text, left_s);
 }
 
 void WorkerController::remember(const QString& line) {

@@ -71,7 +71,8 @@ class WorkerController : public QObject {
  signals:
   void state_changed(krasis::ui::WorkerController::State state);
   /// @param fraction 0..1 of the request, or negative when it is not known
-  void progressed(const QString& stage, double fraction, const QString& text);
+  /// @param left_s   seconds to its end, or negative when that is not known
+  void progressed(const QString& stage, double fraction, const QString& text, double left_s);
   void environment_reported(const krasis::results::EnvironmentRecord& environment);
   void model_reported(const krasis::results::ModelRecord& model);
   /// What only the worker knows. @param threads 0 if it did not say
@@ -98,7 +99,7 @@ class WorkerController : public QObject {
   void handle_exit(int code, QProcess::ExitStatus status);
   void handle_stall();
   void set_state(State state);
-  void set_stage(const QString& stage, double fraction, const QString& text);
+  void set_stage(const QString& stage, double fraction, const QString& text, double left_s = -1);
   void finish(const results::RunOutcome& outcome);
   void crash(const QString& cause, const QString& remedy, int signal);
   bool is_ours(const std::string& id) const;

@@ -102,6 +102,7 @@ class WrappedEngine : public Engine {
 /// Everything that one benchmark said.
 struct Record {
   std::vector<std::string> order;  ///< "warm-up 0/1", "sample warm-up 0", ...
+  std::vector<protocol::Stage> told;
   std::vector<protocol::Sample> samples;
   protocol::Finished finished;
 };
@@ -113,6 +114,8 @@ Record benchmark(Engine& engine, const Session& session, const BenchmarkPrompt& 
       .on_stage =
           [&](const protocol::Stage& s) {
             EXPECT_EQ(s.id, "the-id");
+            record.told.push_back(s);
+            if (!s.part.empty()) return;  // the stage goes on
             record.order.push_back(s.stage + " " + std::to_string(s.index) + "/" + std::to_string(s.count));
           },
       .on_sample =
@@ -139,6 +142,12 @@ TEST(Benchmark, MeasuresEveryRepetition) {
   EXPECT_EQ(record.order, (std::vector<std::string>{"warm-up 0/1", "sample warm-up 0", "trace 0/1",
                                                     "parts of decode 0/1", "repetition 0/2",
                                                     "sample repetition 0", "repetition 1/2", "sample repetition 1", "verdict 0/1"}));
+  EXPECT_EQ(record.told.front().share, 0) << "nothing is known yet";
+  const auto known = std::ranges::find_if(record.told, [](const auto& s) { return s.share > 0; });
+  ASSERT_NE(known, record.told.end());
+  for (auto s = known; s != record.told.end(); ++s) {
+    EXPECT_TRUE(s->share > 0 && s->share < 1 && s->left_s > 0) << s->stage;
+  }
   ASSERT_EQ(record.samples.size(), 3U);
   for (const protocol::Sample& sample : record.samples) {
     EXPECT_EQ(sample.id, "the-id");
@@ -309,6 +318,23 @@ TEST(Benchmark, CancelledWhilePartsAreMeasuredHasNoRepetition) {
   EXPECT_EQ(record.order.back(), "parts of decode 0/1");
 }
 
+TEST(Benchmark, CancelledInTheVerdictEndsAtOnce) {
+  const RunConfiguration configuration = small_configuration();
+  Session session = load(configuration);
+  const BenchmarkPrompt prompt = prompt_of(session);
+  std::stop_source stop;
+  Judge judge;
+  const BenchmarkEvents events{.on_stage = [&](const protocol::Stage& s) {
+    if (s.stage == "verdict") stop.request_stop();
+  }};
+  const auto finished = run_benchmark(*session.engine, nullptr, prompt, configuration, {}, judge, "the-id", events,
+                                      stop.get_token());
+  ASSERT_TRUE(finished) << finished.error().message();
+  EXPECT_TRUE(finished->cancelled);
+  EXPECT_EQ(finished->stop_reason, "cancelled");
+  EXPECT_EQ(finished->verdict.verdict, "none");
+}
+
 TEST(Benchmark, CancelledBeforeItBeginsMeasuresNothing) {
   const RunConfiguration configuration = small_configuration();
   Session session = load(configuration);
@@ -409,6 +435,29 @@ TEST_F(Judged, TokensOutsideTheVocabularyFail) {
     EXPECT_EQ(facts->verdict, "fail") << bad;
     EXPECT_THAT(facts->explanation, HasSubstr("outside the vocabulary"));
   }
+}
+
+TEST_F(Judged, TellsHowFarItIsAndStopsWhenAsked) {
+  const Tokens good = generated();
+  const std::vector<Tokens> repetitions{good};
+  EXPECT_GT(judge_.expected_s(*session_.engine, prompt_.tokens, good.size()), 0);
+  std::stop_source stop;
+  std::vector<std::int64_t> told;
+  const auto all_positions = static_cast<std::int64_t>(prompt_.tokens.size() + good.size() - 1);
+  const VerdictWatcher impatient{.on_position =
+                                     [&](std::int64_t done, std::int64_t all) {
+                                       told.push_back(done);
+                                       EXPECT_EQ(all, all_positions);
+                                       if (done == 5) stop.request_stop();
+                                     },
+                                 .stop = stop.get_token()};
+  const auto stopped = judge_.judge(*session_.engine, prompt_.tokens, repetitions, impatient);
+  ASSERT_FALSE(stopped);
+  EXPECT_EQ(stopped.error().code, ErrorCode::Cancelled);
+  EXPECT_EQ(told, (std::vector<std::int64_t>{1, 2, 3, 4, 5}));
+  const auto facts = judge({good});
+  ASSERT_TRUE(facts) << "what was stopped is not remembered as judged";
+  EXPECT_EQ(facts->verdict, "pass");
 }
 
 TEST_F(Judged, NothingToJudgeIsNoPass) {

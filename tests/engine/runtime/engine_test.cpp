@@ -77,6 +77,37 @@ TEST(Engine, AgreesWithTheScalarReference) {
   }
 }
 
+TEST(Engine, TellsHowFarAPromptIs) {
+  RunConfiguration c = exact_configuration();
+  c.chunk_tokens = 16;
+  for (const char* path : {"stream", "picked"}) {
+    for (const int devices : {1, 2}) {
+      c.prefill_path = path;
+      c.device_count = devices;
+      c.lgs = 1;
+      auto t = make_engine({.model = "tiny-a", .configuration = c});
+      const std::size_t tokens = c.prefill_path == "stream" ? 40 : 16;
+      const auto prompt = test::random_tokens(tokens, t.engine->model().config.vocabulary, 9);
+      GenerationOptions options{.max_new_tokens = 4, .ignore_end_of_text = true};
+      const auto silent = t.engine->generate(prompt, options, {});
+      ASSERT_TRUE(silent) << silent.error().message();
+      std::vector<double> shares;
+      options.on_prompt = [&](double share) { shares.push_back(share); };
+      const auto followed = t.engine->generate(prompt, options, {});
+      ASSERT_TRUE(followed) << followed.error().message();
+      EXPECT_EQ(followed->tokens, silent->tokens);
+      ASSERT_GE(shares.size(), 3u) << path << ", a group each at least";
+      EXPECT_TRUE(std::is_sorted(shares.begin(), shares.end()));
+      EXPECT_GT(shares.front(), 0);
+      EXPECT_LT(shares.front(), 0.5);
+      EXPECT_EQ(shares.back(), 1);
+      if (t.platform) {
+        EXPECT_EQ(test::violations_text(*t.platform), "");
+      }
+    }
+  }
+}
+
 TEST(Reference, TellsHowFarItIsAndStopsWhenAsked) {
   const auto model = test::packed("tiny-a", exact_configuration());
   const auto tokens = test::random_tokens(9, model->config.vocabulary, 9);

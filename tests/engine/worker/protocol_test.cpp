@@ -115,6 +115,14 @@ TEST(Protocol, TelemetryAndTracesAreOptional) {
   EXPECT_THAT(encode(Event{ready}), testing::Not(HasSubstr("host_memory_bytes")));
   ready.host_memory_bytes = std::int64_t{7} << 30;
   EXPECT_EQ(decode_event(encode(Event{ready})).value(), Event{ready});
+  Stage stage{"b1", "verdict", 0, 1};
+  EXPECT_THAT(encode(Event{stage}), testing::Not(HasSubstr("share")));
+  stage.part = "reference";
+  stage.done = 41;
+  stage.all = 128;
+  stage.share = 0.75;
+  stage.left_s = 12.5;
+  EXPECT_EQ(decode_event(encode(Event{stage})).value(), Event{stage});
   Finished finished{.id = "b1", .stop_reason = "length"};
   EXPECT_THAT(encode(Event{finished}), testing::Not(HasSubstr("telemetry")));
   finished.telemetry_json = R"({"prefill":{"seconds":0.5}})";
