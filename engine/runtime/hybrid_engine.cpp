@@ -310,8 +310,10 @@ void HybridEngine::start(std::span<const std::int32_t> prompt, PrefillPath path,
 
 void HybridEngine::send_gathered(std::size_t row) {
   for (DeviceState& s : states_) {
+    if (s.layers.empty()) continue;
     const std::size_t place = row * states_.size() + static_cast<std::size_t>(s.index);
-    copy(*home().device, home().compute, staging_.gathered.sub(place, 1), s.gathered, "gathered experts");
+    DeviceState& by = row == 0 ? s : home();
+    copy(*by.device, by.compute, staging_.gathered.sub(place, 1), s.gathered, "gathered experts");
   }
 }
 
@@ -320,11 +322,12 @@ std::size_t HybridEngine::prompt_bytes(PrefillPath path) {
   if (path == PrefillPath::Cpu) return prefill_->attention_bytes();
   const std::array reads{Access::of(staging_.gathered)};
   home().device->host_access("gathered experts", reads, {});
-  const auto sum = [&](std::size_t row) {
-    const std::int64_t* counts = staging_.gathered.data + row * states_.size();
-    return std::accumulate(counts, counts + states_.size(), std::int64_t{0});
-  };
-  return static_cast<std::size_t>(sum(1) - sum(0)) * model_->gpu_expert_layout.bytes() + prefill_->attention_bytes();
+  std::int64_t blocks = 0;
+  for (const DeviceState& s : states_) {
+    const std::int64_t* before = staging_.gathered.data + s.index;
+    if (!s.layers.empty()) blocks += before[states_.size()] - before[0];
+  }
+  return static_cast<std::size_t>(blocks) * model_->gpu_expert_layout.bytes() + prefill_->attention_bytes();
 }
 
 void HybridEngine::enqueue_head(std::size_t row) {

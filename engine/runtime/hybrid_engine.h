@@ -80,7 +80,8 @@ class HybridEngine final : public Engine {
   Expected<double> time_steps(const Recording& step, const std::stop_token& stop);
   /// Seconds from an idle engine to the logits behind a prompt of so many tokens.
   Expected<double> time_prompt(std::int64_t tokens, PrefillPath path);
-  /// Copies DeviceState::gathered to the host, where every device's earlier work is behind the home's.
+  /// Copies DeviceState::gathered of the devices that own layers to the host: row 0 before a prompt, in each device's own
+  /// order; row 1 behind it, in the home's, to which the residual has come through all of them.
   void send_gathered(std::size_t row);
   /// Bytes that the last prompt copied to the devices; after its first token.
   std::size_t prompt_bytes(PrefillPath path);
