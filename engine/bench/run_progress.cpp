@@ -7,7 +7,7 @@ namespace {
 
 constexpr double kTracedTokens = 8;
 constexpr double kPartsTokens = 50;        // Engine::decode_parts: as long as some 30 to 70 tokens
-constexpr double kShareToJudgeBy = 0.005;  // of a prompt: below it a rate says nothing
+constexpr double kShareToJudgeBy = 0.005;  // of a prompt or a verdict: below it a rate says nothing
 
 }  // namespace
 
@@ -52,23 +52,9 @@ void RunProgress::tokens_done(std::int64_t tokens, double now_s) {
   if (tokens > 0) token_s_ = (now_s - decode_began_s_) / static_cast<double>(tokens);
 }
 
-void RunProgress::verdict_done(std::int64_t steps, std::int64_t all, double now_s) {
-  verdict_steps_.push_back({steps, now_s - part_began_s_});
-  verdict_all_ = all;
-}
-
-/// With steps of a + b * n, n of them take E(n) = a * n + b * n^2 / 2; two points of E give both.
-double RunProgress::verdict_left_s() const {
-  if (verdict_steps_.empty()) return verdict_s_;
-  const Step last = verdict_steps_.back();
-  const auto half = std::ranges::lower_bound(verdict_steps_, last.steps / 2, {}, &Step::steps);
-  const auto n = static_cast<double>(last.steps), all = static_cast<double>(verdict_all_);
-  double constant = last.seconds / n, growth = 0;
-  if (const auto m = static_cast<double>(half->steps); m > 0 && m < n) {
-    growth = std::max(0.0, 2 * (last.seconds / n - half->seconds / m) / (n - m));
-    constant = last.seconds / n - growth * n / 2;
-  }
-  return std::max(0.0, constant * (all - n) + growth * (all * all - n * n) / 2);
+void RunProgress::verdict_done(double share, double now_s) {
+  verdict_share_ = share;
+  if (share >= kShareToJudgeBy) verdict_s_ = (now_s - part_began_s_) / share;
 }
 
 double RunProgress::left_of_part_s(double now_s) const {
@@ -88,7 +74,7 @@ double RunProgress::left_of_part_s(double now_s) const {
     case Part::Parts:
       return without_progress(kPartsTokens * token_s_);
     case Part::Verdict:
-      return verdict_steps_.empty() ? without_progress(verdict_s_) : verdict_left_s();
+      return verdict_share_ > 0 ? (1 - verdict_share_) * verdict_s_ : without_progress(verdict_s_);
   }
   return 0;
 }

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 namespace krasis {
 
@@ -21,8 +20,7 @@ class RunProgress {
   // How far that is.
   void prompt_done(double share, double now_s);  ///< of the prompt, above 0, up to 1
   void tokens_done(std::int64_t tokens, double now_s);  ///< behind the first one
-  /// Of a pass whose steps grow longer with each, as attention does.
-  void verdict_done(std::int64_t steps, std::int64_t all, double now_s);
+  void verdict_done(double share, double now_s);  ///< of what it computes, above 0, up to 1
 
   /// Seconds to the end; negative while nothing is known to judge by.
   double left_s(double now_s) const;
@@ -33,7 +31,6 @@ class RunProgress {
   enum class Part { None, Generation, Trace, Parts, Verdict };
   double generation_s() const { return prompt_s_ + static_cast<double>(decode_tokens_) * token_s_; }
   double left_of_part_s(double now_s) const;
-  double verdict_left_s() const;
 
   std::int64_t decode_tokens_;
   double verdict_s_;
@@ -46,12 +43,7 @@ class RunProgress {
   double prompt_share_ = 0;          ///< of the current generation
   double decode_began_s_ = 0;
   std::int64_t tokens_ = 0;          ///< of the current generation
-  struct Step {
-    std::int64_t steps;
-    double seconds;
-  };
-  std::vector<Step> verdict_steps_;  ///< since the verdict began
-  std::int64_t verdict_all_ = 0;
+  double verdict_share_ = 0;
 };
 
 }  // namespace krasis

@@ -102,8 +102,8 @@ class Reporter {
     progress_.tokens_done(index, seconds());
     tell("text", index, decode_tokens_);
   }
-  void position(std::int64_t done, std::int64_t all) {
-    progress_.verdict_done(done, all, seconds());
+  void position(std::int64_t done, std::int64_t all, double share) {
+    progress_.verdict_done(share, seconds());
     tell("reference", done, all);
   }
 
@@ -232,7 +232,8 @@ Expected<protocol::Finished> run_benchmark(Engine& engine, const Tokenizer* toke
   reporter.stage("verdict", 0, 1, &RunProgress::begin_verdict);
   auto verdict = judge.judge(
       engine, prompt.tokens, outputs,
-      {.on_position = [&](std::int64_t done, std::int64_t all) { reporter.position(done, all); }, .stop = stop});
+      {.on_position = [&](std::int64_t done, std::int64_t all, double share) { reporter.position(done, all, share); },
+       .stop = stop});
   if (!verdict && verdict.error().code == ErrorCode::Cancelled) {
     finished.cancelled = true;
     finished.stop_reason = "cancelled";

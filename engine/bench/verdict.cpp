@@ -69,7 +69,8 @@ Expected<std::vector<float>> Judge::reference(const Engine& engine, std::span<co
   const auto go_on = [&](std::size_t done, std::size_t all) {
     const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
     seconds_per_flop_ = seconds / reference_flop(engine, done);
-    if (watcher.on_position) watcher.on_position(static_cast<std::int64_t>(done), static_cast<std::int64_t>(all));
+    const double share = reference_flop(engine, done) / reference_flop(engine, all);
+    if (watcher.on_position) watcher.on_position(static_cast<std::int64_t>(done), static_cast<std::int64_t>(all), share);
     return !watcher.stop.stop_requested();
   };
   return reference_logits(engine.model(), fp8 ? KvElement::Fp8 : KvElement::Bf16, tokens, positions, on_gpu, go_on);

@@ -15,7 +15,8 @@ namespace krasis {
 
 /// Who wants to know how far a verdict is, and may stop it.
 struct VerdictWatcher {
-  std::function<void(std::int64_t done, std::int64_t all)> on_position = {};  ///< positions that were recomputed
+  /// Of `all` positions `done` were recomputed, which is `share` of the arithmetic: attention grows with each.
+  std::function<void(std::int64_t done, std::int64_t all, double share)> on_position = {};
   std::stop_token stop = {};
 };
 

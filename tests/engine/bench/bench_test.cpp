@@ -445,7 +445,8 @@ TEST_F(Judged, TellsHowFarItIsAndStopsWhenAsked) {
   std::vector<std::int64_t> told;
   const auto all_positions = static_cast<std::int64_t>(prompt_.tokens.size() + good.size() - 1);
   const VerdictWatcher impatient{.on_position =
-                                     [&](std::int64_t done, std::int64_t all) {
+                                     [&](std::int64_t done, std::int64_t all, double share) {
+                                       EXPECT_TRUE(share > 0 && share < 1);
                                        told.push_back(done);
                                        EXPECT_EQ(all, all_positions);
                                        if (done == 5) stop.request_stop();
