@@ -15,6 +15,7 @@
 #include "app/tables.h"
 #include "engine/config/configuration_io.h"
 #include "engine/config/sweep.h"
+#include "engine/worker/request_watch.h"
 #include "engine/worker/worker_process.h"
 #include "results_db/from_worker.h"
 #include "results_db/telemetry.h"
@@ -24,9 +25,6 @@ namespace krasis::cli {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-/// A worker that says nothing for so long, not even a heartbeat, hangs.
-constexpr auto kSilence = std::chrono::seconds(60);
 
 std::atomic<int> interrupts{0};
 
@@ -73,21 +71,9 @@ class Bench {
     run_.reset();
     uuid_ = results::new_uuid();
     configuration_ = configuration;
-    results::RunOutcome outcome;
-    auto failed_with = [&](results::RunStatus status, const Error& error, const std::string& stage) {
-      outcome.status = status;
-      outcome.failure.cause = error.cause;
-      outcome.failure.remedy = error.remedy;
-      outcome.failure.stage = stage;
-    };
-    if (auto started = ensure_worker(); !started) {
-      failed_with(results::RunStatus::Crashed, started.error(), "start");
-    } else if (auto sent = worker_->send(protocol::Benchmark{id, configuration, trace_file()}); !sent) {
-      failed_with(results::RunStatus::Crashed, sent.error(), "start");
-      worker_.reset();
-    } else {
-      KRASIS_CHECK(follow(id, outcome));
-    }
+    RequestWatch watch(id, worker_ready_, Clock::now(), patience());
+    KRASIS_TRY(const RequestEnd end, follow(id, watch));
+    const results::RunOutcome outcome = results::outcome_of(end);
     if (!run_) KRASIS_CHECK(begin_run({}));  // it ended before its model was known
     if (!outcome.failure.cause.empty()) {
       KRASIS_CHECK(log("error", outcome.failure.stage, outcome.failure.cause + " " + outcome.failure.remedy));
@@ -123,93 +109,81 @@ class Bench {
     return text;
   }
 
+  Patience patience() const {
+    Patience patience;
+    if (sweep_.timeout_s > 0) patience.whole = std::chrono::duration<double>(sweep_.timeout_s);
+    return patience;
+  }
+
   Expected<void> ensure_worker() {
     if (worker_) return {};
     KRASIS_TRY(worker_, WorkerProcess::start(command_));
     return {};
   }
 
-  /// Listens until the run has ended, one way or another. Errors are the database's.
-  Expected<void> follow(const std::string& id, results::RunOutcome& outcome) {
-    auto heard = Clock::now();
-    const auto begin = heard;
-    std::string stage = "start";
-    bool cancelled = false;
-    const auto give_up = [&](results::RunStatus status, std::string cause, std::string remedy) {
-      outcome.status = status;
-      outcome.failure = {std::move(cause), std::move(remedy), stage, 0};
-      if (worker_->end()) outcome.failure.signal = worker_->end()->signal;
-    };
-    for (;;) {
-      if (interrupts > 0 && !cancelled) {
-        cancelled = true;
+  /// Sends the request and listens until it has ended, one way or another. Errors are the database's.
+  Expected<RequestEnd> follow(const std::string& id, RequestWatch& watch) {
+    if (auto started = ensure_worker(); !started) return watch.never_started(started.error());
+    // One that does not listen any more is heard to its end below.
+    if (!worker_->send(protocol::Benchmark{id, configuration_, trace_file()})) worker_->kill();
+    for (std::optional<RequestEnd> end;;) {
+      if (interrupts > 0 && !watch.is_cancelling()) {
+        watch.cancel();
         (void)worker_->send(protocol::Cancel{id});
       }
-      auto event = worker_->next(std::chrono::milliseconds(200));
-      if (!event) {
-        give_up(results::RunStatus::Crashed, event.error().cause, event.error().remedy);
-        if (!worker_->end()) worker_->kill();
-        for (const std::string& line : worker_->end() ? worker_->end()->last_lines : std::vector<std::string>{}) {
-          if (!run_) KRASIS_CHECK(begin_run({}));
-          KRASIS_CHECK(log("error", stage, line));
-        }
-        worker_.reset();
-        return {};
+      const auto event = worker_->next(std::chrono::milliseconds(200));
+      if (event && *event) {
+        const std::string* request = request_of(**event);
+        if (!request || *request == id) KRASIS_CHECK(store(**event));
+        end = watch.hear(**event);
+      } else if (!event && event.error().code == ErrorCode::Io && worker_->end()) {
+        for (const std::string& line : worker_->end()->last_lines) watch.remember(line);
+        end = watch.worker_ended(worker_->end()->exit_code, worker_->end()->signal);
+      } else if (!event) {
+        end = watch.hear_nonsense(event.error());
       }
-      const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-      if (!*event) {
-        const bool silent = Clock::now() - heard > kSilence;
-        const bool late = sweep_.timeout_s > 0 && seconds > sweep_.timeout_s;
-        if (!silent && !late) continue;
-        give_up(results::RunStatus::Crashed,
-                silent ? "The worker has given no sign of life for a minute." : fmt::format("The run took longer than {} s.", sweep_.timeout_s),
-                silent ? "It was ended. Run it again." : "It was ended. Raise timeout_s in the sweep.");
-        worker_.reset();
-        return {};
-      }
-      heard = Clock::now();
-      KRASIS_TRY(const bool ended, take(**event, id, outcome, stage));
-      if (ended) return {};
+      worker_ready_ = watch.is_ready();
+      if (!end) end = watch.tick(Clock::now());
+      if (!end) continue;
+      if (end->worker_lost) KRASIS_CHECK(drop_worker(end->stage));
+      return *end;
     }
   }
 
-  /// Stores what an event says; true when the run has ended.
-  Expected<bool> take(const protocol::Event& event, const std::string& id, results::RunOutcome& outcome, std::string& stage) {
+  /// Ends the process; the last lines of its standard error become the run's.
+  Expected<void> drop_worker(const std::string& stage) {
+    worker_->kill();
+    const auto lines = worker_->end() ? worker_->end()->last_lines : std::vector<std::string>{};
+    worker_.reset();
+    worker_ready_ = false;
+    if (!lines.empty() && !run_) KRASIS_CHECK(begin_run({}));
+    for (const std::string& line : lines) KRASIS_CHECK(log("error", stage, line));
+    return {};
+  }
+
+  /// Stores what an event of the run says.
+  Expected<void> store(const protocol::Event& event) {
     if (const auto* loading = std::get_if<protocol::Loading>(&event)) {
-      stage = "load";
       progress(fmt::format("{} {:.0f} %", loading->stage, loading->done * 100));
     } else if (const auto* loaded = std::get_if<protocol::Loaded>(&event)) {
-      KRASIS_CHECK(begin_run(*loaded));
-    } else if (const auto* environment = std::get_if<protocol::Environment>(&event)) {
-      if (run_) KRASIS_CHECK(database_.set_environment(*run_, results::environment_of(environment->machine)));
+      return begin_run(*loaded);
     } else if (const auto* now = std::get_if<protocol::Stage>(&event)) {
-      stage = now->stage;
       progress(describe(*now));
-    } else if (const auto* sample = std::get_if<protocol::Sample>(&event)) {
-      if (run_) KRASIS_CHECK(database_.append_repetition(*run_, results::repetition_of(*sample)));
-    } else if (const auto* line = std::get_if<protocol::Log>(&event)) {
-      if (run_) KRASIS_CHECK(log(line->level, line->stage, line->text));
-    } else if (const auto* failure = std::get_if<protocol::Failed>(&event)) {
-      if (!failure->id.empty() && failure->id != id) return false;
-      outcome.status = failure->code == protocol::code_name(ErrorCode::OutOfMemory) ? results::RunStatus::OutOfMemory : results::RunStatus::Failed;
-      outcome.failure = {failure->cause, failure->remedy, failure->stage, 0};
-      return true;
-    } else if (const auto* finished = std::get_if<protocol::Finished>(&event)) {
-      if (finished->id != id) return false;
-      if (finished->cancelled) {
-        outcome.status = results::RunStatus::Cancelled;
-        return true;
-      }
-      outcome.status = results::RunStatus::Done;
-      outcome.verdict = results::verdict_of(finished->verdict);
-      if (run_) {
-        KRASIS_CHECK(database_.set_plan(*run_, finished->plan_json));
-        KRASIS_CHECK(database_.set_telemetry(*run_, finished->telemetry_json));
-        if (!finished->verdict.explanation.empty()) KRASIS_CHECK(log("info", "verdict", finished->verdict.explanation));
-      }
-      return true;
     }
-    return false;
+    if (!run_) return {};
+    if (const auto* environment = std::get_if<protocol::Environment>(&event)) {
+      return database_.set_environment(*run_, results::environment_of(environment->machine));
+    }
+    if (const auto* sample = std::get_if<protocol::Sample>(&event)) {
+      return database_.append_repetition(*run_, results::repetition_of(*sample));
+    }
+    if (const auto* line = std::get_if<protocol::Log>(&event)) return log(line->level, line->stage, line->text);
+    const auto* finished = std::get_if<protocol::Finished>(&event);
+    if (!finished || finished->cancelled) return {};
+    KRASIS_CHECK(database_.set_plan(*run_, finished->plan_json));
+    KRASIS_CHECK(database_.set_telemetry(*run_, finished->telemetry_json));
+    if (finished->verdict.explanation.empty()) return {};
+    return log("info", "verdict", finished->verdict.explanation);
   }
 
   Expected<void> begin_run(const protocol::Loaded& loaded) {
@@ -248,6 +222,7 @@ class Bench {
   std::vector<std::string> command_;
   std::string trace_directory_;
   std::unique_ptr<WorkerProcess> worker_;
+  bool worker_ready_ = false;  ///< the process has said so
   RunConfiguration configuration_;
   std::string uuid_;  ///< of the run
   std::optional<results::RunId> run_;

@@ -69,4 +69,20 @@ VerdictRecord verdict_of(const protocol::VerdictFacts& f) {
   return {verdict_of(std::string_view(f.verdict)).value_or(Verdict::None), f.figure, f.value, f.threshold};
 }
 
+RunOutcome outcome_of(const RequestEnd& end) {
+  const auto status = [&end] {
+    switch (end.kind) {
+      case RequestEnd::Kind::Done: return RunStatus::Done;
+      case RequestEnd::Kind::Cancelled: return RunStatus::Cancelled;
+      case RequestEnd::Kind::OutOfMemory: return RunStatus::OutOfMemory;
+      case RequestEnd::Kind::Crashed: return RunStatus::Crashed;
+      case RequestEnd::Kind::Failed: break;
+    }
+    return RunStatus::Failed;
+  }();
+  if (status == RunStatus::Done) return {status, verdict_of(end.verdict), {}};
+  if (status == RunStatus::Cancelled) return {status, {}, {}};
+  return {status, {}, {end.cause, end.remedy, end.stage, end.signal}};
+}
+
 }  // namespace krasis::results

@@ -413,6 +413,24 @@ INSTANTIATE_TEST_SUITE_P(Scripts, WorkerDeath,
                            return name;
                          });
 
+TEST(Worker, AnErrorAboutALineThatWasNoRequestEndsNothing) {
+  Program program;
+  const std::string sweep = program.write("sweep.toml", sweep_text("lgs = [1]"));
+  const Output output = program.run({"bench", sweep, "--database", "results.db", "--worker", KRASIS_FAKE_WORKER " --script stray-error"});
+  EXPECT_EQ(output.exit_code, 0) << output.err;
+  Database database = open(program.file("results.db"));
+  EXPECT_EQ(get(database.runs()).at(0).status, RunStatus::Done);
+}
+
+TEST(Worker, AnErrorWithTheCodeCancelledIsACancelledRun) {
+  Program program;
+  const std::string sweep = program.write("sweep.toml", sweep_text("lgs = [1]"));
+  const std::string worker = KRASIS_FAKE_WORKER " --script cancelled-by-itself";
+  EXPECT_EQ(program.run({"bench", sweep, "--database", "results.db", "--worker", worker}).exit_code, 3);
+  Database database = open(program.file("results.db"));
+  EXPECT_EQ(get(database.runs()).at(0).status, RunStatus::Cancelled);
+}
+
 TEST(Worker, StandardErrorOfACrashIsInTheLog) {
   Program program;
   const std::string sweep = program.write("sweep.toml", sweep_text("lgs = [1]"));

@@ -116,6 +116,15 @@ error out_of_memory load The group buffers need 6.0 GiB, but the budget leaves 2
 error out_of_memory load The group buffers need 6.0 GiB, but the budget leaves 2.0 GiB.
 )"},
     {"error-run", "@benchmark\nloaded\nwarmups\nrepetitions 1\nerror internal repetition The device gave up.\n"},
+    {"cancelled-by-itself", "@benchmark\nloaded\nwarmups\nerror cancelled repetition Somebody else cancelled it.\n"},
+    {"stray-error", R"(
+@benchmark
+loaded
+raw {"v":1,"type":"error","id":"","code":"corrupt","cause":"That was no request.","remedy":"","stage":"request"}
+warmups
+repetitions
+finish pass
+)"},
     {"nonsense", R"(
 @start
 raw Welcome to the machine!

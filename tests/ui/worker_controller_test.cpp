@@ -16,7 +16,7 @@ using testing::HasSubstr;
 /// A controller of a fake worker with a script, and everything it said.
 struct Scene {
   explicit Scene(const QString& script, QStringList more = {}) : controller(command(script, std::move(more))) {
-    controller.set_stall_timeout(2500);
+    controller.set_patience({.first_word = std::chrono::seconds(5), .silence = std::chrono::milliseconds(2500)});
     QObject::connect(&controller, &WorkerController::finished, &controller,
                      [this](const results::RunOutcome& o) { outcomes.push_back(o); });
     QObject::connect(&controller, &WorkerController::repetition_measured, &controller,
@@ -140,13 +140,20 @@ INSTANTIATE_TEST_SUITE_P(
                     Death{"error-run", RunStatus::Failed, "gave up", 0, "repetition", 2},
                     Death{"nonsense", RunStatus::Crashed, "no message", 0, "", 0},
                     Death{"partial-line", RunStatus::Crashed, "ended with code 0", 0, "", 0},
-                    Death{"huge-line", RunStatus::Crashed, "too long", 0, "", 0},
+                    Death{"cancelled-by-itself", RunStatus::Cancelled, "", 0, "", 1},
+                    Death{"huge-line", RunStatus::Crashed, "longer than 16 MiB", 0, "", 0},
                     Death{"wrong-version", RunStatus::Crashed, "version", 0, "start", 0}),
     [](const auto& test) {
       std::string name = test.param.script;
       std::replace(name.begin(), name.end(), '-', '_');
       return name;
     });
+
+TEST(WorkerController, AnErrorAboutALineThatWasNoRequestEndsNothing) {
+  Scene scene("stray-error");
+  EXPECT_EQ(scene.benchmark().status, RunStatus::Done);
+  EXPECT_EQ(scene.repetitions.size(), 4U);
+}
 
 TEST(WorkerController, AProgramThatIsNotThereIsACrashWithAdvice) {
   WorkerController controller({"/nowhere/krasis", {"worker"}});
@@ -172,7 +179,7 @@ TEST(WorkerController, CancellingEndsTheRequestAndKeepsTheProcess) {
 
 TEST(WorkerController, AWorkerThatIgnoresCancelIsKilled) {
   Scene scene("ignores-cancel");
-  scene.controller.set_stall_timeout(60000);
+  scene.controller.set_patience({});
   scene.controller.benchmark(scene.configuration);
   ASSERT_TRUE(QTest::qWaitFor([&] { return !scene.repetitions.empty(); }, 10000));
   QElapsedTimer clock;

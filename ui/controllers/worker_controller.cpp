@@ -1,7 +1,7 @@
 #include "ui/controllers/worker_controller.h"
 
 #include <QDateTime>
-#include <csignal>
+#include <chrono>
 
 #include "results_db/from_worker.h"
 #include "ui/format.h"
@@ -10,9 +10,9 @@
 namespace krasis::ui {
 namespace {
 
-constexpr int kCancelTimeoutMs = 5000;
-constexpr int kRecentLines = 12;
-constexpr int kStartFactor = 4;  ///< a process behind ssh or a scheduler may take this much longer to speak
+constexpr int kTickMs = 250;
+
+RequestWatch::Time now() { return std::chrono::steady_clock::now(); }
 
 }  // namespace
 
@@ -33,12 +33,8 @@ QString WorkerCommand::line() const {
 }
 
 WorkerController::WorkerController(WorkerCommand command, QObject* parent) : QObject(parent), command_(std::move(command)) {
-  stall_.setSingleShot(true);
-  kill_.setSingleShot(true);
-  connect(&stall_, &QTimer::timeout, this, &WorkerController::handle_stall);
-  connect(&kill_, &QTimer::timeout, this, [this] {
-    if (process_) process_->kill();
-  });
+  tick_.setInterval(kTickMs);
+  connect(&tick_, &QTimer::timeout, this, &WorkerController::tick);
 }
 
 WorkerController::~WorkerController() { stop_process(); }
@@ -64,9 +60,8 @@ void WorkerController::begin(Request request, const RunConfiguration& configurat
   request_ = request;
   configuration_ = configuration;
   id_ = std::to_string(++requests_);
-  cancelling_ = false;
-  recent_.clear();
-  stage_ = tr("start");
+  watch_.emplace(id_, ready_, now(), patience_);
+  tick_.start();
   if (!process_) return start_process();
   if (ready_) send_request();
 }
@@ -81,20 +76,15 @@ void WorkerController::start_process() {
   connect(process_, &QProcess::finished, this, &WorkerController::handle_exit);
   connect(process_, &QProcess::errorOccurred, this, [this](QProcess::ProcessError error) {
     if (error != QProcess::FailedToStart) return;  // everything else also ends in finished()
-    process_->deleteLater();
-    process_ = nullptr;
-    set_state(State::Stopped);
-    crash(tr("The worker could not be started: %1.").arg(command_.line()),
-          tr("Check the worker command in the File menu."), 0);
+    const QString cause = QStringLiteral("The worker could not be started: %1 (%2).").arg(command_.line(), process_->errorString());
+    drop_process();
+    if (watch_) conclude(watch_->never_started({ErrorCode::NotFound, cause.toStdString(), {}}));
   });
   set_state(State::Starting);
-  stall_.start(stall_timeout_ms_ * kStartFactor);
   process_->start(command_.program, command_.arguments);
 }
 
 void WorkerController::stop_process() {
-  stall_.stop();
-  kill_.stop();
   if (!process_) return;
   QProcess* process = std::exchange(process_, nullptr);
   process->disconnect(this);
@@ -115,9 +105,11 @@ void WorkerController::write(const protocol::Request& request) {
 }
 
 void WorkerController::send_request() {
-  if (cancelling_) return finish({results::RunStatus::Cancelled, {}, {}});
+  if (watch_->is_cancelling()) {
+    set_state(State::Idle);
+    return finish({results::RunStatus::Cancelled, {}, {}});
+  }
   set_state(State::Loading);
-  stall_.start(stall_timeout_ms_);
   // What the process said about its machine when it started holds for every run.
   if (environment_) emit environment_reported(*environment_);
   if (request_ == Request::Benchmark) return write(protocol::Benchmark{id_, configuration_, trace_file_.toStdString()});
@@ -127,10 +119,9 @@ void WorkerController::send_request() {
 }
 
 void WorkerController::cancel() {
-  if (!is_busy() || cancelling_) return;
-  cancelling_ = true;
+  if (!is_busy() || watch_->is_cancelling()) return;
+  watch_->cancel();
   if (ready_) write(protocol::Cancel{id_});
-  kill_.start(kCancelTimeoutMs);
 }
 
 void WorkerController::stop() {
@@ -143,13 +134,13 @@ void WorkerController::stop() {
 
 void WorkerController::read_output() {
   const QByteArray bytes = process_->readAllStandardOutput();
-  if (stall_.isActive() && !bytes.isEmpty()) stall_.start(stall_timeout_ms_);
+  if (watch_ && !bytes.isEmpty()) watch_->hear_bytes();
   for (const auto& line : lines_.append({bytes.constData(), static_cast<std::size_t>(bytes.size())})) {
     if (!process_) return;  // an earlier line ended it
     if (line) {
       handle_line(*line);
     } else {
-      crash(tr("The worker sent a message that is too long."), QString::fromStdString(line.error().remedy), 0);
+      handle_nonsense(line.error());
     }
   }
 }
@@ -158,7 +149,7 @@ void WorkerController::read_errors() {
   const QByteArray bytes = process_->readAllStandardError();
   for (const auto& line : errors_.append({bytes.constData(), static_cast<std::size_t>(bytes.size())})) {
     if (!line || line->empty()) continue;
-    remember(QString::fromStdString(*line));
+    if (watch_) watch_->remember(*line);
     log("warning", QString::fromStdString(*line));
   }
 }
@@ -166,17 +157,22 @@ void WorkerController::read_errors() {
 void WorkerController::handle_line(const std::string& line) {
   if (line.empty()) return;
   const auto event = protocol::decode_event(line);
-  if (!event) {
-    const QString text = QString::fromStdString(line).left(300);
-    remember(text);
-    if (!ready_ && event.error().code == ErrorCode::Corrupt) return log("warning", text);  // a login banner, say
-    return crash(tr("The worker sent something that is no message: %1").arg(format_error(event.error())),
-                 tr("Check that the worker is of the same version as this program."), 0);
-  }
-  std::visit([this](const auto& e) { handle(e); }, *event);
+  if (event) return handle_event(*event);
+  log("warning", QString::fromStdString(line).left(300));  // a login banner, say
+  handle_nonsense(event.error());
 }
 
-bool WorkerController::is_ours(const std::string& id) const { return is_busy() && id == id_; }
+void WorkerController::handle_nonsense(const Error& error) {
+  if (watch_) return conclude(watch_->hear_nonsense(error));
+  drop_process();  // not to be trusted any more
+}
+
+void WorkerController::handle_event(const protocol::Event& event) {
+  // What concerns a request that was given up comes too late.
+  const std::string* request = request_of(event);
+  if (!request || (watch_ && *request == id_)) std::visit([this](const auto& e) { handle(e); }, event);
+  if (watch_) conclude(watch_->hear(event));
+}
 
 void WorkerController::handle(const protocol::Ready& event) {
   if (ready_) return;
@@ -195,13 +191,11 @@ void WorkerController::handle(const protocol::Environment& event) {
 }
 
 void WorkerController::handle(const protocol::Loading& event) {
-  if (!is_ours(event.id)) return;
   set_state(State::Loading);
   set_stage(tr("load"), request_ == Request::Generate ? event.done : 0, QString::fromStdString(event.stage));
 }
 
 void WorkerController::handle(const protocol::Loaded& event) {
-  if (!is_ours(event.id)) return;
   set_state(State::Busy);
   for (const auto& note : event.notes) log("info", QString::fromStdString(note));
   emit model_reported(results::model_of(event.model));
@@ -211,26 +205,21 @@ void WorkerController::handle(const protocol::Loaded& event) {
 }
 
 void WorkerController::handle(const protocol::Stage& event) {
-  if (!is_ours(event.id)) return;
   set_state(State::Busy);
   const StageProgress progress = progress_of(event, configuration_);
   set_stage(QString::fromStdString(event.stage), progress.share, progress.text, progress.left_s);
 }
 
 void WorkerController::handle(const protocol::Sample& event) {
-  if (!is_ours(event.id)) return;
   emit repetition_measured(results::repetition_of(event));
 }
 
 void WorkerController::handle(const protocol::Token& event) {
-  if (!is_ours(event.id)) return;
   set_state(State::Busy);
-  stage_ = tr("generate");
   emit text_streamed(QString::fromStdString(event.text), event.index + 1);
 }
 
 void WorkerController::handle(const protocol::Finished& event) {
-  if (!is_ours(event.id)) return;
   if (event.plan_json != "{}") emit plan_reported(QByteArray::fromStdString(event.plan_json));
   if (event.telemetry_json != "{}") emit telemetry_reported(QByteArray::fromStdString(event.telemetry_json));
   if (request_ == Request::Generate) {
@@ -244,91 +233,59 @@ void WorkerController::handle(const protocol::Finished& event) {
     figures.stop_reason = QString::fromStdString(event.stop_reason);
     emit answered(figures);
   }
-  results::RunOutcome outcome;
-  outcome.status = event.cancelled ? results::RunStatus::Cancelled : results::RunStatus::Done;
-  outcome.verdict = results::verdict_of(event.verdict);
   if (!event.verdict.explanation.empty()) log("info", QString::fromStdString(event.verdict.explanation));
-  set_state(State::Idle);
-  finish(outcome);
 }
 
 void WorkerController::handle(const protocol::Log& event) {
-  remember(QString::fromStdString(event.text));
   emit logged({QDateTime::currentDateTimeUtc().toString(Qt::ISODateWithMs).toStdString(), event.level, event.stage, event.text});
 }
 
-void WorkerController::handle(const protocol::Heartbeat& event) {
-  if (!event.stage.empty() && stage_.isEmpty()) stage_ = QString::fromStdString(event.stage);
-}
-
 void WorkerController::handle(const protocol::Failed& event) {
-  if (!event.id.empty() && !is_ours(event.id)) return;
-  const auto code = protocol::error_code(event.code);
-  results::RunOutcome outcome;
-  outcome.status = code == ErrorCode::OutOfMemory ? results::RunStatus::OutOfMemory
-                   : code == ErrorCode::Cancelled ? results::RunStatus::Cancelled
-                                                  : results::RunStatus::Failed;
-  outcome.failure = {event.cause, event.remedy, event.stage, 0};
-  log("error", QString::fromStdString(event.cause));
-  if (!is_busy()) return;
-  set_state(State::Idle);
-  finish(outcome);
+  log(event.id.empty() ? "warning" : "error", QString::fromStdString(event.cause));
 }
 
 void WorkerController::handle_exit(int code, QProcess::ExitStatus status) {
   read_output();  // what it still said before it died
   if (!process_) return;
   read_errors();
-  process_->deleteLater();
-  process_ = nullptr;
+  drop_process();
+  const bool crashed = status == QProcess::CrashExit;
+  if (is_busy()) conclude(watch_->worker_ended(crashed ? 0 : code, crashed ? code : 0));
+}
+
+void WorkerController::tick() {
+  if (watch_) conclude(watch_->tick(now()));
+}
+
+void WorkerController::drop_process() {
+  if (!process_) return;
+  QProcess* process = std::exchange(process_, nullptr);
+  process->disconnect(this);
+  if (process->state() == QProcess::NotRunning) {
+    process->deleteLater();
+  } else {
+    connect(process, &QProcess::finished, process, &QObject::deleteLater);
+    process->kill();
+  }
   ready_ = false;
-  stall_.stop();
   environment_.reset();
   set_state(State::Stopped);
-  if (!is_busy()) return;
-  if (cancelling_) return finish({results::RunStatus::Cancelled, {}, {}});
-  // A shell or ssh in between reports a signal as 128 + its number.
-  const int signal = status == QProcess::CrashExit ? code : code > 128 && code < 128 + 65 ? code - 128 : 0;
-  const QString remedy = signal == SIGKILL
-                             ? tr("The system may have run out of memory: choose a smaller context, fewer bits or a smaller LGS.")
-                             : tr("Retry the run; if it happens again, copy the report.");
-  const QString cause = signal != 0 ? tr("The worker died of signal %1.").arg(signal)
-                                    : tr("The worker ended with code %1 before the run did.").arg(code);
-  crash(cause, remedy, signal);
 }
 
-void WorkerController::handle_stall() {
-  if (!is_busy()) return;
-  crash(tr("The worker has been silent for %1.").arg(format_duration(stall_.interval() / 1000.0)),
-        tr("It was ended. Retry the run; if it happens again, copy the report."), 0);
-}
-
-void WorkerController::crash(const QString& cause, const QString& remedy, int signal) {
-  if (process_) {
-    process_->disconnect(this);
-    process_->kill();
-    connect(process_, &QProcess::finished, process_, &QObject::deleteLater);
-    process_ = nullptr;
-    ready_ = false;
-    environment_.reset();
-    stall_.stop();
-    set_state(State::Stopped);
+void WorkerController::conclude(const std::optional<RequestEnd>& end) {
+  if (!end || !watch_) return;
+  if (end->worker_lost) {
+    drop_process();
+  } else {
+    set_state(State::Idle);
   }
-  if (!is_busy()) return;
-  results::RunOutcome outcome;
-  outcome.status = results::RunStatus::Crashed;
-  QString whole = cause;
-  if (!recent_.isEmpty()) whole += tr(" Its last lines: %1").arg(recent_.join(QStringLiteral(" | ")));
-  outcome.failure = {whole.toStdString(), remedy.toStdString(), stage_.toStdString(), signal};
-  log("error", cause);
-  finish(outcome);
+  if (end->worker_lost && !end->cause.empty()) log("error", QString::fromStdString(end->cause));
+  finish(results::outcome_of(*end));
 }
 
 void WorkerController::finish(const results::RunOutcome& outcome) {
-  request_ = Request::None;
-  cancelling_ = false;
-  stall_.stop();
-  kill_.stop();
+  watch_.reset();
+  tick_.stop();
   emit finished(outcome);
 }
 
@@ -339,18 +296,12 @@ void WorkerController::set_state(State state) {
 }
 
 void WorkerController::set_stage(const QString& stage, double fraction, const QString& text, double left_s) {
-  stage_ = stage;
   emit progressed(stage, fraction, text, left_s);
 }
 
-void WorkerController::remember(const QString& line) {
-  recent_ << line;
-  while (recent_.size() > kRecentLines) recent_.removeFirst();
-}
-
 void WorkerController::log(const std::string& level, const QString& text) {
-  emit logged({QDateTime::currentDateTimeUtc().toString(Qt::ISODateWithMs).toStdString(), level, stage_.toStdString(),
-               text.toStdString()});
+  emit logged({QDateTime::currentDateTimeUtc().toString(Qt::ISODateWithMs).toStdString(), level,
+               watch_ ? watch_->stage() : std::string(), text.toStdString()});
 }
 
 }  // namespace krasis::ui

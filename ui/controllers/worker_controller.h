@@ -11,6 +11,7 @@
 
 #include "engine/config/run_configuration.h"
 #include "engine/worker/protocol.h"
+#include "engine/worker/request_watch.h"
 #include "results_db/records.h"
 
 namespace krasis::ui {
@@ -53,17 +54,17 @@ class WorkerController : public QObject {
   ~WorkerController() override;
 
   void set_command(WorkerCommand command);
-  /// Silence longer than this (heartbeats are much more frequent) is a stall: the process is killed. Default 15 s.
-  void set_stall_timeout(int milliseconds) { stall_timeout_ms_ = milliseconds; }
+  /// How long it waits before it kills the process.
+  void set_patience(const Patience& patience) { patience_ = patience; }
   State state() const { return state_; }
-  bool is_busy() const { return request_ != Request::None; }
+  bool is_busy() const { return watch_.has_value(); }
 
   /// Loads the model unless it is loaded, then measures. One request at a time.
   /// @param trace_file  where the worker writes a trace; empty: nowhere
   void benchmark(const RunConfiguration& configuration, const QString& trace_file = {});
   /// Loads the model unless it is loaded, then answers the conversation's last turn. @param max_tokens at most
   void generate(const RunConfiguration& configuration, const QList<ChatTurn>& turns, int max_tokens);
-  /// Asks the worker to stop; kills it when it does not within five seconds.
+  /// Asks the worker to stop; kills it when it does not in time.
   void cancel();
   /// Ends the process; a request that is being worked on ends as cancelled.
   void stop();
@@ -86,7 +87,7 @@ class WorkerController : public QObject {
   void finished(const krasis::results::RunOutcome& outcome);
 
  private:
-  enum class Request { None, Benchmark, Generate };
+  enum class Request { Benchmark, Generate };
 
   void start_process();
   void stop_process();
@@ -96,14 +97,16 @@ class WorkerController : public QObject {
   void read_output();
   void read_errors();
   void handle_line(const std::string& line);
+  void handle_nonsense(const Error& error);
   void handle_exit(int code, QProcess::ExitStatus status);
-  void handle_stall();
+  void handle_event(const protocol::Event& event);
+  void tick();
+  /// Kills the process if it still runs.
+  void drop_process();
   void set_state(State state);
   void set_stage(const QString& stage, double fraction, const QString& text, double left_s = -1);
+  void conclude(const std::optional<RequestEnd>& end);
   void finish(const results::RunOutcome& outcome);
-  void crash(const QString& cause, const QString& remedy, int signal);
-  bool is_ours(const std::string& id) const;
-  void remember(const QString& line);
   void log(const std::string& level, const QString& text);
 
   // One for each kind of event.
@@ -116,15 +119,16 @@ class WorkerController : public QObject {
   void handle(const protocol::Token& event);
   void handle(const protocol::Finished& event);
   void handle(const protocol::Log& event);
-  void handle(const protocol::Heartbeat& event);
+  void handle(const protocol::Heartbeat&) {}
   void handle(const protocol::Failed& event);
 
   WorkerCommand command_;
   QProcess* process_ = nullptr;
-  QTimer stall_, kill_;
-  int stall_timeout_ms_ = 15000;
+  QTimer tick_;
+  Patience patience_;
   State state_ = State::Stopped;
-  Request request_ = Request::None;
+  Request request_ = Request::Benchmark;
+  std::optional<RequestWatch> watch_;  ///< of the request that is being worked on
   RunConfiguration configuration_;
   QString trace_file_;
   QList<ChatTurn> turns_;
@@ -132,9 +136,6 @@ class WorkerController : public QObject {
   std::string id_;        ///< of the request
   qint64 requests_ = 0;
   bool ready_ = false;    ///< the process has said Ready
-  bool cancelling_ = false;
-  QString stage_;
-  QStringList recent_;    ///< last lines the process wrote, for the report of a crash
   protocol::LineSplitter lines_, errors_;
   std::optional<results::EnvironmentRecord> environment_;
 };
