@@ -35,6 +35,8 @@ struct RunFilter {
   std::int64_t limit = -1;    ///< -1: all
 };
 
+enum class QueuePlace : std::uint8_t { Next, Last };
+
 /// A database of results in one SQLite file (WAL, foreign keys enforced).
 ///
 /// Evidence is kept by the file itself: triggers refuse to change or delete a run that has ended, or any sample.
@@ -79,8 +81,8 @@ class Database {
   Expected<void> set_position(RunId run, std::size_t index);
   /// Deletes a run that is still queued; the only deletion there is.
   Expected<void> remove_queued(RunId run);
-  /// Queues a copy (new uuid) of a run, to try it again.
-  Expected<RunId> requeue(RunId run);
+  /// Queues a copy (new uuid) of a run, to try it again: behind the others, or as the next one.
+  Expected<RunId> requeue(RunId run, QueuePlace place = QueuePlace::Last);
   /// Makes a queued run `running`, owned by this process. Conflict if it is not queued (any more).
   Expected<RunRecord> claim(RunId run);
   /// Claims the first queued run; nothing when the queue is empty.
@@ -88,6 +90,9 @@ class Database {
   /// Marks as crashed the runs that are `running` though the process that claimed them is gone. Returns their ids.
   /// For the owner of the queue to call once after opening.
   Expected<std::vector<RunId>> mark_interrupted();
+  /// The same, and queues a copy of each in front of the others, in one transaction: what a crash interrupted is
+  /// offered again once, whoever looks first. Returns the copies' ids in the order of the queue.
+  Expected<std::vector<RunId>> requeue_interrupted();
 
   // A run that is running
 

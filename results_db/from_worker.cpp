@@ -72,11 +72,16 @@ VerdictRecord verdict_of(const protocol::VerdictFacts& f) {
 RunOutcome outcome_of(const RequestEnd& end) {
   const auto status = [&end] {
     switch (end.kind) {
-      case RequestEnd::Kind::Done: return RunStatus::Done;
-      case RequestEnd::Kind::Cancelled: return RunStatus::Cancelled;
-      case RequestEnd::Kind::OutOfMemory: return RunStatus::OutOfMemory;
-      case RequestEnd::Kind::Crashed: return RunStatus::Crashed;
-      case RequestEnd::Kind::Failed: break;
+      case RequestEnd::Kind::Done:
+        return RunStatus::Done;
+      case RequestEnd::Kind::Cancelled:
+        return RunStatus::Cancelled;
+      case RequestEnd::Kind::OutOfMemory:
+        return RunStatus::OutOfMemory;
+      case RequestEnd::Kind::Crashed:
+        return RunStatus::Crashed;
+      case RequestEnd::Kind::Failed:
+        break;
     }
     return RunStatus::Failed;
   }();

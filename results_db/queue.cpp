@@ -37,6 +37,43 @@ bool mark_running(SQLite::Database& sqlite, RunId run) {
   return update.exec() == 1;
 }
 
+NewRun copy_of(RunRecord run) {
+  NewRun copy;
+  copy.sweep = std::move(run.sweep);
+  copy.model = std::move(run.model);
+  copy.parameters = std::move(run.parameters);
+  copy.configuration_json = std::move(run.configuration_json);
+  copy.plan_json = std::move(run.plan_json);
+  return copy;
+}
+
+RunId insert_copy(SQLite::Database& sqlite, RunRecord run, QueuePlace place) {
+  const RunId id = insert_run(sqlite, copy_of(std::move(run)));
+  if (place == QueuePlace::Last) return id;
+  SQLite::Statement update(
+      sqlite, "UPDATE runs SET position = (SELECT min(position) - 1 FROM runs WHERE status = 'queued') WHERE id = ?");
+  update.bind(1, id);
+  update.exec();
+  return id;
+}
+
+/// Ends the runs whose process is gone as crashed and returns their ids.
+std::vector<RunId> end_interrupted(SQLite::Database& sqlite) {
+  std::vector<RunId> interrupted;
+  {
+    SQLite::Statement select(sqlite, "SELECT id, owner FROM runs WHERE status = 'running' ORDER BY id");
+    while (select.executeStep()) {
+      if (!is_alive(select.getColumn(1).getString())) interrupted.push_back(select.getColumn(0).getInt64());
+    }
+  }
+  RunOutcome outcome;
+  outcome.status = RunStatus::Crashed;
+  outcome.failure.cause = "The program ended while the run was going.";
+  outcome.failure.remedy = "Retry the run; the repetitions that it had finished are kept.";
+  for (const RunId id : interrupted) update_outcome(sqlite, id, outcome, utc_now());
+  return interrupted;
+}
+
 }  // namespace
 
 Expected<RunId> Database::enqueue(const NewRun& run) {
@@ -80,15 +117,10 @@ Expected<void> Database::remove_queued(RunId run) {
   });
 }
 
-Expected<RunId> Database::requeue(RunId id) {
+Expected<RunId> Database::requeue(RunId id, QueuePlace place) {
   KRASIS_TRY(RunRecord old, run(id));
-  NewRun copy;
-  copy.sweep = std::move(old.sweep);
-  copy.model = std::move(old.model);
-  copy.parameters = std::move(old.parameters);
-  copy.configuration_json = std::move(old.configuration_json);
-  copy.plan_json = std::move(old.plan_json);
-  return enqueue(copy);
+  return connection_->write(
+      [&]() -> Expected<RunId> { return insert_copy(*connection_->sqlite, std::move(old), place); });
 }
 
 Expected<RunRecord> Database::claim(RunId id) {
@@ -112,20 +144,17 @@ Expected<std::optional<RunRecord>> Database::claim_next() {
 }
 
 Expected<std::vector<RunId>> Database::mark_interrupted() {
+  return connection_->write([&]() -> Expected<std::vector<RunId>> { return end_interrupted(*connection_->sqlite); });
+}
+
+Expected<std::vector<RunId>> Database::requeue_interrupted() {
   return connection_->write([&]() -> Expected<std::vector<RunId>> {
-    std::vector<RunId> interrupted;
-    {
-      SQLite::Statement select(*connection_->sqlite, "SELECT id, owner FROM runs WHERE status = 'running' ORDER BY id");
-      while (select.executeStep()) {
-        if (!is_alive(select.getColumn(1).getString())) interrupted.push_back(select.getColumn(0).getInt64());
-      }
+    std::vector<RunId> copies = end_interrupted(*connection_->sqlite);
+    for (auto id = copies.rbegin(); id != copies.rend(); ++id) {
+      KRASIS_TRY(RunRecord old, run(*id));
+      *id = insert_copy(*connection_->sqlite, std::move(old), QueuePlace::Next);
     }
-    RunOutcome outcome;
-    outcome.status = RunStatus::Crashed;
-    outcome.failure.cause = "The program ended while the run was going.";
-    outcome.failure.remedy = "Retry the run; the repetitions that it had finished are kept.";
-    for (const RunId id : interrupted) update_outcome(*connection_->sqlite, id, outcome, utc_now());
-    return interrupted;
+    return copies;
   });
 }
 

@@ -101,6 +101,11 @@ constexpr bool is_final(RunStatus status) {
   return status != RunStatus::Queued && status != RunStatus::Running;
 }
 
+/// It went wrong by itself; a run that was cancelled did not.
+constexpr bool is_failure(RunStatus status) {
+  return status == RunStatus::Failed || status == RunStatus::Crashed || status == RunStatus::OutOfMemory;
+}
+
 /// Whether the output was right, and the figure that decided it.
 struct VerdictRecord {
   Verdict verdict = Verdict::None;

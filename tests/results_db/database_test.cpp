@@ -360,6 +360,32 @@ TEST_F(DatabaseTest, AKilledProcessLosesAtMostTheRepetitionInFlight) {
   EXPECT_FALSE(run.failure.remedy.empty());
 }
 
+TEST_F(DatabaseTest, WhatACrashInterruptedIsTheNextInTheQueueAgain) {
+  Database database = open();
+  std::vector<RunId> ids;
+  for (int i = 0; i < 3; ++i) {
+    NewRun run = example_run();
+    run.uuid.clear();
+    run.parameters.lgs = i + 1;
+    ids.push_back(must(database.enqueue(run)));
+  }
+  must(database.claim(ids[0]));
+  must(database.append_repetition(ids[0], example_repetition(0)));
+  must(database.claim(ids[1]));
+  RawSqlite(path).exec("UPDATE runs SET owner = 'gone:1:1' WHERE status = 'running'");
+  const auto copies = must(database.requeue_interrupted());
+  ASSERT_EQ(copies.size(), 2U);
+  const auto queued = must(database.queued_runs());
+  ASSERT_EQ(queued.size(), 3U);
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(queued[i].parameters.lgs, static_cast<std::int64_t>(i) + 1);
+  EXPECT_EQ(queued[0].id, copies[0]);
+  EXPECT_EQ(must(database.run(ids[0])).status, RunStatus::Crashed);
+  EXPECT_EQ(must(database.repetitions(ids[0])).size(), 1U) << "evidence stays with the run that was interrupted";
+  EXPECT_TRUE(must(database.requeue_interrupted()).empty()) << "it is offered once";
+  const RunId next = must(database.requeue(ids[2], QueuePlace::Next));
+  EXPECT_EQ(must(database.queued_runs()).front().id, next);
+}
+
 TEST_F(DatabaseTest, ARunOfALivingProcessIsNotInterrupted) {
   Database database = open();
   const RunId id = must(database.enqueue(example_run()));
