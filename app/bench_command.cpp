@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -8,8 +9,6 @@
 #include <iostream>
 #include <memory>
 #include <sstream>
-
-#include <fmt/format.h>
 
 #include "app/cli.h"
 #include "app/tables.h"
@@ -52,7 +51,8 @@ class Bench {
         command_(std::move(command)),
         trace_directory_(std::move(trace_directory)) {}
 
-  /// Stops at the first error of the database; a run that fails is recorded, and the sweep goes on.
+  /// Stops at the first error of the database and when the worker does not start; a run that fails is recorded, and the
+  /// sweep goes on.
   Expected<void> run(const std::vector<RunConfiguration>& runs) {
     for (std::size_t i = 0; i < runs.size() && interrupts == 0; ++i) {
       label_ = fmt::format("{}/{} LGS {}, HCS {}, GPU {} bits, CPU {} bits", i + 1, runs.size(), runs[i].lgs,
@@ -73,6 +73,7 @@ class Bench {
     configuration_ = configuration;
     RequestWatch watch(id, worker_ready_, Clock::now(), patience());
     KRASIS_TRY(const RequestEnd end, follow(id, watch));
+    if (end.never_ready && end.kind == RequestEnd::Kind::Crashed) return fail(ErrorCode::Io, end.cause, end.remedy);
     const results::RunOutcome outcome = results::outcome_of(end);
     if (!run_) KRASIS_CHECK(begin_run({}));  // it ended before its model was known
     if (!outcome.failure.cause.empty()) {
@@ -145,19 +146,20 @@ class Bench {
       worker_ready_ = watch.is_ready();
       if (!end) end = watch.tick(Clock::now());
       if (!end) continue;
-      if (end->worker_lost) KRASIS_CHECK(drop_worker(end->stage));
+      if (end->worker_lost) KRASIS_CHECK(drop_worker(*end));
       return *end;
     }
   }
 
-  /// Ends the process; the last lines of its standard error become the run's.
-  Expected<void> drop_worker(const std::string& stage) {
+  /// Ends the process; the last lines of its standard error become the run's, if it was ready to have one.
+  Expected<void> drop_worker(const RequestEnd& end) {
     worker_->kill();
     const auto lines = worker_->end() ? worker_->end()->last_lines : std::vector<std::string>{};
     worker_.reset();
     worker_ready_ = false;
-    if (!lines.empty() && !run_) KRASIS_CHECK(begin_run({}));
-    for (const std::string& line : lines) KRASIS_CHECK(log("error", stage, line));
+    if (lines.empty() || end.never_ready) return {};
+    if (!run_) KRASIS_CHECK(begin_run({}));
+    for (const std::string& line : lines) KRASIS_CHECK(log("error", end.stage, line));
     return {};
   }
 
@@ -272,7 +274,7 @@ Expected<int> bench(const BenchOptions& options) {
     if (++interrupts > 1) ::_exit(kInterrupted);
   });
   Bench bench(std::move(database), std::move(sweep), std::move(command), options.trace_directory);
-  KRASIS_CHECK(bench.run(runs));
+  const auto done = bench.run(runs);
   results::RunFilter filter;
   filter.ids = bench.ids();
   if (!filter.ids.empty()) {
@@ -283,6 +285,7 @@ Expected<int> bench(const BenchOptions& options) {
       (options.format == "md" ? std::cout : std::cerr) << telemetry_text(summaries) << std::flush;
     }
   }
+  KRASIS_CHECK(done);
   std::cerr << "Stored in " << options.database << "\n";
   return interrupts > 0 ? kInterrupted : bench.all_passed() ? kDone : kRunFailed;
 }
