@@ -119,11 +119,20 @@ QString SweepController::why_not_runnable() const {
   return tr("No run is chosen.");
 }
 
-Expected<int> SweepController::enqueue() {
+int SweepController::measured_count() {
+  if (rebuild_.isActive()) rebuild();
+  const auto& runs = runs_->runs();
+  return static_cast<int>(std::count_if(
+      runs.begin(), runs.end(), [](const auto& run) { return run.chosen && run.problem.isEmpty() && run.measured; }));
+}
+
+Expected<int> SweepController::enqueue(Measured measured) {
   if (rebuild_.isActive()) rebuild();
   std::vector<results::NewRun> runs;
   std::map<std::string, results::ModelRecord> models;
-  for (const auto& configuration : runs_->chosen()) {
+  for (const auto& row : runs_->runs()) {
+    if (!row.chosen || !row.problem.isEmpty() || (row.measured && measured == Measured::Skip)) continue;
+    const auto& configuration = row.configuration;
     const std::string key = configuration.model + '\n' + std::to_string(configuration.synthetic_seed);
     if (!models.contains(key)) {
       KRASIS_TRY(models[key], model_record(configuration, configuration_->services().resources));

@@ -31,8 +31,11 @@ class SweepController : public QObject {
 
   /// Why nothing can be enqueued, a whole sentence; empty when it can.
   QString why_not_runnable() const;
-  /// Queues the chosen runs. Returns how many.
-  Expected<int> enqueue();
+  enum class Measured { Again, Skip };
+  /// How many of the chosen runs have been measured with this very configuration.
+  int measured_count();
+  /// Queues the chosen runs. Returns how many. @param measured  what becomes of those that were measured already
+  Expected<int> enqueue(Measured measured = Measured::Again);
   /// Replaces the axes and the form's configuration by those of a TOML file, the same that `krasis bench` reads.
   Expected<void> open(const QString& path);
   Expected<void> save(const QString& path) const;

@@ -5,6 +5,7 @@
 #include <QHeaderView>
 #include <QLabel>
 #include <QLineEdit>
+#include <QMessageBox>
 #include <QPushButton>
 #include <QSignalBlocker>
 #include <QSplitter>
@@ -147,8 +148,38 @@ void SweepPage::refresh() {
 
 void SweepPage::enqueue() {
   if (!enqueue_->isEnabled()) return;
-  const auto queued = sweep_->enqueue();
+  if (sweep_->measured_count() > 0) return ask_about_measured();
+  put_in_queue(SweepController::Measured::Again);
+}
+
+void SweepPage::put_in_queue(SweepController::Measured measured) {
+  const auto queued = sweep_->enqueue(measured);
   emit message(queued ? counted(*queued, tr("1 run enqueued"), tr("%1 runs enqueued")) : format_error(queued.error()));
+}
+
+void SweepPage::ask_about_measured() {
+  const int measured = sweep_->measured_count();
+  const int others = static_cast<int>(sweep_->runs()->chosen().size()) - measured;
+  const QString question =
+      counted(measured, tr("One of the chosen runs has been measured with this very configuration."),
+              tr("%1 of the chosen runs have been measured with this very configuration."));
+  auto* box = new QMessageBox(QMessageBox::Question, tr("Already measured"), question, QMessageBox::NoButton, this);
+  box->setObjectName(QStringLiteral("measuredBox"));
+  box->setAttribute(Qt::WA_DeleteOnClose);
+  const auto add = [&](const QString& name, const QString& text, QMessageBox::ButtonRole role) {
+    auto* button = box->addButton(text, role);
+    button->setObjectName(name);
+    return button;
+  };
+  auto* again = add(QStringLiteral("measureAgain"), tr("&Measure again"), QMessageBox::AcceptRole);
+  auto* rest = add(QStringLiteral("measureOthers"), tr("&Only the others (%1)").arg(others), QMessageBox::AcceptRole);
+  auto* cancel = add(QStringLiteral("measureNone"), tr("&Cancel"), QMessageBox::RejectRole);
+  rest->setEnabled(others > 0);
+  box->setDefaultButton(others > 0 ? rest : cancel);
+  box->setEscapeButton(cancel);
+  connect(again, &QPushButton::clicked, this, [this] { put_in_queue(SweepController::Measured::Again); });
+  connect(rest, &QPushButton::clicked, this, [this] { put_in_queue(SweepController::Measured::Skip); });
+  box->open();
 }
 
 void SweepPage::open_file(const QString& path) {

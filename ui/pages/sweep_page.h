@@ -2,14 +2,14 @@
 
 #include <QWidget>
 
+#include "ui/controllers/sweep_controller.h"
+
 class QLabel;
 class QLineEdit;
 class QPushButton;
 class QTableView;
 
 namespace krasis::ui {
-
-class SweepController;
 
 /// Axes on the left, the runs they expand to on the right, and the button that queues them.
 class SweepPage : public QWidget {
@@ -30,6 +30,8 @@ class SweepPage : public QWidget {
 
  private:
   void refresh();
+  void put_in_queue(SweepController::Measured measured);
+  void ask_about_measured();
   QWidget* make_axes();
   QWidget* make_runs();
 
