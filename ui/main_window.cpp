@@ -1,6 +1,6 @@
 #include "ui/main_window.h"
 
-#include <QCloseEvent>
+#include <QEvent>
 #include <QFileInfo>
 #include <QHBoxLayout>
 #include <QLabel>
@@ -29,6 +29,7 @@
 #include "ui/pages/results_page.h"
 #include "ui/pages/sweep_page.h"
 #include "ui/theme.h"
+#include "ui/widgets/notice_bar.h"
 
 namespace krasis::ui {
 namespace {
@@ -104,6 +105,7 @@ void MainWindow::make_pages() {
   banner_->setMargin(6);
   banner_->setAutoFillBackground(true);
   banner_->hide();
+  make_queue_notice();
   pages_ = new QStackedWidget(central);
   pages_->setObjectName(QStringLiteral("pages"));
   results_page_ = new ResultsPage(database_, pages_);
@@ -119,6 +121,7 @@ void MainWindow::make_pages() {
   auto* right = new QVBoxLayout;
   right->setContentsMargins(0, 0, 0, 0);
   right->addWidget(banner_);
+  right->addWidget(queue_notice_);
   right->addWidget(pages_, 1);
   auto* layout = new QHBoxLayout(central);
   layout->setContentsMargins(0, 0, 0, 0);
@@ -180,6 +183,12 @@ void MainWindow::wire() {
   connect(sweep_page_, &SweepPage::message, this, &MainWindow::show_message);
   connect(queue_, &QueueController::message, this, &MainWindow::show_message);
   connect(queue_, &QueueController::changed, this, &MainWindow::update_status);
+  connect(queue_, &QueueController::changed, this, &MainWindow::update_queue_notice);
+  connect(results_page_, &ResultsPage::run_again_requested, this, [this](const QList<qlonglong>& runs) {
+    for (const auto run : runs) queue_->retry(run);
+  });
+  connect(results_page_, &ResultsPage::hide_failed_changed, home_page_, &HomePage::set_hide_failed);
+  connect(home_page_, &HomePage::hide_failed_changed, results_page_, &ResultsPage::set_hide_failed);
   connect(run_worker_, &WorkerController::state_changed, this, &MainWindow::update_status);
   connect(chat_worker_, &WorkerController::state_changed, this, &MainWindow::update_status);
   connect(chat_worker_, &WorkerController::logged, log_model_, &LogModel::append);
@@ -289,11 +298,13 @@ void MainWindow::save_state() {
   settings_->setValue(QStringLiteral("state"), saveState(kLayoutVersion));
   settings_->setValue(QStringLiteral("model_folders"), home_page_->model_folders());
   settings_->setValue(QStringLiteral("write_traces"), queue_->writes_traces());
+  settings_->setValue(QStringLiteral("hide_failed"), results_page_->hides_failed());
   if (database_->is_open()) settings_->setValue(QStringLiteral("database"), database_->path());
 }
 
 void MainWindow::restore_saved_state() {
   queue_->set_writes_traces(settings_->value(QStringLiteral("write_traces")).toBool());
+  results_page_->set_hide_failed(settings_->value(QStringLiteral("hide_failed")).toBool());
   home_page_->set_model_folders(settings_->value(QStringLiteral("model_folders")).toStringList());
   if (settings_->value(QStringLiteral("layout_version")).toInt() != kLayoutVersion) return;
   restoreGeometry(settings_->value(QStringLiteral("geometry")).toByteArray());
@@ -314,14 +325,6 @@ void MainWindow::reset_layout() {
   if (!isVisible()) resize(1280, 800);
   resizeDocks({configuration_dock_}, {330}, Qt::Horizontal);
   resizeDocks({queue_dock_}, {170}, Qt::Vertical);
-}
-
-void MainWindow::closeEvent(QCloseEvent* event) {
-  save_state();
-  queue_->set_paused(true);
-  run_worker_->stop();
-  chat_worker_->stop();
-  QMainWindow::closeEvent(event);
 }
 
 void MainWindow::changeEvent(QEvent* event) {

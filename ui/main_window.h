@@ -9,6 +9,7 @@
 class QLabel;
 class QListWidget;
 class QProgressBar;
+class QPushButton;
 class QSettings;
 class QStackedWidget;
 
@@ -23,6 +24,7 @@ class DeviceProbe;
 class HomePage;
 class LogDock;
 class LogModel;
+class NoticeBar;
 class QueueController;
 class QueueDock;
 class QueueModel;
@@ -61,8 +63,10 @@ class MainWindow : public QMainWindow {
   void make_docks();
   void make_status_bar();
   void make_menus();
+  void make_queue_notice();
   void wire();
   void update_status();
+  void update_queue_notice();
   void update_icons();
   void show_message(const QString& text);
   void send_or_run();
@@ -72,6 +76,7 @@ class MainWindow : public QMainWindow {
   void choose_new_database();
   void choose_worker_command();
   void probe_devices();
+  void ask_to_quit();
   void save_state();
   void restore_saved_state();
   void reset_layout();
@@ -104,6 +109,11 @@ class MainWindow : public QMainWindow {
   QLabel* progress_label_ = nullptr;
   QProgressBar* progress_ = nullptr;
   QLabel* banner_ = nullptr;
+  NoticeBar* queue_notice_ = nullptr;
+  QPushButton* queue_resume_ = nullptr;
+  QPushButton* queue_discard_ = nullptr;
+  QPushButton* queue_command_ = nullptr;
+  bool may_quit_ = false;  ///< though a run is going: the user said so
 };
 
 }  // namespace krasis::ui

@@ -68,6 +68,8 @@ void MainWindow::make_menus() {
   add(run, QStringLiteral("regenerate"), tr("&Regenerate the answer"), QKeySequence(tr("Ctrl+R")),
       [this] { chat_page_->regenerate(); });
   run->addSeparator();
+  add(run, QStringLiteral("runAgainAction"), tr("R&un the selected results again"), {},
+      [this] { results_page_->run_again(); });
   add(run, QStringLiteral("compareAction"), tr("&Compare the selected runs"), QKeySequence(tr("Ctrl+D")), [this] {
     QList<qlonglong> runs;
     for (const auto& summary : results_page_->selected_runs()) runs << summary.run.id;
@@ -125,6 +127,7 @@ void MainWindow::choose_worker_command() {
   settings_->setValue(QStringLiteral("worker_command"), services_.worker_command);
   run_worker_->set_command(WorkerCommand::parse(services_.worker_command));
   chat_worker_->set_command(WorkerCommand::parse(services_.worker_command));
+  if (queue_->pause() == QueueController::Pause::WorkerFailed) queue_->set_paused(false);
   probe_devices();
 }
 

@@ -230,7 +230,7 @@ TEST_F(FormsWindow, OneModelHasOneNameWhetherItsRunFailedOrWasMeasured) {
       << "the worker's own facts replace what the window guessed";
   window->show_page(MainWindow::Results);
   child<QLineEdit>("resultsFilter")->setText("model=embedded");
-  EXPECT_EQ(child<QTableView>("resultsTable")->model()->rowCount(), 2);
+  QTRY_COMPARE_WITH_TIMEOUT(child<QTableView>("resultsTable")->model()->rowCount(), 2, 5000);
 }
 
 }  // namespace

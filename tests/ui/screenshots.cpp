@@ -96,6 +96,14 @@ void fill(results::Database& database) {
   }
 }
 
+/// Queued runs of an earlier session.
+void leave_runs(const QString& path) {
+  auto database = results::Database::open(path.toStdString()).value();
+  results::NewRun run;
+  run.model = {"fp", "embedded", "qwen3_moe", "5 layers", false};
+  for (int i = 0; i < 3; ++i) test::must(database.enqueue(run).map([](auto) {}));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -114,6 +122,7 @@ int main(int argc, char** argv) {
       services.database = folder.filePath("results.db");
       services.settings_file = folder.filePath("settings.ini");
       services.probe_devices = false;
+      leave_runs(services.database);
       ui::MainWindow window(services);
       window.resize(size);
       window.show();
@@ -122,14 +131,18 @@ int main(int argc, char** argv) {
       window.sweep()->axes()->set_axis("lgs", "1,2,4,9");
       window.sweep()->axes()->set_axis("hcs", "off,on");
       for (auto* page : window.findChildren<ui::HomePage*>()) page->set_devices(gpus);
+      settle();
+      window.grab().save(out.filePath(QString("notice-%1-%2.png").arg(is_dark ? "dark" : "light").arg(size.width())));
+      window.queue()->discard();
+      settle();  // before the rows: a look into the database would take out those that it does not have
       window.queue_model()->put({101, "embedded, INT4/INT4 LGS 1 HCS off", results::RunStatus::Done, 1, "\u2713 PASS"});
       window.queue_model()->put({102, "embedded, INT4/INT4 LGS 2 HCS off", results::RunStatus::Crashed, 0.4, "", -1,
                                  "The worker died of signal 11.\nStage: repetition\nSignal: 11"});
       window.queue_model()->put({103, "embedded, INT4/INT4 LGS 4 HCS off", results::RunStatus::Running, 0.55,
                                  "repetition: 2 of 3", 14});
       window.queue_model()->put({104, "embedded, INT4/INT4 LGS 1 HCS on"});
-      settle();
       window.findChild<QTableView*>("resultsTable")->selectRow(1);
+      window.findChild<QTableView*>("queueTable")->selectRow(1);
       window.findChild<ui::ComparePage*>()->compare({1, 2, 4, 7, 12});
       const auto grab = [&](const QString& name) {
         settle();

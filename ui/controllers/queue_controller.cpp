@@ -3,26 +3,41 @@
 #include <QDir>
 #include <QFileInfo>
 #include <algorithm>
+#include <set>
 
 #include "engine/config/configuration_io.h"
 #include "ui/controllers/database_service.h"
 #include "ui/format.h"
 #include "ui/models/results_model.h"
+#include "ui/models/run_report.h"
 
 namespace krasis::ui {
 
 using results::RunStatus;
 
+namespace {
+
+constexpr int kReportLines = 40;
+
+}  // namespace
+
 QueueController::QueueController(DatabaseService* database, WorkerController* worker, QueueModel* model, LogModel* log,
                                  QObject* parent)
     : QObject(parent), database_(database), worker_(worker), model_(model), log_(log) {
   connect(database_, &DatabaseService::opened, this, &QueueController::reload);
+  connect(database_, &DatabaseService::changed, this, &QueueController::synchronize);
+  connect_worker();
+  if (database_->is_open()) reload();
+}
+
+void QueueController::connect_worker() {
   connect(worker_, &WorkerController::progressed, this, &QueueController::on_progress);
   connect(worker_, &WorkerController::repetition_measured, this, &QueueController::on_repetition);
   connect(worker_, &WorkerController::logged, this, &QueueController::on_log);
   connect(worker_, &WorkerController::finished, this, &QueueController::on_finished);
-  connect(worker_, &WorkerController::environment_reported, this, [this](const results::EnvironmentRecord& environment) {
-    if (current_ != 0) report(database_->database().set_environment(current_, environment));
+  connect(worker_, &WorkerController::facts_reported, this, &QueueController::on_facts);
+  connect(worker_, &WorkerController::environment_reported, this, [this](const results::EnvironmentRecord& facts) {
+    if (current_ != 0) report(database_->database().set_environment(current_, facts));
   });
   connect(worker_, &WorkerController::plan_reported, this, [this](const QByteArray& json) {
     if (current_ != 0) report(database_->database().set_plan(current_, json.toStdString()));
@@ -33,43 +48,87 @@ QueueController::QueueController(DatabaseService* database, WorkerController* wo
   connect(worker_, &WorkerController::model_reported, this, [this](const results::ModelRecord& loaded) {
     if (current_ != 0) report(database_->database().set_model(current_, loaded));
   });
-  connect(worker_, &WorkerController::facts_reported, this, [this](qint64 threads, const QString& prompt) {
-    if (current_ == 0) return;
-    const auto run = database_->database().run(current_);
-    if (!run) return;
-    auto known = run->parameters;
-    if (threads > 0) known.threads = threads;
-    if (!prompt.isEmpty()) known.prompt_fingerprint = prompt.toStdString();
-    report(database_->database().set_parameters(current_, known));
-  });
-  if (database_->is_open()) reload();
 }
 
 QString QueueController::title_of(const results::RunRecord& run) {
   return QString::fromStdString(run.model.name) + QStringLiteral(", ") + configuration_label(run.parameters);
 }
 
+QueueRow QueueController::row_of(const results::RunRecord& run) {
+  QueueRow row{run.id, title_of(run)};
+  row.uuid = run.uuid;
+  return row;
+}
+
 void QueueController::report(const Expected<void>& result) {
   if (!result) emit message(format_error(result.error()));
 }
 
+void QueueController::forget_counts() {
+  done_ = 0;
+  finished_run_s_ = 0;
+  finished_runs_ = 0;
+}
+
+int QueueController::waiting() const {
+  const auto& rows = model_->rows();
+  const auto waits = [](const QueueRow& row) { return row.status == RunStatus::Queued; };
+  return static_cast<int>(std::count_if(rows.begin(), rows.end(), waits));
+}
+
+int QueueController::total() const {
+  return done_ + waiting() + (is_running() ? 1 : 0);
+}
+
 void QueueController::reload() {
+  model_->clear();
+  current_ = 0;
+  forget_counts();
+  notice_.clear();
+  if (pause_ != Pause::ByUser) pause_ = Pause::None;
+  std::size_t interrupted = 0;
   if (database_->writable()) {
-    if (const auto interrupted = database_->database().mark_interrupted(); interrupted && !interrupted->empty()) {
-      emit message(tr("%n run(s) of an earlier session had been interrupted; they are marked as crashed.", nullptr,
-                      static_cast<int>(interrupted->size())));
-    }
+    const auto copies = database_->database().requeue_interrupted();
+    if (!copies) report(tl::unexpected(copies.error()));
+    interrupted = copies ? copies->size() : 0;
   }
   const auto queued = database_->database().queued_runs();
   if (!queued) return report(tl::unexpected(queued.error()));
-  for (const auto& run : *queued) model_->put({run.id, title_of(run)});
-  if (!queued->empty()) {  // left over: the user decides when they go on
-    paused_ = true;
-    total_ += static_cast<int>(queued->size());
-    emit message(tr("%n run(s) wait in the queue from an earlier session. Press Resume to go on.", nullptr,
-                    static_cast<int>(queued->size())));
+  for (const auto& run : *queued) model_->put(row_of(run));
+  if (!queued->empty()) {
+    pause_ = Pause::LeftOver;
+    notice_ = counted(static_cast<qint64>(queued->size()), tr("One run waits in the queue from an earlier session."),
+                      tr("%1 runs wait in the queue from an earlier session."));
+    if (interrupted > 0) {
+      notice_ += QLatin1Char(' ');
+      notice_ += counted(static_cast<qint64>(interrupted),
+                         tr("One of them had been interrupted; its finished repetitions are in Results."),
+                         tr("%1 of them had been interrupted; their finished repetitions are in Results."));
+    }
   }
   emit changed();
+}
+
+/// Brings the rows in line with the database, which other programs change, too.
+void QueueController::synchronize() {
+  if (!database_->is_open()) return;
+  const auto queued = database_->database().queued_runs();
+  if (!queued) return;  // the next change asks again
+  std::set<std::string> waits;
+  for (const auto& run : *queued) waits.insert(run.uuid);
+  std::vector<results::RunId> gone;
+  for (const auto& row : model_->rows()) {
+    if (row.status == RunStatus::Queued && !waits.contains(row.uuid)) gone.push_back(row.id);
+  }
+  for (const auto id : gone) model_->remove(id);
+  bool added = false;
+  for (const auto& run : *queued) {
+    if (model_->row(run.id)) continue;
+    model_->put(row_of(run));
+    added = true;
+  }
+  if (queued->empty() && pause_ == Pause::LeftOver) set_paused(false);
+  if (added || !gone.empty()) emit changed();
 }
 
 Expected<void> QueueController::enqueue(const std::vector<results::NewRun>& runs) {
@@ -77,15 +136,10 @@ Expected<void> QueueController::enqueue(const std::vector<results::NewRun>& runs
     return fail(ErrorCode::Unsupported, "The results database cannot be written.",
                 database_->read_only_reason().toStdString());
   }
+  if (!is_running() && waiting() == 0) forget_counts();
   KRASIS_TRY(const auto ids, database_->database().enqueue(runs));
-  if (!is_running() && done_ >= total_) {
-    done_ = total_ = 0;
-    finished_run_s_ = 0;
-    finished_runs_ = 0;
-  }
-  total_ += static_cast<int>(ids.size());
   for (const auto id : ids) {
-    if (const auto run = database_->database().run(id)) model_->put({run->id, title_of(*run)});
+    if (const auto run = database_->database().run(id)) model_->put(row_of(*run));
   }
   database_->announce_change();
   emit changed();
@@ -94,19 +148,33 @@ Expected<void> QueueController::enqueue(const std::vector<results::NewRun>& runs
 }
 
 void QueueController::start_next() {
-  if (paused_ || is_running() || worker_->is_busy() || !database_->writable()) return;
-  auto claimed = database_->database().claim_next();
+  if (is_paused() || is_running() || worker_->is_busy() || !database_->writable()) return;
+  if (waiting() == 0) return emit changed();
+  if (!worker_->is_ready()) {  // first: a run that is taken would be lost on a worker that does not start
+    starting_ = true;
+    worker_->start();
+    return emit changed();
+  }
+  const auto claimed = database_->database().claim_next();
   if (!claimed) return report(tl::unexpected(claimed.error()));
-  if (!*claimed) return emit changed();
-  const auto& run = **claimed;
-  current_ = run.id;
-  run_clock_.start();
-  model_->put({run.id, title_of(run), RunStatus::Running, 0, tr("starting")});
+  if (!*claimed) return synchronize();  // another program was quicker
+  measure(**claimed);
   emit changed();
+}
+
+void QueueController::measure(const results::RunRecord& run) {
+  current_ = run.id;
+  user_cancelled_ = false;
+  run_clock_.start();
+  QueueRow row = row_of(run);
+  row.status = RunStatus::Running;
+  row.stage = tr("starting");
+  model_->put(row);
+  database_->announce_change();
   const auto configuration = configuration_from_json(run.configuration_json);
   if (!configuration) {
-    results::RunOutcome outcome{RunStatus::Failed, {}, {configuration.error().cause, configuration.error().remedy, "start", 0}};
-    return on_finished(outcome);
+    const auto& error = configuration.error();
+    return on_finished({RunStatus::Failed, {}, {error.cause, error.remedy, "start", 0}});
   }
   const QString name = QString::fromStdString(run.short_id()) + QStringLiteral(".trace.json");
   worker_->benchmark(*configuration, writes_traces_ ? QDir(trace_folder()).filePath(name) : QString());
@@ -132,26 +200,44 @@ void QueueController::on_repetition(const results::Repetition& repetition) {
   database_->announce_change();
 }
 
+void QueueController::on_facts(qint64 threads, const QString& prompt) {
+  if (current_ == 0) return;
+  const auto run = database_->database().run(current_);
+  if (!run) return;
+  auto known = run->parameters;
+  if (threads > 0) known.threads = threads;
+  if (!prompt.isEmpty()) known.prompt_fingerprint = prompt.toStdString();
+  report(database_->database().set_parameters(current_, known));
+}
+
 void QueueController::on_log(const results::LogLine& line) {
   log_->append(line);
   if (current_ != 0 && database_->writable()) report(database_->database().append_log(current_, {&line, 1}));
 }
 
+void QueueController::on_started(const results::RunOutcome& outcome) {
+  starting_ = false;
+  if (results::is_failure(outcome.status)) {
+    pause_ = Pause::WorkerFailed;
+    notice_ = tr("The queue has stopped, its runs keep waiting: the worker does not start.") + QLatin1Char('\n') +
+              QString::fromStdString(outcome.failure.cause) + QLatin1Char('\n') +
+              tr("Worker command: %1").arg(worker_->command().line()) + QLatin1Char('\n') +
+              QString::fromStdString(outcome.failure.remedy);
+  }
+  emit changed();
+  QMetaObject::invokeMethod(this, &QueueController::start_next, Qt::QueuedConnection);
+}
+
 void QueueController::on_finished(const results::RunOutcome& outcome) {
+  if (starting_) return on_started(outcome);
   if (current_ == 0) return;
   const auto id = std::exchange(current_, 0);
-  report(database_->database().finish(id, outcome));
+  store_outcome(id, outcome);
   QueueRow row = model_->row(id) ? *model_->row(id) : QueueRow{id};
   row.status = outcome.status;
   row.progress = outcome.status == RunStatus::Done ? 1 : row.progress;
   row.stage = outcome.status == RunStatus::Done ? verdict_text(outcome.verdict.verdict) : QString();
-  if (!outcome.failure.cause.empty()) {
-    QStringList lines{QString::fromStdString(outcome.failure.cause)};
-    if (!outcome.failure.remedy.empty()) lines << QString::fromStdString(outcome.failure.remedy);
-    if (!outcome.failure.stage.empty()) lines << tr("Stage: %1").arg(QString::fromStdString(outcome.failure.stage));
-    if (outcome.failure.signal != 0) lines << tr("Signal: %1").arg(outcome.failure.signal);
-    row.failure = lines.join(QLatin1Char('\n'));
-  }
+  row.failure = failure_text(outcome.failure);
   model_->put(row);
   ++done_;
   if (outcome.status == RunStatus::Done) {
@@ -164,19 +250,49 @@ void QueueController::on_finished(const results::RunOutcome& outcome) {
   QMetaObject::invokeMethod(this, &QueueController::start_next, Qt::QueuedConnection);
 }
 
+void QueueController::store_outcome(results::RunId id, results::RunOutcome outcome) {
+  const bool interrupted = shutting_down_ && !user_cancelled_ && outcome.status == RunStatus::Cancelled;
+  if (interrupted) {
+    outcome.failure = {"The window was closed while the run was going.", "A copy of it waits in the queue.", {}, 0};
+    if (const auto copy = database_->database().requeue(id, results::QueuePlace::Next); !copy) {
+      report(tl::unexpected(copy.error()));
+    }
+  }
+  report(database_->database().finish(id, outcome));
+}
+
 double QueueController::eta_s() const {
-  const int waiting = total_ - done_ - (is_running() ? 1 : 0);
   const auto* row = model_->row(current_);
   const double running = is_running() && row ? row->eta_s : 0;
-  if (finished_runs_ == 0) return waiting == 0 ? running : -1;
+  if (finished_runs_ == 0) return waiting() == 0 ? running : -1;
   const double average = finished_run_s_ / finished_runs_;
-  return waiting * average + (running >= 0 ? running : average);
+  return waiting() * average + (running >= 0 ? running : average);
+}
+
+QString QueueController::running_text() const {
+  const auto* row = model_->row(current_);
+  if (!row) return {};
+  const QString run = tr("Run %1 (%2)").arg(QString::fromStdString(row->uuid.substr(0, 8)), row->title);
+  return row->stage.isEmpty() ? run : tr("%1, at %2,").arg(run, row->stage);
+}
+
+QString QueueController::report_of(qlonglong id) {
+  const auto run = database_->database().run(id);
+  if (!run) return format_error(run.error());
+  return run_report(*run, database_->database().log(id, kReportLines).value_or(std::vector<results::LogLine>{}));
+}
+
+void QueueController::shut_down() {
+  shutting_down_ = true;
+  pause_ = Pause::ByUser;
+  worker_->stop();
 }
 
 void QueueController::set_paused(bool paused) {
-  paused_ = paused;
+  pause_ = paused ? Pause::ByUser : Pause::None;
+  notice_.clear();
   emit changed();
-  if (!paused_) start_next();
+  if (!paused) start_next();
 }
 
 QString QueueController::trace_folder() const {
@@ -188,36 +304,50 @@ void QueueController::set_writes_traces(bool on) {
   emit changed();
 }
 
+/// Every file counts its ids from 1: only the uuid says that the open one means the run of this row.
+bool QueueController::is_same_run(const QueueRow& row) {
+  const auto run = database_->database().run(row.id);
+  return run && run->uuid == row.uuid;
+}
+
 void QueueController::cancel(qlonglong run) {
-  if (run == current_ && current_ != 0) return worker_->cancel();
+  if (run == current_ && current_ != 0) {
+    user_cancelled_ = true;
+    return worker_->cancel();
+  }
   const auto* row = model_->row(run);
   if (!row || row->status != RunStatus::Queued) return;
+  if (!is_same_run(*row)) return synchronize();
   const auto removed = database_->database().remove_queued(run);
-  report(removed);
-  if (!removed) return;
+  if (!removed) return synchronize();  // another program was quicker
   model_->remove(run);
-  --total_;
   database_->announce_change();
   emit changed();
 }
 
-void QueueController::cancel_all() {
-  std::vector<results::RunId> waiting;
+void QueueController::discard() {
+  std::vector<results::RunId> queued;
   for (const auto& row : model_->rows()) {
-    if (row.status == RunStatus::Queued) waiting.push_back(row.id);
+    if (row.status == RunStatus::Queued) queued.push_back(row.id);
   }
-  for (const auto id : waiting) cancel(id);
-  if (is_running()) worker_->cancel();
+  for (const auto id : queued) cancel(id);
+  if (waiting() == 0 && pause_ != Pause::ByUser) set_paused(false);
+}
+
+void QueueController::cancel_all() {
+  discard();
+  if (is_running()) cancel(current_);
+  if (starting_) worker_->cancel();
 }
 
 void QueueController::retry(qlonglong run) {
+  const auto* row = model_->row(run);
+  if (row && !is_same_run(*row)) return synchronize();
+  if (!is_running() && waiting() == 0 && !row) forget_counts();
   const auto id = database_->database().requeue(run);
   if (!id) return report(tl::unexpected(id.error()));
-  const auto* old = model_->row(run);
-  const QString title = old ? old->title : QString();
   model_->remove(run);
-  model_->put({*id, title});
-  ++total_;
+  if (const auto copy = database_->database().run(*id)) model_->put(row_of(*copy));
   database_->announce_change();
   emit changed();
   start_next();
@@ -226,7 +356,7 @@ void QueueController::retry(qlonglong run) {
 void QueueController::retry_failed() {
   std::vector<results::RunId> bad;
   for (const auto& row : model_->rows()) {
-    if (results::is_final(row.status) && row.status != RunStatus::Done) bad.push_back(row.id);
+    if (results::is_failure(row.status)) bad.push_back(row.id);
   }
   for (const auto id : bad) retry(id);
 }

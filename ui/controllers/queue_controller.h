@@ -12,26 +12,45 @@ namespace krasis::ui {
 class DatabaseService;
 
 /// Works off the queue that the results database holds: one run at a time in a worker process. Every repetition is
-/// stored when it arrives. A run that ends badly is a row; the queue goes on.
+/// stored when it arrives. A run that ends badly is a row, and the queue goes on; a worker that does not even start
+/// stops the queue instead, and its runs keep waiting. The rows are those of the database that is open: what another
+/// program adds or takes shows within seconds, and another database empties them.
 class QueueController : public QObject {
   Q_OBJECT
 
  public:
+  /// Why nothing starts.
+  enum class Pause {
+    None,
+    ByUser,
+    LeftOver,      ///< runs of an earlier session wait: the user decides when they go on
+    WorkerFailed,  ///< the worker does not start
+  };
+
   QueueController(DatabaseService* database, WorkerController* worker, QueueModel* model, LogModel* log,
                   QObject* parent = nullptr);
 
   /// Stores the runs in the queue and starts when it is not paused.
   Expected<void> enqueue(const std::vector<results::NewRun>& runs);
-  bool is_paused() const { return paused_; }
+  bool is_paused() const { return pause_ != Pause::None; }
+  Pause pause() const { return pause_; }
+  /// What the user has to know and decide before the queue goes on (LeftOver, WorkerFailed); otherwise empty.
+  QString notice() const { return notice_; }
   /// Runs that start while this is on write a trace: RUN.trace.json in trace_folder().
   bool writes_traces() const { return writes_traces_; }
   /// Beside the database, on the worker's machine.
   QString trace_folder() const;
   bool is_running() const { return current_ != 0; }
-  int done() const { return done_; }    ///< of total(), ended since the queue was last empty
-  int total() const { return total_; }
+  int done() const { return done_; }  ///< of total(), ended since the queue was last empty
+  int total() const;
   /// Of everything that waits or runs, from what runs took so far; negative when there is nothing to judge by.
   double eta_s() const;
+  /// The run that is running, as a sentence's subject: "Run 1a2b3c4d (embedded, ...), at repetition 2 of 5".
+  QString running_text() const;
+  /// What went wrong with a run, its log's last lines and its configuration, as text.
+  QString report_of(qlonglong run);
+  /// For the end of the program: the run that is running ends as cancelled and waits in the queue again.
+  void shut_down();
 
  public slots:
   /// After the run that is running. Resuming starts the next one.
@@ -39,8 +58,11 @@ class QueueController : public QObject {
   void set_writes_traces(bool on);
   void cancel(qlonglong run);
   void cancel_all();
-  /// Queues again every run of the list that ended badly or was cancelled.
+  /// Takes all waiting runs out of the queue.
+  void discard();
+  /// Queues again every run of the list that went wrong; not those that were cancelled.
   void retry_failed();
+  /// Queues a copy of any run of the database.
   void retry(qlonglong run);
 
  signals:
@@ -49,24 +71,37 @@ class QueueController : public QObject {
   void message(const QString& text);
 
  private:
+  void connect_worker();
   void reload();
+  void synchronize();
   void start_next();
+  void measure(const results::RunRecord& run);
   void on_progress(const QString& stage, double fraction, const QString& text, double left_s);
   void on_repetition(const results::Repetition& repetition);
   void on_finished(const results::RunOutcome& outcome);
+  void on_started(const results::RunOutcome& outcome);
+  void on_facts(qint64 threads, const QString& prompt);
   void on_log(const results::LogLine& line);
+  void store_outcome(results::RunId id, results::RunOutcome outcome);
   void report(const Expected<void>& result);
+  bool is_same_run(const QueueRow& row);
+  int waiting() const;
+  void forget_counts();
   static QString title_of(const results::RunRecord& run);
+  static QueueRow row_of(const results::RunRecord& run);
 
   DatabaseService* database_;
   WorkerController* worker_;
   QueueModel* model_;
   LogModel* log_;
   results::RunId current_ = 0;
-  bool paused_ = false;
+  Pause pause_ = Pause::None;
+  QString notice_;
+  bool starting_ = false;        ///< the worker's process
+  bool user_cancelled_ = false;  ///< the run that is running
+  bool shutting_down_ = false;
   bool writes_traces_ = false;
   int done_ = 0;
-  int total_ = 0;
   QElapsedTimer run_clock_;
   double finished_run_s_ = 0;  ///< sum over done_ runs that were measured
   int finished_runs_ = 0;

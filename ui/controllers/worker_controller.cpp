@@ -12,7 +12,9 @@ namespace {
 
 constexpr int kTickMs = 250;
 
-RequestWatch::Time now() { return std::chrono::steady_clock::now(); }
+RequestWatch::Time now() {
+  return std::chrono::steady_clock::now();
+}
 
 }  // namespace
 
@@ -42,6 +44,10 @@ WorkerController::~WorkerController() { stop_process(); }
 void WorkerController::set_command(WorkerCommand command) {
   command_ = std::move(command);
   if (!is_busy()) stop();
+}
+
+void WorkerController::start() {
+  begin(Request::Start, configuration_);
 }
 
 void WorkerController::benchmark(const RunConfiguration& configuration, const QString& trace_file) {
@@ -76,7 +82,8 @@ void WorkerController::start_process() {
   connect(process_, &QProcess::finished, this, &WorkerController::handle_exit);
   connect(process_, &QProcess::errorOccurred, this, [this](QProcess::ProcessError error) {
     if (error != QProcess::FailedToStart) return;  // everything else also ends in finished()
-    const QString cause = QStringLiteral("The worker could not be started: %1 (%2).").arg(command_.line(), process_->errorString());
+    const QString cause =
+        QStringLiteral("The worker could not be started: %1 (%2).").arg(command_.line(), process_->errorString());
     drop_process();
     if (watch_) conclude(watch_->never_started({ErrorCode::NotFound, cause.toStdString(), {}}));
   });
@@ -108,6 +115,10 @@ void WorkerController::send_request() {
   if (watch_->is_cancelling()) {
     set_state(State::Idle);
     return finish({results::RunStatus::Cancelled, {}, {}});
+  }
+  if (request_ == Request::Start) {
+    set_state(State::Idle);
+    return finish({});
   }
   set_state(State::Loading);
   // What the process said about its machine when it started holds for every run.

@@ -54,11 +54,16 @@ class WorkerController : public QObject {
   ~WorkerController() override;
 
   void set_command(WorkerCommand command);
+  const WorkerCommand& command() const { return command_; }
   /// How long it waits before it kills the process.
   void set_patience(const Patience& patience) { patience_ = patience; }
   State state() const { return state_; }
   bool is_busy() const { return watch_.has_value(); }
+  /// The process runs and has said Ready.
+  bool is_ready() const { return ready_; }
 
+  /// Starts the process and waits until it is ready: finished() with Done, or why it does not start.
+  void start();
   /// Loads the model unless it is loaded, then measures. One request at a time.
   /// @param trace_file  where the worker writes a trace; empty: nowhere
   void benchmark(const RunConfiguration& configuration, const QString& trace_file = {});
@@ -87,7 +92,7 @@ class WorkerController : public QObject {
   void finished(const krasis::results::RunOutcome& outcome);
 
  private:
-  enum class Request { Benchmark, Generate };
+  enum class Request { Start, Benchmark, Generate };
 
   void start_process();
   void stop_process();
@@ -135,7 +140,7 @@ class WorkerController : public QObject {
   int max_tokens_ = 0;
   std::string id_;        ///< of the request
   qint64 requests_ = 0;
-  bool ready_ = false;    ///< the process has said Ready
+  bool ready_ = false;  ///< the process has said Ready
   protocol::LineSplitter lines_, errors_;
   std::optional<results::EnvironmentRecord> environment_;
 };

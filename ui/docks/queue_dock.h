@@ -3,7 +3,7 @@
 #include <QDockWidget>
 
 class QCheckBox;
-class QLabel;
+class QPlainTextEdit;
 class QPushButton;
 class QTableView;
 
@@ -21,16 +21,19 @@ class QueueDock : public QDockWidget {
   QueueDock(QueueController* controller, QueueModel* model, QWidget* parent = nullptr);
 
  private:
+  QWidget* make_buttons();
+  void wire();
   qlonglong selected_run() const;
   void update_buttons();
-  void copy_report();
+  void update_pause();
+  void update_failure(const QString& text);
 
   QueueController* controller_;
   QueueModel* model_;
   QTableView* table_;
-  QPushButton *pause_, *cancel_, *cancel_all_, *retry_, *report_;
+  QPushButton *pause_, *cancel_, *cancel_all_, *retry_run_, *retry_, *report_;
   QCheckBox* traces_;
-  QLabel* failure_;
+  QPlainTextEdit* failure_;
 };
 
 /// Everything that workers said, newest last.

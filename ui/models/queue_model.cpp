@@ -31,10 +31,17 @@ void QueueModel::put(const QueueRow& row) {
 void QueueModel::remove(results::RunId id) {
   const auto found = find(id);
   if (found == rows_.end()) return;
+  emit about_to_remove(id);
   const int r = static_cast<int>(found - rows_.begin());
   beginRemoveRows({}, r, r);
   rows_.erase(found);
   endRemoveRows();
+}
+
+void QueueModel::clear() {
+  beginResetModel();
+  rows_.clear();
+  endResetModel();
 }
 
 const QueueRow* QueueModel::row(results::RunId id) const {

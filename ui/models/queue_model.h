@@ -1,6 +1,7 @@
 #pragma once
 
 #include <QAbstractTableModel>
+#include <string>
 #include <vector>
 
 #include "results_db/records.h"
@@ -9,13 +10,14 @@ namespace krasis::ui {
 
 /// One run in the queue, running, or ended since the window opened.
 struct QueueRow {
-  results::RunId id = 0;
+  results::RunId id = 0;  ///< in the database that is open; other files have runs with the same number
   QString title;   ///< "embedded, INT4/INT4 LGS 2 HCS off"
   results::RunStatus status = results::RunStatus::Queued;
   double progress = 0;     ///< 0..1
   QString stage;           ///< "repetition 2 of 3"
   double eta_s = -1;       ///< of this run; negative: not known
   QString failure;         ///< cause, remedy, stage, signal, last lines; empty: none
+  std::string uuid;        ///< which run it is, whatever the file
 };
 
 /// The queue as a table. Rows are added at the end, updated in place, and taken out when they are removed.
@@ -30,6 +32,7 @@ class QueueModel : public QAbstractTableModel {
   /// Adds the row, or replaces the one with its id.
   void put(const QueueRow& row);
   void remove(results::RunId id);
+  void clear();
   const QueueRow* row(results::RunId id) const;
   const std::vector<QueueRow>& rows() const { return rows_; }
 
@@ -37,6 +40,10 @@ class QueueModel : public QAbstractTableModel {
   int columnCount(const QModelIndex& parent = {}) const override;
   QVariant data(const QModelIndex& index, int role = Qt::DisplayRole) const override;
   QVariant headerData(int section, Qt::Orientation orientation, int role = Qt::DisplayRole) const override;
+
+ signals:
+  /// Before the row goes: a view's selection must not move on to the next one by itself.
+  void about_to_remove(qlonglong run);
 
  private:
   std::vector<QueueRow>::iterator find(results::RunId id);

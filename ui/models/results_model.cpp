@@ -221,7 +221,14 @@ void ResultsFilter::set_filter(const QString& text) {
   invalidateFilter();
 }
 
+void ResultsFilter::set_hide_failed(bool hide) {
+  hide_failed_ = hide;
+  invalidateFilter();
+}
+
 bool ResultsFilter::filterAcceptsRow(int source_row, const QModelIndex& source_parent) const {
+  if (hide_failed_ && results::is_failure(results()->runs()[static_cast<std::size_t>(source_row)].run.status))
+    return false;
   if (expression_.is_empty()) return true;
   QString all;
   for (int c = 0; c < sourceModel()->columnCount(); ++c) {

@@ -62,6 +62,9 @@ class ResultsFilter : public QSortFilterProxyModel {
  public:
   explicit ResultsFilter(QObject* parent = nullptr);
   void set_filter(const QString& text);
+  /// Leaves out the runs that failed, crashed or ran out of memory.
+  void set_hide_failed(bool hide);
+  bool hides_failed() const { return hide_failed_; }
   /// Runs in the order that is shown.
   std::vector<results::RunSummary> shown_runs() const;
   /// Parameter and identity columns in which all shown rows agree; never figures, verdict or status.
@@ -74,6 +77,7 @@ class ResultsFilter : public QSortFilterProxyModel {
  private:
   const ResultsModel* results() const { return static_cast<const ResultsModel*>(sourceModel()); }
   FilterExpression expression_;
+  bool hide_failed_ = false;
 };
 
 /// A parameter's value as results::describe() writes it, with decimals as the user's locale has them.

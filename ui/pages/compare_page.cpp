@@ -61,13 +61,17 @@ ComparePage::ComparePage(DatabaseService* database, QWidget* parent)
   connect(none, &EmptyState::triggered, this, &ComparePage::results_page_requested);
   connect(show_all_, &QCheckBox::toggled, model_, &CompareModel::set_show_all);
   connect(copy_, &QPushButton::clicked, this, &ComparePage::copy_markdown);
-  connect(clear_, &QPushButton::clicked, this, [this] {
-    baseline_ = 0;
-    others_.clear();
-    reload();
-  });
+  connect(clear_, &QPushButton::clicked, this, &ComparePage::clear);
+  // Its runs are others, though they may have the same ids.
+  connect(database_, &DatabaseService::opened, this, &ComparePage::clear);
   connect(database_, &DatabaseService::changed, this, &ComparePage::reload);
   connect(model_, &QAbstractItemModel::modelReset, table_, [this] { fit_columns(table_); });
+}
+
+void ComparePage::clear() {
+  baseline_ = 0;
+  others_.clear();
+  reload();
 }
 
 void ComparePage::set_baseline(qlonglong run) {

@@ -33,6 +33,7 @@ class ComparePage : public QWidget {
   void message(const QString& text);
 
  private:
+  void clear();
   void reload();
 
   DatabaseService* database_;

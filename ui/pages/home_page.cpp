@@ -1,5 +1,6 @@
 #include "ui/pages/home_page.h"
 
+#include <QCheckBox>
 #include <QDir>
 #include <QFileDialog>
 #include <QGroupBox>
@@ -139,11 +140,20 @@ QWidget* HomePage::make_recent() {
   no_runs_ = new QLabel(tr("Nothing was run yet. The built-in model needs no download and no GPU."), box);
   no_runs_->setObjectName(QStringLiteral("noRuns"));
   no_runs_->setWordWrap(true);
+  hide_failed_ = new QCheckBox(tr("&Hide failed"), box);
+  hide_failed_->setObjectName(QStringLiteral("hideFailedRecent"));
+  hide_failed_->setAccessibleName(tr("Hide failed runs"));
+  connect(hide_failed_, &QCheckBox::toggled, this, [this, newest](bool hide) {
+    newest->set_hide_failed(hide);
+    emit hide_failed_changed(hide);
+  });
   auto* layout = new QVBoxLayout(box);
   layout->addWidget(no_runs_);
+  layout->addWidget(hide_failed_);
   layout->addWidget(recent_, 1);
   const auto update = [this] {
     const bool any = results_->rowCount() > 0;
+    hide_failed_->setVisible(any);
     recent_->setVisible(any);
     no_runs_->setVisible(!any);
     if (any) fit_columns(recent_);
@@ -155,6 +165,10 @@ QWidget* HomePage::make_recent() {
   });
   update();
   return box;
+}
+
+void HomePage::set_hide_failed(bool hide) {
+  hide_failed_->setChecked(hide);
 }
 
 void HomePage::set_model_folders(const QStringList& folders) {

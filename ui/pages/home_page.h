@@ -2,6 +2,7 @@
 
 #include <QWidget>
 
+class QCheckBox;
 class QLabel;
 class QListWidget;
 class QPushButton;
@@ -30,12 +31,14 @@ class HomePage : public QWidget {
 
  public slots:
   void add_model_folder();
+  void set_hide_failed(bool hide);
 
  signals:
   void run_first_sweep();
   void chat_requested();
   void sweep_requested();
   void run_chosen(qlonglong run);
+  void hide_failed_changed(bool hide);
 
  private:
   void refresh_models();
@@ -51,6 +54,7 @@ class HomePage : public QWidget {
   QListWidget* models_ = nullptr;
   QTableView* recent_ = nullptr;
   QLabel* no_runs_ = nullptr;
+  QCheckBox* hide_failed_ = nullptr;
 };
 
 }  // namespace krasis::ui

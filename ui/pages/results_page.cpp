@@ -58,6 +58,7 @@ ResultsPage::ResultsPage(DatabaseService* database, QWidget* parent)
   splitter->setStretchFactor(0, 3);
   splitter->setStretchFactor(1, 4);
 
+  connect(database_, &DatabaseService::opened, this, &ResultsPage::forget);
   connect(database_, &DatabaseService::changed, this, &ResultsPage::reload);
   connect(table_->selectionModel(), &QItemSelectionModel::selectionChanged, this, &ResultsPage::show_details);
   connect(prefill_chart_, &MetricChart::run_clicked, this, &ResultsPage::select_run);
@@ -79,6 +80,10 @@ QWidget* ResultsPage::make_toolbar() {
   show_constant_ = new QCheckBox(tr("Show &constant columns"), bar);
   show_constant_->setObjectName(QStringLiteral("showConstantColumns"));
   show_constant_->setAccessibleName(tr("Show constant columns"));
+  hide_failed_ = new QCheckBox(tr("&Hide failed"), bar);
+  hide_failed_->setObjectName(QStringLiteral("hideFailed"));
+  hide_failed_->setAccessibleName(tr("Hide failed runs"));
+  hide_failed_->setToolTip(tr("Leaves out, here and on Home, the runs that failed, crashed or ran out of memory"));
   count_ = new QLabel(bar);
   count_->setObjectName(QStringLiteral("resultsCount"));
   baseline_ = new QPushButton(tr("Set as &baseline"), bar);
@@ -92,12 +97,18 @@ QWidget* ResultsPage::make_toolbar() {
   compare_->setToolTip(tr("The selected runs side by side; the first is the baseline unless one is pinned"));
   layout->addWidget(label);
   layout->addWidget(filter_edit_, 1);
+  layout->addWidget(hide_failed_);
   layout->addWidget(show_constant_);
   layout->addWidget(count_);
   layout->addWidget(baseline_);
   layout->addWidget(compare_);
   layout->addWidget(copy_);
   connect(filter_edit_, &QLineEdit::textChanged, this, &ResultsPage::apply_filter);
+  connect(hide_failed_, &QCheckBox::toggled, this, [this](bool hide) {
+    filter_->set_hide_failed(hide);
+    refilter();
+    emit hide_failed_changed(hide);
+  });
   connect(show_constant_, &QCheckBox::toggled, this, &ResultsPage::update_columns);
   connect(copy_, &QPushButton::clicked, this, &ResultsPage::copy_markdown);
   connect(baseline_, &QPushButton::clicked, this, [this] {
@@ -129,7 +140,14 @@ QWidget* ResultsPage::make_table_stack() {
                                  tr("The filter hides every run."), tr("Clear filter"), stack_);
   stack_->addWidget(nothing);
   connect(none, &EmptyState::triggered, this, &ResultsPage::sweep_page_requested);
-  connect(nothing, &EmptyState::triggered, filter_edit_, &QLineEdit::clear);
+  connect(nothing, &EmptyState::triggered, this, [this] {
+    filter_edit_->clear();
+    hide_failed_->setChecked(false);
+  });
+  auto* again = new QAction(tr("R&un again"), table_);
+  table_->addAction(again);
+  table_->setContextMenuPolicy(Qt::ActionsContextMenu);
+  connect(again, &QAction::triggered, this, &ResultsPage::run_again);
   return stack_;
 }
 
@@ -160,6 +178,30 @@ QWidget* ResultsPage::make_details() {
   return details_;
 }
 
+/// Another database: its runs may have the ids of those that were selected.
+void ResultsPage::forget() {
+  table_->clearSelection();
+  model_->set_runs({});
+  columns_fitted_ = false;
+}
+
+bool ResultsPage::hides_failed() const {
+  return hide_failed_->isChecked();
+}
+
+void ResultsPage::set_hide_failed(bool hide) {
+  hide_failed_->setChecked(hide);
+}
+
+void ResultsPage::run_again() {
+  QList<qlonglong> ids;
+  for (const auto& summary : selected_runs()) {
+    if (results::is_final(summary.run.status)) ids << summary.run.id;
+  }
+  if (ids.isEmpty()) return emit message(tr("Select runs that have ended."));
+  emit run_again_requested(ids);
+}
+
 void ResultsPage::reload() {
   if (!database_->is_open()) return update_states();
   auto summaries = database_->database().summaries();
@@ -182,6 +224,10 @@ void ResultsPage::reload() {
 
 void ResultsPage::apply_filter(const QString& text) {
   filter_->set_filter(text);
+  refilter();
+}
+
+void ResultsPage::refilter() {
   update_states();
   update_columns();
   update_charts();

@@ -32,8 +32,12 @@ class ResultsPage : public QWidget {
   /// Selected runs in the order that is shown.
   std::vector<results::RunSummary> selected_runs() const;
   ResultsModel* model() const { return model_; }
+  bool hides_failed() const;
 
  public slots:
+  void set_hide_failed(bool hide);
+  /// Asks for copies of the selected runs in the queue.
+  void run_again();
   void focus_filter();
   /// The selected rows, or all shown ones, as Markdown on the clipboard.
   void copy_markdown();
@@ -43,10 +47,14 @@ class ResultsPage : public QWidget {
   void baseline_chosen(qlonglong run);
   void compare_requested(const QList<qlonglong>& runs);
   void sweep_page_requested();
+  void run_again_requested(const QList<qlonglong>& runs);
+  void hide_failed_changed(bool hide);
   void message(const QString& text);
 
  private:
+  void forget();
   void reload();
+  void refilter();
   void apply_filter(const QString& text);
   void update_columns();
   void update_states();
@@ -66,6 +74,7 @@ class ResultsPage : public QWidget {
   LogModel* log_;
   QLineEdit* filter_edit_ = nullptr;
   QCheckBox* show_constant_ = nullptr;
+  QCheckBox* hide_failed_ = nullptr;
   QPushButton* copy_ = nullptr;
   QPushButton* compare_ = nullptr;
   QPushButton* baseline_ = nullptr;
