@@ -94,6 +94,9 @@ void warn_alone(const RunSummary& summary, const std::string& who, std::size_t i
     if (!run.verdict.figure.empty()) text += " It was decided by: " + run.verdict.figure + ".";
     warnings.push_back({index, text});
   }
+  if (!run.disturbance.empty()) {
+    warnings.push_back({index, who + " was disturbed: " + run.disturbance});
+  }
   if (run.status != RunStatus::Done) {
     std::string status(name_of(run.status));
     std::replace(status.begin(), status.end(), '_', ' ');

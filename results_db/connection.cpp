@@ -1,38 +1,8 @@
 #include "results_db/connection.h"
 
 #include <sqlite3.h>
-#include <unistd.h>
-
-#include <fstream>
-#include <iterator>
 
 namespace krasis::results {
-
-namespace {
-
-std::string first_line(const std::string& path) {
-  std::ifstream file(path);
-  std::string line;
-  std::getline(file, line);
-  return line;
-}
-
-/// Field 22 of /proc/PID/stat: when the process started, in ticks after boot. Empty when there is no such process.
-std::string start_time(const std::string& process) {
-  const std::string stat = first_line("/proc/" + process + "/stat");
-  const auto name_end = stat.rfind(')');  // the name may hold blanks and parentheses
-  if (name_end == std::string::npos) return {};
-  std::size_t at = name_end + 1;
-  for (int field = 2; field < 21 && at != std::string::npos; ++field) at = stat.find(' ', at + 1);
-  if (at == std::string::npos) return {};
-  return stat.substr(at + 1, stat.find(' ', at + 1) - at - 1);
-}
-
-std::string boot_id() {
-  return first_line("/proc/sys/kernel/random/boot_id");
-}
-
-}  // namespace
 
 Error translate_sqlite_error(const SQLite::Exception& exception, const std::filesystem::path& path) {
   const std::string file = "\"" + path.string() + "\"";
@@ -74,19 +44,6 @@ Error translate_sqlite_error(const SQLite::Exception& exception, const std::file
 
 Error Database::Connection::translate(const SQLite::Exception& exception) const {
   return translate_sqlite_error(exception, path);
-}
-
-std::string this_process() {
-  const std::string process = std::to_string(::getpid());
-  return boot_id() + ":" + process + ":" + start_time(process);
-}
-
-bool is_alive(const std::string& owner) {
-  const auto first = owner.find(':');
-  const auto last = owner.rfind(':');
-  if (first == std::string::npos || first == last || owner.substr(0, first) != boot_id()) return false;
-  const std::string started = owner.substr(last + 1);
-  return !started.empty() && started == start_time(owner.substr(first + 1, last - first - 1));
 }
 
 }  // namespace krasis::results

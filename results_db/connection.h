@@ -22,6 +22,8 @@ struct Database::Connection {
   bool read_only = false;
   std::string read_only_reason;
   int schema_version = 0;
+  std::string program;  ///< as OpenOptions gave it
+  ProcessIdentity identity;
   /// Environments never change: each is read once and shared by the records that have it.
   std::unordered_map<std::int64_t, std::shared_ptr<const EnvironmentRecord>> environments;
 
@@ -38,11 +40,6 @@ struct Database::Connection {
 
 /// The same without a connection: errors of opening `path`.
 Error translate_sqlite_error(const SQLite::Exception& exception, const std::filesystem::path& path);
-
-/// "boot id:process:start time" of this process; a process id alone is given again after a while.
-std::string this_process();
-/// Whether the process that this_process() named is still there.
-bool is_alive(const std::string& owner);
 
 template <class Body>
 auto Database::Connection::guarded(Body&& body) -> decltype(body()) {

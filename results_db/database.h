@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "results_db/process_identity.h"
 #include "results_db/records.h"
 
 namespace krasis::results {
@@ -22,7 +23,26 @@ enum class OpenMode : std::uint8_t {
 struct OpenOptions {
   OpenMode mode = OpenMode::Create;
   int busy_timeout_ms = 5000;  ///< how long a statement waits for another program's lock
+  std::string program = {};    ///< as others are told who measures: "krasis bench"
+  /// As whom the database is used; tests are somebody else.
+  std::optional<ProcessIdentity> identity = {};
 };
+
+/// Who measures in a database. The right to do so is a lease: its owner renews it, and it ends when the owner gives it
+/// back, when its process is gone, or, where nobody can tell whether the process lives (another host, boot or PID
+/// namespace), when it was not renewed for kLeaseSeconds by the clocks of both.
+struct Measurer {
+  std::string host;
+  std::int64_t pid = 0;
+  std::string program;  ///< "krasis bench"; may be empty
+  std::string since;    ///< UTC, "2026-02-22T10:11:12.345Z"
+  bool here = false;    ///< it is this process
+  bool operator==(const Measurer&) const = default;
+};
+/// "krasis bench (process 4711 on build7) has been measuring since 2026-02-22T10:11:12.345Z", without a full stop.
+std::string description(const Measurer& measurer);
+inline constexpr int kLeaseSeconds = 60;
+inline constexpr int kRenewSeconds = 20;  ///< how often an owner renews; each time is a change that others notice
 
 /// Which runs a query gives. Everything that is set must hold.
 struct RunFilter {
@@ -83,16 +103,27 @@ class Database {
   Expected<void> remove_queued(RunId run);
   /// Queues a copy (new uuid) of a run, to try it again: behind the others, or as the next one.
   Expected<RunId> requeue(RunId run, QueuePlace place = QueuePlace::Last);
-  /// Makes a queued run `running`, owned by this process. Conflict if it is not queued (any more).
+  /// Makes a queued run `running`, owned by this process, and takes the right to measure. Conflict if it is not queued
+  /// (any more), or if somebody else measures (measurer() says who).
   Expected<RunRecord> claim(RunId run);
   /// Claims the first queued run; nothing when the queue is empty.
   Expected<std::optional<RunRecord>> claim_next();
-  /// Marks as crashed the runs that are `running` though the process that claimed them is gone. Returns their ids.
-  /// For the owner of the queue to call once after opening.
+  /// Marks as crashed the runs that are `running` though the process that claimed them is gone. Returns their ids. A
+  /// process that lives elsewhere is left alone as long as it renews its right to measure.
   Expected<std::vector<RunId>> mark_interrupted();
   /// The same, and queues a copy of each in front of the others, in one transaction: what a crash interrupted is
   /// offered again once, whoever looks first. Returns the copies' ids in the order of the queue.
   Expected<std::vector<RunId>> requeue_interrupted();
+
+  // The right to measure: one process at a time
+
+  /// Takes it, or renews it. Conflict, with who has it and since when, while somebody else has it. To be called every
+  /// kRenewSeconds for as long as runs are measured.
+  Expected<void> begin_measuring();
+  /// Gives it back, unless a run of this process is running. Nothing happens if this process does not have it.
+  Expected<void> end_measuring();
+  /// Who has it now; nothing when nobody has.
+  Expected<std::optional<Measurer>> measurer();
 
   // A run that is running
 
@@ -101,6 +132,9 @@ class Database {
   Expected<void> set_plan(RunId run, std::string_view plan_json);
   /// Replaces what the hardware did (a JSON object, telemetry.h) of a run that is running.
   Expected<void> set_telemetry(RunId run, std::string_view telemetry_json);
+  /// Notes that somebody else computed on the machine while this run, which is running, was measured; empty: nobody
+  /// did.
+  Expected<void> set_disturbance(RunId run, std::string_view sentences);
   /// Replaces the model by what the worker loaded: only it has read the weights and knows their fingerprint.
   Expected<void> set_model(RunId run, const ModelRecord& model);
   /// Corrects a parameter that only the worker knows (threads, the prompt's fingerprint).

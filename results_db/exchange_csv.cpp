@@ -64,6 +64,7 @@ std::string export_csv(std::span<const RunSummary> runs) {
       heading.add(std::string(metric) + "_" + part);
     }
   }
+  heading.add(std::string("disturbance"));
   heading.add(std::string("tags"));
   heading.add(std::string("note"));
   std::string csv = heading.finish();
@@ -99,6 +100,7 @@ std::string export_csv(std::span<const RunSummary> runs) {
       line.add(s.confidence95 ? std::optional(s.confidence95->low) : std::nullopt);
       line.add(s.confidence95 ? std::optional(s.confidence95->high) : std::nullopt);
     }
+    line.add(run.disturbance);
     std::string tags;
     for (const std::string& tag : run.tags) tags += (tags.empty() ? "" : ";") + tag;
     line.add(tags);

@@ -85,6 +85,7 @@ Json to_json(const RunRecord& run) {
             {"configuration", object_of(run.configuration_json)},
             {"plan", object_of(run.plan_json)},
             {"telemetry", object_of(run.telemetry_json)},
+            {"disturbance", run.disturbance},
             {"status", name_of(run.status)}};
   json["verdict"] = Json{{"verdict", name_of(run.verdict.verdict)},
                          {"figure", run.verdict.figure},
@@ -239,6 +240,7 @@ RunRecord run_of(const Json& json) {
   run.configuration_json = take_object(json, "configuration");
   run.plan_json = take_object(json, "plan");
   run.telemetry_json = take_object(json, "telemetry");
+  take(json, "disturbance", run.disturbance);
   std::string name;
   take(json, "status", name);
   const auto status = run_status_of(name);

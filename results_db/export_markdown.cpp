@@ -240,7 +240,8 @@ std::vector<Column> columns_of(std::span<const Column> varying, const MarkdownOp
                      [spread](const RunSummary& s) { return figure(s.decode_tokens_per_second, 2, spread); }});
   columns.push_back({"ms/tok", true, [spread](const RunSummary& s) { return figure(s.ms_per_token, 1, spread); }});
   columns.push_back({"Status", false, [](const RunSummary& s) {
-                       return status_of(s.run) + (throttling(s.run.telemetry_json).empty() ? "" : ", throttled*");
+                       return status_of(s.run) + (throttling(s.run.telemetry_json).empty() ? "" : ", throttled*") +
+                              (s.run.disturbance.empty() ? "" : ", disturbed*");
                      }});
   columns.push_back({"Log", false, [directory = options.log_directory](const RunSummary& s) {
                        if (!directory) return "run " + s.run.short_id();
@@ -330,6 +331,10 @@ std::string notes(Runs runs, std::span<const Column> varying) {
     const RunRecord& run = summary.run;
     if (const std::string why = throttling(run.telemetry_json); !why.empty()) {
       add(label(summary, varying) + " throttled*", "the GPU was slower than its settings allow: " + escape_markdown(why) + ".");
+    }
+    if (!run.disturbance.empty()) {
+      add(label(summary, varying) + " disturbed*",
+          "the machine was not this run's alone: " + escape_markdown(run.disturbance));
     }
     if (run.status == RunStatus::Done && run.verdict.verdict == Verdict::Fail) {
       add(label(summary, varying) + " FAIL*", verdict_note(run.verdict));

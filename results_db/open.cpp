@@ -175,6 +175,8 @@ Expected<Database> Database::open(const fs::path& given, const OpenOptions& opti
   KRASIS_CHECK(check_path(path, options.mode));
   auto connection = std::make_unique<Connection>();
   connection->path = path;
+  connection->program = options.program;
+  connection->identity = options.identity ? *options.identity : this_process();
   const auto become_read_only = [&](std::string reason) {
     connection->sqlite = open_for_reading(path, options.busy_timeout_ms);
     connection->read_only = true;

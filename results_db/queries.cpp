@@ -23,7 +23,7 @@ const std::string& select_runs_sql() {
            std::string(kModelName) +
            ", "
            "m.model_type, m.architecture, m.synthetic, r.environment_id, r.configuration, r.plan, r.telemetry, "
-           "r.status, "
+           "r.disturbance, r.status, "
            "r.position, "
            "r.verdict, r.verdict_figure, r.verdict_value, r.verdict_threshold, r.cause, r.remedy, r.stage, r.signal, "
            "ifnull((SELECT text FROM annotations WHERE run_id = r.id AND kind = 'note' ORDER BY id DESC LIMIT 1), '') "
@@ -92,6 +92,7 @@ RunRecord read_run(SQLite::Statement& row, std::int64_t& environment_id) {
   run.configuration_json = text();
   run.plan_json = text();
   run.telemetry_json = text();
+  run.disturbance = text();
   run.status = run_status_of(text()).value_or(RunStatus::Failed);
   run.position = row.getColumn(column++).getInt64();
   run.verdict.verdict = verdict_of(text()).value_or(Verdict::None);

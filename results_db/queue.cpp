@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "results_db/connection.h"
+#include "results_db/lease.h"
 #include "results_db/rows.h"
 #include "results_db/validation.h"
 
@@ -28,11 +29,11 @@ std::vector<RunId> queued_ids(SQLite::Database& sqlite) {
   return ids;
 }
 
-bool mark_running(SQLite::Database& sqlite, RunId run) {
+bool mark_running(SQLite::Database& sqlite, RunId run, const std::string& owner) {
   SQLite::Statement update(
       sqlite, "UPDATE runs SET status = 'running', started_at = ?, owner = ? WHERE id = ? AND status = 'queued'");
   update.bind(1, utc_now());
-  update.bind(2, this_process());
+  update.bind(2, owner);
   update.bind(3, run);
   return update.exec() == 1;
 }
@@ -55,23 +56,6 @@ RunId insert_copy(SQLite::Database& sqlite, RunRecord run, QueuePlace place) {
   update.bind(1, id);
   update.exec();
   return id;
-}
-
-/// Ends the runs whose process is gone as crashed and returns their ids.
-std::vector<RunId> end_interrupted(SQLite::Database& sqlite) {
-  std::vector<RunId> interrupted;
-  {
-    SQLite::Statement select(sqlite, "SELECT id, owner FROM runs WHERE status = 'running' ORDER BY id");
-    while (select.executeStep()) {
-      if (!is_alive(select.getColumn(1).getString())) interrupted.push_back(select.getColumn(0).getInt64());
-    }
-  }
-  RunOutcome outcome;
-  outcome.status = RunStatus::Crashed;
-  outcome.failure.cause = "The program ended while the run was going.";
-  outcome.failure.remedy = "Retry the run; the repetitions that it had finished are kept.";
-  for (const RunId id : interrupted) update_outcome(sqlite, id, outcome, utc_now());
-  return interrupted;
 }
 
 }  // namespace
@@ -124,32 +108,37 @@ Expected<RunId> Database::requeue(RunId id, QueuePlace place) {
 }
 
 Expected<RunRecord> Database::claim(RunId id) {
-  KRASIS_CHECK(connection_->write([&]() -> Expected<void> {
-    if (!mark_running(*connection_->sqlite, id)) return not_queued(id);
+  const auto claimed = connection_->write([&]() -> Expected<void> {
+    KRASIS_CHECK(take_lease(*connection_->sqlite, connection_->identity, connection_->program));
+    if (!mark_running(*connection_->sqlite, id, connection_->identity.owner())) return not_queued(id);
     return {};
-  }));
+  });
+  KRASIS_CHECK(claimed);
   return run(id);
 }
 
 Expected<std::optional<RunRecord>> Database::claim_next() {
-  KRASIS_TRY(const RunId id, connection_->write([&]() -> Expected<RunId> {
+  const auto claimed = connection_->write([&]() -> Expected<RunId> {
     const auto ids = queued_ids(*connection_->sqlite);
     if (ids.empty()) return RunId{0};
-    mark_running(*connection_->sqlite, ids.front());
+    KRASIS_CHECK(take_lease(*connection_->sqlite, connection_->identity, connection_->program));
+    mark_running(*connection_->sqlite, ids.front(), connection_->identity.owner());
     return ids.front();
-  }));
-  if (id == 0) return std::nullopt;
-  KRASIS_TRY(RunRecord record, run(id));
+  });
+  KRASIS_CHECK(claimed);
+  if (*claimed == 0) return std::nullopt;
+  KRASIS_TRY(RunRecord record, run(*claimed));
   return record;
 }
 
 Expected<std::vector<RunId>> Database::mark_interrupted() {
-  return connection_->write([&]() -> Expected<std::vector<RunId>> { return end_interrupted(*connection_->sqlite); });
+  return connection_->write(
+      [&]() -> Expected<std::vector<RunId>> { return end_interrupted(*connection_->sqlite, connection_->identity); });
 }
 
 Expected<std::vector<RunId>> Database::requeue_interrupted() {
   return connection_->write([&]() -> Expected<std::vector<RunId>> {
-    std::vector<RunId> copies = end_interrupted(*connection_->sqlite);
+    std::vector<RunId> copies = end_interrupted(*connection_->sqlite, connection_->identity);
     for (auto id = copies.rbegin(); id != copies.rend(); ++id) {
       KRASIS_TRY(RunRecord old, run(*id));
       *id = insert_copy(*connection_->sqlite, std::move(old), QueuePlace::Next);

@@ -83,6 +83,17 @@ Expected<void> Database::set_telemetry(RunId run, std::string_view telemetry_jso
   });
 }
 
+Expected<void> Database::set_disturbance(RunId run, std::string_view sentences) {
+  return connection_->write([&]() -> Expected<void> {
+    KRASIS_CHECK(require_running(*connection_->sqlite, run));
+    SQLite::Statement update(*connection_->sqlite, "UPDATE runs SET disturbance = ? WHERE id = ?");
+    update.bind(1, std::string(sentences));
+    update.bind(2, run);
+    update.exec();
+    return {};
+  });
+}
+
 Expected<void> Database::set_model(RunId run, const ModelRecord& model) {
   KRASIS_CHECK(results::validate(model));
   return connection_->write([&]() -> Expected<void> {
@@ -187,7 +198,8 @@ void insert_whole_run(SQLite::Database& sqlite, const Database::WholeRun& whole)
   if (!run.tags.empty()) insert_annotation(sqlite, id, "tags", json_array(run.tags));
   if (run.status == RunStatus::Queued) return;
   SQLite::Statement start(sqlite,
-                          "UPDATE runs SET status = 'running', started_at = ?, environment_id = ?, telemetry = ? WHERE id = ?");
+                          "UPDATE runs SET status = 'running', started_at = ?, environment_id = ?, telemetry = ?, "
+                          "disturbance = ? WHERE id = ?");
   start.bind(1, run.started_at);
   if (run.environment) {
     start.bind(2, environment_row(sqlite, *run.environment));
@@ -195,7 +207,8 @@ void insert_whole_run(SQLite::Database& sqlite, const Database::WholeRun& whole)
     start.bind(2);
   }
   start.bind(3, run.telemetry_json);
-  start.bind(4, id);
+  start.bind(4, run.disturbance);
+  start.bind(5, id);
   start.exec();
   for (const Repetition& repetition : whole.repetitions) insert_repetition(sqlite, id, repetition);
   RunOutcome outcome{run.status, run.verdict, run.failure};

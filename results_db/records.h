@@ -160,6 +160,7 @@ struct RunRecord {
   std::int64_t position = 0;  ///< in the queue, smaller first; only for queued runs
   VerdictRecord verdict;
   FailureRecord failure;
+  std::string disturbance;  ///< who else computed on the machine while it was measured, in sentences; empty: nobody
   std::vector<std::string> tags;
   std::string note;
 

@@ -150,15 +150,29 @@ WHEN EXISTS (SELECT 1 FROM runs WHERE id = OLD.run_id AND status <> 'queued')
 BEGIN SELECT RAISE(ABORT, 'an annotation is never deleted'); END;
 )sql";
 
-/// Every column that a step added to runs, in order of the versions. `before` says what was true of older runs.
-constexpr AddedColumn kAddedColumns[] = {{3, "prefill_path", "stream"},   // every prompt was streamed
-                                         {4, "gpus", "all"},              // all GPUs were used
-                                         {4, "telemetry", "{}"},          // nothing was seen of what they did
-                                         {5, "hcs_policy", "static"},     // every cache kept what it began with
-                                         {6, "attention", "resident"},    // all attention weights were resident
-                                         {7, "numa", "interleave"}};      // pages were always interleaved
+/// At most one row: who has the right to measure with this database (Database::begin_measuring).
+constexpr const char* kMeasuring = R"sql(
+CREATE TABLE measuring (
+  only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+  owner TEXT NOT NULL,
+  host TEXT NOT NULL,
+  pid INTEGER NOT NULL,
+  program TEXT NOT NULL,
+  since TEXT NOT NULL,
+  renewed_at TEXT NOT NULL
+);
+)sql";
 
-constexpr int kVersion = 7;
+/// Every column that a step added to runs, in order of the versions. `before` says what was true of older runs.
+constexpr AddedColumn kAddedColumns[] = {{3, "prefill_path", "stream"},  // every prompt was streamed
+                                         {4, "gpus", "all"},             // all GPUs were used
+                                         {4, "telemetry", "{}"},         // nothing was seen of what they did
+                                         {5, "hcs_policy", "static"},    // every cache kept what it began with
+                                         {6, "attention", "resident"},   // all attention weights were resident
+                                         {7, "numa", "interleave"},      // pages were always interleaved
+                                         {8, "disturbance", ""}};        // nobody looked for other workers
+
+constexpr int kVersion = 8;
 
 std::string sql_of(const AddedColumn& column) {
   return std::string("ALTER TABLE runs ADD COLUMN ") + std::string(column.name) + " TEXT NOT NULL DEFAULT '" + std::string(column.before) + "';\n";
@@ -180,6 +194,7 @@ std::span<const std::string> migrations() {
   static const std::vector<std::string> kMigrations = [] {
     std::vector<std::string> steps{kTables, kEvidence};
     steps.resize(kVersion);
+    steps[7] = kMeasuring;
     for (const AddedColumn& column : kAddedColumns) steps[static_cast<std::size_t>(column.version - 1)] += sql_of(column);
     return steps;
   }();

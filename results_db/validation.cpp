@@ -138,7 +138,11 @@ std::string new_uuid() {
 }
 
 std::string utc_now() {
-  const auto now = std::chrono::floor<std::chrono::milliseconds>(std::chrono::system_clock::now());
+  return utc_text(std::chrono::system_clock::now());
+}
+
+std::string utc_text(std::chrono::system_clock::time_point time) {
+  const auto now = std::chrono::floor<std::chrono::milliseconds>(time);
   const std::time_t seconds = std::chrono::system_clock::to_time_t(now);
   const auto milliseconds = static_cast<int>(now.time_since_epoch().count() % 1000);
   std::tm parts{};

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <string>
 #include <string_view>
 
@@ -23,5 +24,6 @@ Expected<void> validate_uuid(std::string_view uuid);
 
 std::string new_uuid();  ///< version 4, from the system's random source
 std::string utc_now();   ///< with milliseconds
+std::string utc_text(std::chrono::system_clock::time_point time);  ///< as utc_now()
 
 }  // namespace krasis::results

@@ -136,6 +136,8 @@ TEST(Compare, EachReasonToDoubtIsNamed) {
   EXPECT_EQ(warnings([](R& r, E&) { r.environment = nullptr; }),
             "It is not known on which machine one of the runs was measured.\n");
   EXPECT_THAT(warnings([](R& r, E&) { r.verdict = {Verdict::Fail, "KL", 1, 0.1}; }), HasSubstr("verdict FAIL"));
+  EXPECT_THAT(warnings([](R& r, E&) { r.disturbance = "A chat computed."; }),
+              HasSubstr("was disturbed: A chat computed."));
   EXPECT_THAT(warnings([](R& r, E&) { r.status = RunStatus::OutOfMemory; }), HasSubstr("out of memory"));
 }
 

@@ -29,6 +29,7 @@ class ExchangeTest : public ::testing::Test {
     odd.metrics_json = R"({"nested":{"list":[1,2.5,null]}})";
     for (const Repetition& r : {warm_up, example_repetition(0), odd}) must(database.append_repetition(id, r));
     must(database.append_log(id, std::vector{LogLine{"", "error", "decode", "ünïcode \x01 and \"quotes\""}}));
+    must(database.set_disturbance(id, "A chat computed."));
     must(database.set_note(id, "a note"));
     must(database.set_tags(id, std::vector<std::string>{"t1", "t 2"}));
     must(database.finish(id, {RunStatus::OutOfMemory, {Verdict::Fail, "KL", 1.0 / 7, 0.1}, {"c", "r", "s", 9}}));
@@ -160,6 +161,7 @@ TEST_F(ExchangeTest, ExportsOfEveryOlderSchemaAreImported) {
     EXPECT_EQ(p.hcs_policy, version < 5 ? "static" : "adaptive");
     EXPECT_EQ(p.attention, version < 6 ? "resident" : "streamed");
     EXPECT_EQ(p.numa, version < 7 ? "interleave" : "shards");
+    EXPECT_EQ(summary.run.disturbance, version < 8 ? "" : "Another worker computed.");
     must(database.check_integrity());
   }
 }
@@ -205,9 +207,9 @@ TEST_F(ExchangeTest, CsvIsQuotedAndExact) {
               ::testing::StartsWith("uuid,created_at,sweep,model,model_fingerprint,synthetic,machine,build,device,"));
   EXPECT_THAT(csv, HasSubstr(",\"comma, \"\"quote\"\" and\nline\",Tiny-MoE,"));
   EXPECT_THAT(csv, HasSubstr(",out_of_memory,fail,KL,0.14285714285714285,0.1,c,2,"));
-  EXPECT_THAT(csv, HasSubstr(",t1;t 2,a note\r\n"));
+  EXPECT_THAT(csv, HasSubstr(",A chat computed.,t1;t 2,a note\r\n"));
   // A queued run: n = 0 and no figures.
-  EXPECT_THAT(csv, HasSubstr(",queued,none,,,,,0,,,,,,,,0,,,,,,,,0,,,,,,,,0,,,,,,,,,\r\n"));
+  EXPECT_THAT(csv, HasSubstr(",queued,none,,,,,0,,,,,,,,0,,,,,,,,0,,,,,,,,0,,,,,,,,,,\r\n"));
   const std::string repetitions = must(export_repetitions_csv(database));
   EXPECT_THAT(repetitions, HasSubstr(",512,0.30000000000000004,"));
   EXPECT_EQ(std::count(repetitions.begin(), repetitions.end(), '\n'), 4);  // heading, a warm-up, two repetitions

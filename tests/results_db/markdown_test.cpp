@@ -167,6 +167,17 @@ TEST(Markdown, AThrottledRunSaysSo) {
   EXPECT_THAT(export_markdown(std::vector{summarize(example_record(), steady())}), Not(HasSubstr("throttled")));
 }
 
+TEST(Markdown, ADisturbedRunIsMarked) {
+  RunRecord record = example_record();
+  record.disturbance = "krasis chat (process 7, user id 0) computed meanwhile: 3.1 s of CPU time in 9.0 s.";
+  const std::string page = export_markdown(std::vector{summarize(record, steady())});
+  EXPECT_THAT(page, HasSubstr("| PASS, disturbed* |"));
+  EXPECT_THAT(
+      page,
+      HasSubstr("disturbed***: the machine was not this run's alone: krasis chat (process 7, user id 0) computed"));
+  EXPECT_THAT(export_markdown(std::vector{summarize(example_record(), steady())}), Not(HasSubstr("disturbed")));
+}
+
 TEST(Markdown, EveryEndOfARun) {
   const std::pair<RunStatus, const char*> cases[] = {{RunStatus::Failed, "| FAILED* |"},
                                                      {RunStatus::OutOfMemory, "| OUT OF MEMORY* |"},
