@@ -1,12 +1,13 @@
+#include <fmt/format.h>
+#include <unistd.h>
+
 #include <csignal>
 #include <iostream>
 #include <memory>
 
-#include <fmt/format.h>
-#include <unistd.h>
-
 #include "app/cli.h"
 #include "engine/text/detokenizer.h"
+#include "engine/worker/compute_turn.h"
 
 namespace krasis::cli {
 namespace {
@@ -49,11 +50,26 @@ Expected<std::string> answer(Session& session, const std::vector<ChatMessage>& m
   return reply;
 }
 
+/// Returns when nobody else of this machine computes, and says for whom it waits.
+Expected<void> wait_for_turn(ComputeTurns& turns) {
+  KRASIS_CHECK(turns.wait("a chat", interrupted().get_token(),
+                          [](const std::string& holder) { std::cerr << "Waiting for " << holder << ".\n"; }));
+  if (const std::string& why = turns.lock_unusable_because(); !why.empty()) std::cerr << why << "\n";
+  return {};
+}
+
+Expected<Session> load(const ChatOptions& options, ComputeTurns& turns) {
+  const ComputeTurns::Turn turn(turns);
+  KRASIS_CHECK(wait_for_turn(turns));
+  return load_session(options.configuration, find_resources(), cache_directory(), {}, interrupted().get_token());
+}
+
 int chat(const ChatOptions& options) {
   std::signal(SIGINT, [](int) {
     if (!interrupted().request_stop()) ::_exit(kInterrupted);  // the second one ends at once
   });
-  auto session = load_session(options.configuration, find_resources(), cache_directory(), {}, interrupted().get_token());
+  ComputeTurns turns(ComputeLock::default_path());
+  auto session = load(options, turns);
   if (!session) return report(session.error());
   if (!session->tokenizer || !session->chat_template) {
     return report({ErrorCode::Unsupported, "This model has no tokenizer or no chat template.", "Choose a trained chat model."});
@@ -68,7 +84,9 @@ int chat(const ChatOptions& options) {
       if (line.empty()) continue;
     }
     messages.push_back({"user", line});
-    auto reply = answer(*session, messages, options.max_tokens);
+    const ComputeTurns::Turn turn(turns);
+    auto reply = wait_for_turn(turns).and_then([&] { return answer(*session, messages, options.max_tokens); });
+    if (!reply && interrupted().stop_requested()) return kInterrupted;
     if (!reply) return report(reply.error());
     messages.push_back({"assistant", *reply});
     if (!options.prompt.empty()) break;

@@ -102,9 +102,13 @@ struct Environment {
   MachineFacts machine;
   bool operator==(const Environment&) const = default;
 };
+/// How the stage of Loading begins while another worker of the machine computes: "waiting for a benchmark of process 7,
+/// ...".
+inline constexpr std::string_view kWaitingFor = "waiting for ";
+
 struct Loading {
   std::string id;
-  std::string stage;  ///< "quantize", "read cache", ...
+  std::string stage;  ///< "quantize", "read cache", ..., or kWaitingFor and whom
   double done = 0;    ///< 0..1
   bool operator==(const Loading&) const = default;
 };
@@ -180,6 +184,7 @@ struct Finished {
   VerdictFacts verdict;
   std::string plan_json = "{}";       ///< with the high-water marks that were reached
   std::string telemetry_json = "{}";  ///< of a benchmark: bench/telemetry.h
+  std::string disturbance = {};  ///< of a benchmark: who else computed meanwhile, in sentences; empty: nobody was seen
   bool operator==(const Finished&) const = default;
 };
 struct Log {

@@ -156,6 +156,7 @@ void visit(V& v, Finished& m) {
   v.object("verdict", m.verdict);
   v.json("plan", m.plan_json);
   v.optional_json("telemetry", m.telemetry_json);
+  v.optional_text("disturbance", m.disturbance);
 }
 template <class V>
 void visit(V& v, Log& m) {

@@ -13,12 +13,14 @@
 #include <new>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "engine/bench/environment.h"
 #include "engine/bench/runner.h"
 #include "engine/runtime/platform.h"
 #include "engine/runtime/setup.h"
 #include "engine/text/detokenizer.h"
+#include "engine/worker/compute_turn.h"
 #include "engine/worker/protocol.h"
 #include "engine/worker/protocol_fields.h"
 
@@ -33,6 +35,9 @@ using WorkerEvent = protocol::Event;  // a Device has events, too
 std::int64_t reported_bytes(std::size_t bytes) {
   return static_cast<double>(bytes) < kMaxBytes ? static_cast<std::int64_t>(bytes) : 0;
 }
+
+/// A repetition may be longer than another worker's whole life, and a look costs milliseconds.
+constexpr int kBeatsPerLook = 5;
 
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
@@ -164,8 +169,8 @@ class StageName {
 
 class Worker {
  public:
-  Worker(const WorkerOptions& options, Output& output, Inbox& inbox, StageName& stage)
-      : options_(options), output_(output), inbox_(inbox), stage_(stage) {}
+  Worker(const WorkerOptions& options, Output& output, Inbox& inbox, StageName& stage, ComputeTurns& turns)
+      : options_(options), output_(output), inbox_(inbox), stage_(stage), turns_(turns) {}
 
   void hello() {
     Ready ready;
@@ -213,7 +218,9 @@ class Worker {
 
   Expected<void> serve(const Load& load, std::string& id) {
     id = load.id;
-    KRASIS_CHECK(ensure_loaded(load.configuration, id, inbox_.begin(id)));
+    const std::stop_token stop = inbox_.begin(id);
+    const ComputeTurns::Turn turn(turns_);
+    KRASIS_CHECK(ready(load.configuration, id, "loading", stop));
     output_.send(WorkerEvent{loaded(id, {}, {})});
     return {};
   }
@@ -222,7 +229,8 @@ class Worker {
     id = benchmark.id;
     const RunConfiguration& c = benchmark.configuration;
     const std::stop_token stop = inbox_.begin(id);
-    if (auto done = ensure_loaded(c, id, stop); !done) {
+    const ComputeTurns::Turn turn(turns_);
+    if (auto done = ready(c, id, "a benchmark", stop); !done) {
       if (done.error().code != ErrorCode::Cancelled) return done;
       return finish_cancelled(id);
     }
@@ -241,7 +249,12 @@ class Worker {
       machine_.ceilings_json = to_json(ceilings_);
     }
     output_.send(WorkerEvent{Environment{machine_}});
+    turns_.watch();
+    std::pair<std::string, std::int64_t> begun;
     const BenchmarkEvents events{[&](const Stage& stage) {
+                                   // Between stages alone: within one it would cost measured time.
+                                   const auto which = std::pair(stage.stage, stage.index);
+                                   if (std::exchange(begun, which) != which) turns_.look();
                                    stage_.set(stage.stage);
                                    output_.send(WorkerEvent{stage});
                                  },
@@ -251,6 +264,7 @@ class Worker {
                run_benchmark(*session_->engine, tokenizer, prompt, c, ceilings_, judge_, id, events, stop,
                              benchmark.trace_file));
     finished.plan_json = session_->plan_json();
+    finished.disturbance = turns_.disturbance();
     output_.send(WorkerEvent{finished});
     return {};
   }
@@ -258,7 +272,8 @@ class Worker {
   Expected<void> serve(const Generate& request, std::string& id) {
     id = request.id;
     const std::stop_token stop = inbox_.begin(id);
-    if (auto done = ensure_loaded(request.configuration, id, stop); !done) {
+    const ComputeTurns::Turn turn(turns_);
+    if (auto done = ready(request.configuration, id, "a chat", stop); !done) {
       if (done.error().code != ErrorCode::Cancelled) return done;
       return finish_cancelled(id);
     }
@@ -313,6 +328,16 @@ class Worker {
     return session_->chat_template->render(messages, {.add_generation_prompt = true, .bos_token = c.bos_token, .eos_token = c.eos_token});
   }
 
+  /// Waits for the machine, then loads what the configuration needs.
+  Expected<void> ready(const RunConfiguration& configuration, const std::string& id, const std::string& what,
+                       std::stop_token stop) {
+    stage_.set("wait");
+    KRASIS_CHECK(turns_.wait(what, stop, [&](const std::string& holder) {
+      output_.send(WorkerEvent{Loading{id, std::string(kWaitingFor) + holder, 0}});
+    }));
+    return ensure_loaded(configuration, id, stop);
+  }
+
   Expected<void> ensure_loaded(const RunConfiguration& configuration, const std::string& id, std::stop_token stop) {
     if (session_ && same_engine(session_->configuration, configuration)) {
       return make_plan(session_->engine->model().config, configuration, host_hardware()).map([](const Plan&) {});
@@ -345,6 +370,9 @@ class Worker {
                  .notes = session_->engine->model().notes};
     if (event.threads == 0) event.threads = static_cast<std::int64_t>(std::thread::hardware_concurrency());
     event.notes.insert(event.notes.end(), prompt_notes.begin(), prompt_notes.end());
+    if (const std::string& why = turns_.lock_unusable_because(); !why.empty()) {
+      event.notes.push_back(why + " Another worker may compute at the same time.");
+    }
     return event;
   }
 
@@ -352,6 +380,7 @@ class Worker {
   Output& output_;
   Inbox& inbox_;
   StageName& stage_;
+  ComputeTurns& turns_;
   MachineFacts machine_ = machine_facts();
   Ceilings ceilings_;
   std::string measured_on_;  ///< whose ceilings they are
@@ -367,7 +396,8 @@ int run_worker(const WorkerOptions& options) {
   Output output(options.output);
   Inbox inbox(output);
   StageName stage;
-  Worker worker(options, output, inbox, stage);
+  ComputeTurns turns(options.compute_lock.empty() ? ComputeLock::default_path() : options.compute_lock);
+  Worker worker(options, output, inbox, stage, turns);
   worker.hello();
 
   const std::jthread reader([&](std::stop_token stop) { inbox.read(options.input, stop); });
@@ -376,8 +406,10 @@ int run_worker(const WorkerOptions& options) {
     std::mutex mutex;
     std::condition_variable_any wake;
     std::unique_lock lock(mutex);
-    while (!wake.wait_for(lock, stop, std::chrono::seconds(1), [&] { return stop.stop_requested(); })) {
+    for (int beat = 1; !wake.wait_for(lock, stop, std::chrono::seconds(1), [&] { return stop.stop_requested(); });
+         ++beat) {
       output.send(WorkerEvent{Heartbeat{seconds_since(begin), stage.get()}});
+      if (beat % kBeatsPerLook == 0) turns.look();
     }
   });
   while (worker.handle(inbox.next())) {

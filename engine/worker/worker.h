@@ -9,6 +9,7 @@ namespace krasis {
 struct WorkerOptions {
   Resources resources;
   std::filesystem::path cache_directory;  ///< of packed weights; empty = none
+  std::filesystem::path compute_lock = {};  ///< file that keeps workers apart; empty = ComputeLock::default_path()
   int input = 0;                          ///< file descriptors of the conversation
   int output = 1;
 };

@@ -42,6 +42,7 @@ pid_t Program::start(const std::vector<std::string>& arguments) {
   redirect(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, STDOUT_FILENO);
   redirect(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, STDERR_FILENO);
   ::setenv("XDG_CACHE_HOME", cache.c_str(), 1);
+  ::setenv("XDG_RUNTIME_DIR", runtime_folder_.c_str(), 1);
   if (::chdir(folder().c_str()) != 0) ::_exit(126);
   ::execv(argv[0], argv.data());
   ::_exit(127);

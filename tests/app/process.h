@@ -30,8 +30,12 @@ class Program {
   pid_t start(const std::vector<std::string>& arguments);
   Output finish(pid_t pid) const;
 
+  /// The folder of what the user's programs share while they run ($XDG_RUNTIME_DIR): its own unless another is given.
+  void share_runtime_folder(const Program& other) { runtime_folder_ = other.runtime_folder_; }
+
  private:
   TemporaryDirectory directory_;
+  std::filesystem::path runtime_folder_ = directory_.path();
 };
 
 std::string read_bytes(const std::filesystem::path& path);

@@ -126,6 +126,7 @@ TEST(Protocol, TelemetryAndTracesAreOptional) {
   Finished finished{.id = "b1", .stop_reason = "length"};
   EXPECT_THAT(encode(Event{finished}), testing::Not(HasSubstr("telemetry")));
   finished.telemetry_json = R"({"prefill":{"seconds":0.5}})";
+  finished.disturbance = "krasis chat (process 7) computed meanwhile.";
   EXPECT_EQ(decode_event(encode(Event{finished})).value(), Event{finished});
   json line = json::parse(encode(Event{finished}));
   line["telemetry"] = "text";

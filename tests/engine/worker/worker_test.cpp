@@ -12,6 +12,9 @@
 #include <deque>
 #include <thread>
 
+#include "engine/worker/protocol.h"
+#include "tests/support/temporary_directory.h"
+
 namespace krasis {
 namespace {
 
@@ -35,10 +38,13 @@ RunConfiguration small(int repetitions = 1) {
 /// A worker on a thread, and the client's ends of its pipes.
 class Running {
  public:
-  Running() {
+  /// @param lock  the file that keeps workers apart; empty: one of its own
+  explicit Running(std::filesystem::path lock = {}) {
+    if (lock.empty()) lock = folder_.path() / "lock";
     if (::pipe(in_) != 0 || ::pipe(out_) != 0) throw std::runtime_error("pipe");
-    thread_ = std::thread([this] {
+    thread_ = std::thread([this, lock] {
       WorkerOptions options;
+      options.compute_lock = lock;
       options.resources = {KRASIS_SOURCE_DIR "/resources"};
       options.input = in_[0];
       options.output = out_[1];
@@ -83,6 +89,7 @@ class Running {
   }
 
  private:
+  test::TemporaryDirectory folder_;
   int in_[2], out_[2];
   int code_ = -1;
   std::thread thread_;
@@ -108,6 +115,45 @@ TEST(Worker, SaysReadyAndAnswersInOrder) {
   EXPECT_TRUE(worker.next<Ready>());
   worker.send(Shutdown{});
   EXPECT_EQ(worker.wait_for_end(), 0);
+}
+
+TEST(Worker, OneComputesAtATimeAndTheOtherSaysForWhomItWaits) {
+  const test::TemporaryDirectory folder;
+  Running first(folder.path() / "lock"), second(folder.path() / "lock");
+  first.send(Benchmark{"b", small(1000)});
+  ASSERT_TRUE(first.next<Sample>());
+  second.send(Generate{"g", small(), {}, "Once upon a", 3});
+  const auto waiting = second.next<Loading>();
+  ASSERT_TRUE(waiting);
+  EXPECT_EQ(waiting->id, "g");
+  EXPECT_EQ(waiting->stage.find(std::string(kWaitingFor) + "a benchmark of process "), 0u) << waiting->stage;
+  second.send(Cancel{"g"});  // is heard while it waits
+  const auto cancelled = second.next<Finished>();
+  ASSERT_TRUE(cancelled);
+  EXPECT_TRUE(cancelled->cancelled);
+
+  second.send(Generate{"h", small(), {}, "Once upon a", 3});
+  ASSERT_TRUE(second.next<Loading>());
+  first.send(Cancel{"b"});
+  ASSERT_TRUE(first.next<Finished>());
+  const auto answered = second.next<Finished>();  // its turn comes
+  ASSERT_TRUE(answered);
+  EXPECT_EQ(answered->id, "h");
+  EXPECT_EQ(answered->tokens, 3);
+  first.send(Benchmark{"c", small(1)});  // and a turn ends with its request
+  const auto finished = first.next<Finished>();
+  ASSERT_TRUE(finished);
+  EXPECT_FALSE(finished->cancelled);
+}
+
+TEST(Worker, ALockThatCannotBeUsedIsNoted) {
+  Running worker("/no/such/folder/lock");
+  worker.send(Load{"l", small()});
+  const auto loaded = worker.next<Loaded>();
+  ASSERT_TRUE(loaded);
+  ASSERT_FALSE(loaded->notes.empty());
+  EXPECT_NE(loaded->notes.back().find("/no/such/folder/lock cannot be locked"), std::string::npos)
+      << loaded->notes.back();
 }
 
 TEST(Worker, ErrorsEndTheRequestNotTheWorker) {
