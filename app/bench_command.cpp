@@ -9,6 +9,8 @@
 #include <iostream>
 #include <memory>
 #include <sstream>
+#include <thread>
+#include <utility>
 
 #include "app/cli.h"
 #include "app/tables.h"
@@ -54,6 +56,7 @@ class Bench {
   /// Stops at the first error of the database and when the worker does not start; a run that fails is recorded, and the
   /// sweep goes on.
   Expected<void> run(const std::vector<RunConfiguration>& runs) {
+    KRASIS_CHECK(wait_for_database());
     for (std::size_t i = 0; i < runs.size() && interrupts == 0; ++i) {
       label_ = fmt::format("{}/{} LGS {}, HCS {}, GPU {} bits, CPU {} bits", i + 1, runs.size(), runs[i].lgs,
                            results::parameters_of(runs[i]).hcs, runs[i].gpu_bits, runs[i].cpu_bits);
@@ -67,6 +70,25 @@ class Bench {
   bool all_passed() const { return all_passed_; }
 
  private:
+  /// Returns when nobody else measures with the database, or when it is interrupted.
+  Expected<void> wait_for_database() {
+    for (bool told = false; interrupts == 0;) {
+      const auto mine = database_.begin_measuring();
+      renewed_ = Clock::now();
+      if (mine || mine.error().code != ErrorCode::Conflict) return mine;
+      if (!std::exchange(told, true)) std::cerr << mine.error().cause << " Waiting until it has finished.\n";
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    }
+    return {};
+  }
+
+  /// Whoever reads the database elsewhere knows by this that the run lives.
+  Expected<void> renew() {
+    if (Clock::now() - renewed_ < std::chrono::seconds(results::kRenewSeconds)) return {};
+    renewed_ = Clock::now();
+    return database_.begin_measuring();
+  }
+
   Expected<void> run_one(const RunConfiguration& configuration, const std::string& id) {
     run_.reset();
     uuid_ = results::new_uuid();
@@ -144,6 +166,7 @@ class Bench {
         end = watch.hear_nonsense(event.error());
       }
       worker_ready_ = watch.is_ready();
+      KRASIS_CHECK(renew());
       if (!end) end = watch.tick(Clock::now());
       if (!end) continue;
       if (end->worker_lost) KRASIS_CHECK(drop_worker(*end));
@@ -166,7 +189,11 @@ class Bench {
   /// Stores what an event of the run says.
   Expected<void> store(const protocol::Event& event) {
     if (const auto* loading = std::get_if<protocol::Loading>(&event)) {
-      progress(fmt::format("{} {:.0f} %", loading->stage, loading->done * 100));
+      if (loading->stage.starts_with(protocol::kWaitingFor)) {
+        tell(loading->stage);
+      } else {
+        progress(fmt::format("{} {:.0f} %", loading->stage, loading->done * 100));
+      }
     } else if (const auto* loaded = std::get_if<protocol::Loaded>(&event)) {
       return begin_run(*loaded);
     } else if (const auto* now = std::get_if<protocol::Stage>(&event)) {
@@ -181,11 +208,18 @@ class Bench {
     }
     if (const auto* line = std::get_if<protocol::Log>(&event)) return log(line->level, line->stage, line->text);
     const auto* finished = std::get_if<protocol::Finished>(&event);
-    if (!finished || finished->cancelled) return {};
+    if (!finished) return {};
+    if (!finished->disturbance.empty()) KRASIS_CHECK(note_disturbance(finished->disturbance));
+    if (finished->cancelled) return {};
     KRASIS_CHECK(database_.set_plan(*run_, finished->plan_json));
     KRASIS_CHECK(database_.set_telemetry(*run_, finished->telemetry_json));
     if (finished->verdict.explanation.empty()) return {};
     return log("info", "verdict", finished->verdict.explanation);
+  }
+
+  Expected<void> note_disturbance(const std::string& sentences) {
+    tell("disturbed: " + sentences);
+    return database_.set_disturbance(*run_, sentences);
   }
 
   Expected<void> begin_run(const protocol::Loaded& loaded) {
@@ -215,6 +249,11 @@ class Bench {
     return database_.append_log(*run_, {&line, 1});
   }
 
+  /// A line that stays, on a terminal and in a file.
+  void tell(const std::string& text) const {
+    std::cerr << (::isatty(STDERR_FILENO) ? "\r\033[K" : "") << label_ << ": " << text << "\n";
+  }
+
   void progress(const std::string& text) const {
     if (::isatty(STDERR_FILENO)) std::cerr << "\r\033[K" << label_ << ": " << text << std::flush;
   }
@@ -224,6 +263,7 @@ class Bench {
   std::vector<std::string> command_;
   std::string trace_directory_;
   std::unique_ptr<WorkerProcess> worker_;
+  Clock::time_point renewed_;
   bool worker_ready_ = false;  ///< the process has said so
   RunConfiguration configuration_;
   std::string uuid_;  ///< of the run
@@ -261,10 +301,11 @@ Expected<int> bench(const BenchOptions& options) {
   KRASIS_TRY(const std::string text, read_file(options.sweep_file));
   KRASIS_TRY(Sweep sweep, sweep_from_toml(text));
   KRASIS_TRY(const std::vector<RunConfiguration> runs, expand(sweep));
-  KRASIS_TRY(auto database, results::Database::open(options.database));
+  KRASIS_TRY(auto database, results::Database::open(options.database, {.program = "krasis bench"}));
   if (database.read_only()) {
     return fail(ErrorCode::Io, "The database " + options.database + " cannot be written: " + database.read_only_reason(), "Choose another --database.");
   }
+  KRASIS_CHECK(database.mark_interrupted());
   std::vector<std::string> command = options.worker;
   if (command.empty()) command = {own_path().string(), "worker"};
   if (command.size() == 1 && !std::filesystem::exists(command[0])) {  // a command line in one text

@@ -73,7 +73,13 @@ std::optional<RequestEnd> RequestWatch::hear(const Event& event) {
   taken_ = true;
   if (failed) return ended(*failed);
   if (const auto* finished = std::get_if<protocol::Finished>(&event)) return ended(*finished);
-  if (std::holds_alternative<protocol::Loading>(event)) stage_ = "load";
+  if (const auto* loading = std::get_if<protocol::Loading>(&event)) {
+    // While another worker computes, the request has not begun: its time is not its own.
+    waits_ = loading->stage.starts_with(protocol::kWaitingFor);
+    stage_ = waits_ ? "wait" : "load";
+  } else {
+    waits_ = false;
+  }
   if (std::holds_alternative<protocol::Token>(event)) stage_ = "generate";
   if (const auto* stage = std::get_if<protocol::Stage>(&event)) stage_ = stage->stage;
   return std::nullopt;
@@ -97,7 +103,7 @@ std::optional<RequestEnd> RequestWatch::tick(Time now) {
   const Patience::Seconds step = std::clamp<Patience::Seconds>(now - last_tick_, Patience::Seconds(0), kLongestStep);
   last_tick_ = now;
   silent_ += step;
-  whole_ += step;
+  if (!waits_) whole_ += step;
   if (cancelling_) cancelling_for_ += step;
   if (cancelling_ && cancelling_for_ >= patience_.cancel) return crashed({}, {});
   const auto patience = ready_ ? patience_.silence : patience_.first_word;

@@ -30,7 +30,7 @@ struct Patience {
   Seconds first_word{60};  ///< from the start of the process to Ready: ssh and schedulers take their time
   Seconds silence{30};     ///< between two lines; heartbeats come every second
   Seconds cancel{5};       ///< from Cancel to the request's end
-  Seconds whole{0};        ///< for the request; 0: without a limit
+  Seconds whole{0};  ///< for the request, without its waiting for another worker's turn to end; 0: without a limit
 };
 
 /// The rules by which every client of a worker judges how its request ends. It is told what the worker says and what
@@ -84,6 +84,7 @@ class RequestWatch {
   Patience patience_;
   bool ready_;
   bool cancelling_ = false;
+  bool waits_ = false;  ///< for its turn: another worker of the machine computes
   bool taken_ = false;  ///< the worker has spoken of the request
   std::string stage_ = "start";
   std::deque<std::string> last_lines_;

@@ -327,6 +327,120 @@ TEST(Bench, InterruptEndsWithACancelledRun) {
   EXPECT_EQ(get(database.repetitions(runs[0].id)).size(), 2U);
 }
 
+// Nothing measures beside a measurement
+// ---------------------------------------------------------------------------------
+
+/// Whether the first run of a database gets `count` repetitions, warm-ups included, within a minute.
+bool waits_for_repetitions(const std::filesystem::path& path, std::size_t count) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (std::chrono::steady_clock::now() < end) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    auto database = Database::open(path, {.mode = OpenMode::ReadOnly});
+    if (!database) continue;  // not made yet
+    const auto runs = database->runs();
+    if (!runs || runs->empty()) continue;
+    const auto repetitions = database->repetitions(runs->front().id);
+    if (repetitions && repetitions->size() >= count) return true;
+  }
+  return false;
+}
+
+/// Whether the program has written `text` to its standard error within a minute.
+bool waits_for_error_text(const Program& program, const std::string& text) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (std::chrono::steady_clock::now() < end) {
+    if (test::read_bytes(program.file("stderr")).find(text) != std::string::npos) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  return false;
+}
+
+/// Goes on until it is interrupted.
+std::string endless_sweep() {
+  return "[base]\nprompt_tokens = 16\ndecode_tokens = 4\nmax_context = 64\nchunk_tokens = 16\nwarmups = 0\n"
+         "repetitions = 1000\n[axes]\nlgs = [1]\n";
+}
+
+TEST(Together, ASecondBenchOfADatabaseSaysWhoMeasuresAndWaits) {
+  Program first, second;  // with a runtime folder each: only the database keeps them apart
+  const pid_t measuring =
+      first.start({"bench", first.write("sweep.toml", endless_sweep()), "--database", "results.db"});
+  const std::string database = first.file("results.db").string();
+  ASSERT_TRUE(waits_for_repetitions(database, 1));
+  const pid_t waiting =
+      second.start({"bench", second.write("sweep.toml", sweep_text("lgs = [1]")), "--database", database});
+  EXPECT_TRUE(waits_for_error_text(second, "krasis bench (process " + std::to_string(measuring) + " on "));
+  EXPECT_EQ(get(open(database).runs()).size(), 1U) << "it has measured nothing yet";
+  ::kill(measuring, SIGINT);
+  EXPECT_EQ(first.finish(measuring).exit_code, 130);
+  const Output output = second.finish(waiting);
+  EXPECT_EQ(output.exit_code, 0) << output.err;
+  EXPECT_EQ(get(open(database).runs()).size(), 2U);
+}
+
+TEST(Together, ABenchThatWaitsCanBeInterrupted) {
+  Program first, second;
+  const pid_t measuring =
+      first.start({"bench", first.write("sweep.toml", endless_sweep()), "--database", "results.db"});
+  const std::string database = first.file("results.db").string();
+  ASSERT_TRUE(waits_for_repetitions(database, 1));
+  const pid_t waiting =
+      second.start({"bench", second.write("sweep.toml", sweep_text("lgs = [1]")), "--database", database});
+  EXPECT_TRUE(waits_for_error_text(second, "measuring since"));
+  ::kill(waiting, SIGINT);
+  EXPECT_EQ(second.finish(waiting).exit_code, 130);
+  ::kill(measuring, SIGKILL);
+  first.finish(measuring);
+  // The next one opens the database, marks what was interrupted, and measures.
+  const Output next =
+      second.run({"bench", second.write("sweep.toml", sweep_text("lgs = [1]")), "--database", database});
+  EXPECT_EQ(next.exit_code, 0) << next.err;
+  const auto runs = get(open(database).runs());
+  ASSERT_EQ(runs.size(), 2U);
+  EXPECT_EQ(runs[0].status, RunStatus::Crashed);
+  EXPECT_EQ(runs[1].status, RunStatus::Done);
+}
+
+TEST(Together, OneWorkerComputesOnAMachineWhateverItsDatabase) {
+  Program first, second;
+  second.share_runtime_folder(first);
+  const pid_t measuring =
+      first.start({"bench", first.write("sweep.toml", endless_sweep()), "--database", "results.db"});
+  ASSERT_TRUE(waits_for_repetitions(first.file("results.db"), 1));
+  const pid_t waiting =
+      second.start({"bench", second.write("sweep.toml", sweep_text("lgs = [1]")), "--database", "results.db"});
+  EXPECT_TRUE(waits_for_error_text(second, "waiting for a benchmark of process "));
+  Program third;
+  third.share_runtime_folder(first);
+  const pid_t chatting = third.start({"chat", "--prompt", "Once", "--max-tokens", "4"});
+  EXPECT_TRUE(waits_for_error_text(third, "Waiting for a benchmark of process "));
+  ::kill(measuring, SIGINT);
+  EXPECT_EQ(first.finish(measuring).exit_code, 130);
+  const Output output = second.finish(waiting);
+  EXPECT_EQ(output.exit_code, 0) << output.err;
+  EXPECT_EQ(third.finish(chatting).exit_code, 0);
+}
+
+TEST(Together, ARunThatWasDisturbedAllTheSameIsMarked) {
+  Program first, second;  // as if of two users: nothing keeps their workers apart
+  const pid_t measuring =
+      first.start({"bench", first.write("sweep.toml", endless_sweep()), "--database", "results.db"});
+  ASSERT_TRUE(waits_for_repetitions(first.file("results.db"), 1));
+  std::string forty = sweep_text("lgs = [1]");
+  forty.replace(forty.find("repetitions = 2"), 15, "repetitions = 40");
+  const Output other = second.run({"bench", second.write("sweep.toml", forty), "--database", "results.db"});
+  ::kill(measuring, SIGINT);
+  EXPECT_EQ(first.finish(measuring).exit_code, 130);
+  EXPECT_EQ(other.exit_code, 0) << other.err;
+  for (const Program* program : {&first, &second}) {
+    const auto runs = get(open(program->file("results.db")).runs());
+    ASSERT_EQ(runs.size(), 1U);
+    EXPECT_THAT(runs[0].disturbance, HasSubstr("krasis worker (process "));
+    EXPECT_THAT(runs[0].disturbance, HasSubstr("computed meanwhile"));
+  }
+  EXPECT_THAT(other.out, HasSubstr("disturbed*"));
+}
+
 // Databases that cannot be written -----------------------------------------------------------------------------------
 
 TEST(Files, CorruptDatabaseIsLeftAsItIs) {

@@ -69,6 +69,7 @@ const Step is_not_there = [](Client& client) {
 
 const Step ready = says(protocol::Ready{});
 const Step loading = says(protocol::Loading{"mine", "quantize", 0.5});
+const Step waiting = says(protocol::Loading{"mine", "waiting for a benchmark of process 7, since today", 0});
 const Step repetition = says(protocol::Stage{"mine", "repetition", 0, 3});
 
 Step failed(const char* id, const char* code) {
@@ -160,6 +161,14 @@ const std::vector<Case>& cases() {
       {"CancelledWhileItStarts", {cancels, silence(5s)}, Kind::Cancelled, "", "start", 0, true, true},
       {"BusyBeyondTheLimit",
        {ready, repetition, beats(1000, "")},
+       Kind::Crashed,
+       "longer than 1000 s",
+       "repetition",
+       0,
+       true},
+      {"WaitingForAnotherWorkerIsNotItsTime", {ready, waiting, beats(5000, "wait"), loading, beats(900, "")}, {}},
+      {"BusyAfterItWaited",
+       {ready, waiting, beats(5000, "wait"), repetition, beats(1000, "")},
        Kind::Crashed,
        "longer than 1000 s",
        "repetition",
