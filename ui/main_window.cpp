@@ -58,6 +58,7 @@ MainWindow::MainWindow(Services services, QWidget* parent) : QMainWindow(parent)
   make_docks();
   make_status_bar();
   wire();
+  wire_turns();
   make_menus();
   update_icons();
   reset_layout();

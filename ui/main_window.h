@@ -65,6 +65,8 @@ class MainWindow : public QMainWindow {
   void make_menus();
   void make_queue_notice();
   void wire();
+  void wire_turns();
+  void update_turns();
   void update_status();
   void update_queue_notice();
   void update_icons();
@@ -106,6 +108,7 @@ class MainWindow : public QMainWindow {
   LogDock* log_dock_ = nullptr;
   QLabel* worker_label_ = nullptr;
   QLabel* database_label_ = nullptr;
+  QLabel* measurer_label_ = nullptr;
   QLabel* progress_label_ = nullptr;
   QProgressBar* progress_ = nullptr;
   QLabel* banner_ = nullptr;

@@ -145,6 +145,19 @@ TEST(ResultsModel, KeepsRowsWhenValuesChangeAndAddsNewOnes) {
   EXPECT_EQ(model.row_of(1), -1);
 }
 
+TEST(ResultsModel, ADisturbedRunIsMarkedAtItsFigures) {
+  auto disturbed = summary(1, 2, "off", {100, 110}, {9.5, 9.7});
+  disturbed.run.disturbance = "krasis chat (process 7, user id 0) computed meanwhile: 3.1 s of CPU time in 9.0 s.";
+  ResultsModel model;
+  model.set_runs({disturbed, summary(2, 4, "off", {200, 210}, {10.5, 10.7})});
+  for (const char* key : {"prefill", "decode"}) {
+    const int column = model.column_of(key);
+    EXPECT_TRUE(model.index(0, column).data().toString().endsWith(QChar(0x26a0))) << key;
+    EXPECT_TRUE(model.index(0, column).data(Qt::ToolTipRole).toString().contains("disturbed: krasis chat")) << key;
+    EXPECT_FALSE(model.index(1, column).data().toString().contains(QChar(0x26a0))) << key;
+  }
+}
+
 TEST(ResultsModel, FiguresCarryTheirSpreadAndSortAsNumbers) {
   ResultsModel model;
   ResultsFilter filter;

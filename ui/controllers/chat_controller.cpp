@@ -47,9 +47,25 @@ void ChatController::ask(const RunConfiguration& configuration, int max_tokens) 
   answering_ = true;
   tokens_ = 0;
   pending_.clear();
+  configuration_ = configuration;
+  turns_ = turns;
+  max_tokens_ = max_tokens;
   emit message_added(static_cast<int>(messages_.size()) - 1);
+  set_waiting(true);
+  go_on();
+  if (waiting_) emit state_changed(tr("waits for its turn"));
+}
+
+void ChatController::go_on() {
+  if (!waiting_ || worker_->is_busy() || (may_compute_ && !may_compute_())) return;
+  set_waiting(false);
   emit state_changed(tr("starting"));
-  worker_->generate(configuration, turns, max_tokens);
+  worker_->generate(configuration_, turns_, max_tokens_);
+}
+
+void ChatController::set_waiting(bool waiting) {
+  waiting_ = waiting;
+  emit waiting_changed();
 }
 
 void ChatController::flush() {
@@ -81,7 +97,12 @@ void ChatController::end(const results::RunOutcome& outcome) {
 }
 
 void ChatController::stop() {
-  if (answering_) worker_->cancel();
+  if (waiting_) {
+    set_waiting(false);
+    end({results::RunStatus::Cancelled, {}, {}});
+  } else if (answering_) {
+    worker_->cancel();
+  }
 }
 
 void ChatController::clear() {

@@ -3,6 +3,7 @@
 #include <QElapsedTimer>
 #include <QObject>
 #include <QTimer>
+#include <functional>
 #include <vector>
 
 #include "ui/controllers/worker_controller.h"
@@ -25,6 +26,10 @@ class ChatController : public QObject {
   static constexpr int kBatchMilliseconds = 67;
 
   explicit ChatController(WorkerController* worker, QObject* parent = nullptr);
+  /// Asked before each answer whether it may be computed now. While it may not, the question waits: go_on() asks again.
+  void set_gate(std::function<bool()> may_compute) { may_compute_ = std::move(may_compute); }
+  /// Whether a question waits for its turn to be answered.
+  bool is_waiting() const { return waiting_; }
   const std::vector<ChatMessage>& messages() const { return messages_; }
   bool is_answering() const { return answering_; }
   QString system_prompt() const { return system_prompt_; }
@@ -37,8 +42,11 @@ class ChatController : public QObject {
   void send(const QString& text, const krasis::RunConfiguration& configuration, int max_tokens);
   /// Drops the last answer and asks again.
   void regenerate(const krasis::RunConfiguration& configuration, int max_tokens);
+  /// Stops the answer; a question that waits goes unanswered.
   void stop();
   void clear();
+  /// Answers the question that waits, if it may be answered now.
+  void go_on();
 
  signals:
   void message_added(int index);
@@ -46,9 +54,12 @@ class ChatController : public QObject {
   void cleared();
   /// Whether it is answering, the live rate, or what the worker is doing, has changed.
   void state_changed(const QString& text);
+  /// is_waiting() has changed.
+  void waiting_changed();
 
  private:
   void ask(const RunConfiguration& configuration, int max_tokens);
+  void set_waiting(bool waiting);
   void flush();
   void end(const results::RunOutcome& outcome);
 
@@ -61,6 +72,12 @@ class ChatController : public QObject {
   qint64 tokens_ = 0;
   qint64 context_tokens_ = 0;
   bool answering_ = false;
+  std::function<bool()> may_compute_;
+  bool waiting_ = false;
+  // What is asked, while it waits.
+  RunConfiguration configuration_;
+  QList<ChatTurn> turns_;
+  int max_tokens_ = 0;
 };
 
 }  // namespace krasis::ui

@@ -38,7 +38,8 @@ Expected<void> DatabaseService::open(const QString& path, Opening opening) {
   const QFileInfo file(path);
   KRASIS_CHECK(check_path(file, opening));
   if (opening == Opening::ExistingOrNew) QDir().mkpath(file.absolutePath());
-  KRASIS_TRY(auto database, results::Database::open(path.toStdString()));
+  KRASIS_TRY(auto database, results::Database::open(path.toStdString(), {.program = "Krasis Workbench"}));
+  if (writable()) (void)database_->end_measuring();  // the one that was open: others may measure with it now
   database_.emplace(std::move(database));
   counter_ = database_->change_counter().value_or(-1);
   poll_.start();

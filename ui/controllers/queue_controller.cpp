@@ -23,7 +23,13 @@ constexpr int kReportLines = 40;
 
 QueueController::QueueController(DatabaseService* database, WorkerController* worker, QueueModel* model, LogModel* log,
                                  QObject* parent)
-    : QObject(parent), database_(database), worker_(worker), model_(model), log_(log) {
+    : QObject(parent),
+      database_(database),
+      right_(new MeasuringRight(database, this)),
+      worker_(worker),
+      model_(model),
+      log_(log) {
+  connect(right_, &MeasuringRight::other_changed, this, &QueueController::on_others);
   connect(database_, &DatabaseService::opened, this, &QueueController::reload);
   connect(database_, &DatabaseService::changed, this, &QueueController::synchronize);
   connect_worker();
@@ -44,6 +50,9 @@ void QueueController::connect_worker() {
   });
   connect(worker_, &WorkerController::telemetry_reported, this, [this](const QByteArray& json) {
     if (current_ != 0) report(database_->database().set_telemetry(current_, json.toStdString()));
+  });
+  connect(worker_, &WorkerController::disturbance_reported, this, [this](const QString& sentences) {
+    if (current_ != 0) report(database_->database().set_disturbance(current_, sentences.toStdString()));
   });
   connect(worker_, &WorkerController::model_reported, this, [this](const results::ModelRecord& loaded) {
     if (current_ != 0) report(database_->database().set_model(current_, loaded));
@@ -127,7 +136,7 @@ void QueueController::synchronize() {
     model_->put(row_of(run));
     added = true;
   }
-  if (queued->empty() && pause_ == Pause::LeftOver) set_paused(false);
+  if (queued->empty() && (pause_ == Pause::LeftOver || pause_ == Pause::OthersMeasure)) set_paused(false);
   if (added || !gone.empty()) emit changed();
 }
 
@@ -148,8 +157,18 @@ Expected<void> QueueController::enqueue(const std::vector<results::NewRun>& runs
 }
 
 void QueueController::start_next() {
-  if (is_paused() || is_running() || worker_->is_busy() || !database_->writable()) return;
-  if (waiting() == 0) return emit changed();
+  if (is_running() || worker_->is_busy()) return;
+  const bool rests = is_paused() || !database_->writable() || waiting() == 0;
+  if (rests) {
+    right_->give_back();
+    return emit changed();
+  }
+  if (may_measure_ && !may_measure_()) {
+    right_->give_back();
+    emit message(tr("The queue goes on when the chat has answered."));
+    return emit changed();
+  }
+  if (!take_right()) return emit changed();
   if (!worker_->is_ready()) {  // first: a run that is taken would be lost on a worker that does not start
     starting_ = true;
     worker_->start();
@@ -159,6 +178,27 @@ void QueueController::start_next() {
   if (!claimed) return report(tl::unexpected(claimed.error()));
   if (!*claimed) return synchronize();  // another program was quicker
   measure(**claimed);
+  emit changed();
+}
+
+bool QueueController::take_right() {
+  const auto right = right_->take();
+  if (right) return true;
+  if (right.error().code != ErrorCode::Conflict) {
+    report(right);
+    return false;
+  }
+  pause_ = Pause::OthersMeasure;
+  notice_ =
+      QString::fromStdString(right.error().cause) + QLatin1Char('\n') +
+      tr("The runs wait in the queue. Resume when it has finished: two measurements at once would disturb each other.");
+  return false;
+}
+
+void QueueController::on_others() {
+  if (pause_ == Pause::OthersMeasure && right_->other().isEmpty()) {
+    notice_ = tr("Nobody else measures any more. Resume to measure the runs that wait.");
+  }
   emit changed();
 }
 
@@ -292,7 +332,7 @@ void QueueController::set_paused(bool paused) {
   pause_ = paused ? Pause::ByUser : Pause::None;
   notice_.clear();
   emit changed();
-  if (!paused) start_next();
+  start_next();
 }
 
 QString QueueController::trace_folder() const {

@@ -2,9 +2,11 @@
 
 #include <QElapsedTimer>
 #include <QObject>
+#include <functional>
 
-#include "ui/controllers/worker_controller.h"
 #include "base/error.h"
+#include "ui/controllers/measuring_right.h"
+#include "ui/controllers/worker_controller.h"
 #include "ui/models/queue_model.h"
 
 namespace krasis::ui {
@@ -23,8 +25,9 @@ class QueueController : public QObject {
   enum class Pause {
     None,
     ByUser,
-    LeftOver,      ///< runs of an earlier session wait: the user decides when they go on
-    WorkerFailed,  ///< the worker does not start
+    LeftOver,       ///< runs of an earlier session wait: the user decides when they go on
+    WorkerFailed,   ///< the worker does not start
+    OthersMeasure,  ///< another program measures with this database
   };
 
   QueueController(DatabaseService* database, WorkerController* worker, QueueModel* model, LogModel* log,
@@ -41,6 +44,12 @@ class QueueController : public QObject {
   /// Beside the database, on the worker's machine.
   QString trace_folder() const;
   bool is_running() const { return current_ != 0; }
+  /// Nothing runs and nothing waits.
+  bool is_idle() const { return !is_running() && !starting_ && waiting() == 0; }
+  /// Asked before each run whether it may be measured now; go_on() asks again.
+  void set_gate(std::function<bool()> may_measure) { may_measure_ = std::move(may_measure); }
+  /// Who else measures with the database, as the beginning of a sentence; empty: nobody else does.
+  QString measured_elsewhere() const { return right_->other(); }
   int done() const { return done_; }  ///< of total(), ended since the queue was last empty
   int total() const;
   /// Of everything that waits or runs, from what runs took so far; negative when there is nothing to judge by.
@@ -55,6 +64,8 @@ class QueueController : public QObject {
  public slots:
   /// After the run that is running. Resuming starts the next one.
   void set_paused(bool paused);
+  /// Starts the next run if it may be measured now.
+  void go_on() { start_next(); }
   void set_writes_traces(bool on);
   void cancel(qlonglong run);
   void cancel_all();
@@ -75,6 +86,8 @@ class QueueController : public QObject {
   void reload();
   void synchronize();
   void start_next();
+  bool take_right();
+  void on_others();
   void measure(const results::RunRecord& run);
   void on_progress(const QString& stage, double fraction, const QString& text, double left_s);
   void on_repetition(const results::Repetition& repetition);
@@ -91,6 +104,8 @@ class QueueController : public QObject {
   static QueueRow row_of(const results::RunRecord& run);
 
   DatabaseService* database_;
+  MeasuringRight* right_;
+  std::function<bool()> may_measure_;
   WorkerController* worker_;
   QueueModel* model_;
   LogModel* log_;

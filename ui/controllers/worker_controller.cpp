@@ -233,6 +233,7 @@ void WorkerController::handle(const protocol::Token& event) {
 void WorkerController::handle(const protocol::Finished& event) {
   if (event.plan_json != "{}") emit plan_reported(QByteArray::fromStdString(event.plan_json));
   if (event.telemetry_json != "{}") emit telemetry_reported(QByteArray::fromStdString(event.telemetry_json));
+  if (!event.disturbance.empty()) emit disturbance_reported(QString::fromStdString(event.disturbance));
   if (request_ == Request::Generate) {
     AnswerFigures figures;
     figures.prompt_tokens = event.prompt_tokens;

@@ -85,6 +85,8 @@ class WorkerController : public QObject {
   void facts_reported(qint64 threads, const QString& prompt_fingerprint);
   void plan_reported(const QByteArray& json);
   void telemetry_reported(const QByteArray& json);
+  /// Who else computed on the machine while it was measured, in sentences.
+  void disturbance_reported(const QString& sentences);
   void repetition_measured(const krasis::results::Repetition& repetition);
   void text_streamed(const QString& text, qint64 tokens);
   void answered(const krasis::ui::AnswerFigures& figures);

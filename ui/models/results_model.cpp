@@ -102,6 +102,7 @@ std::vector<ResultsModel::Cell> ResultsModel::cells_of(const results::RunSummary
     cells.push_back({shown_value(value.name, text), sort_value(from(value.name), text), {}});
   }
   const QString throttled = from(results::throttling(run.telemetry_json));
+  const QString disturbed = from(run.disturbance);
   const auto metric = [&](const results::Metric& m, int decimals, bool is_rate) {
     if (m.statistics.n == 0) {
       cells.push_back({QStringLiteral("\u2014"), {}, tr("no sample")});
@@ -115,10 +116,9 @@ std::vector<ResultsModel::Cell> ResultsModel::cells_of(const results::RunSummary
     if (m.statistics.n_too_small()) tip += QLatin1Char('\n') + tr("n is too small to judge the spread");
     if (m.statistics.first_is_outlier) tip += QLatin1Char('\n') + tr("the first repetition is an outlier");
     QString text = format_number(m.value, decimals);
-    if (!throttled.isEmpty()) {
-      text = tr("%1 \u26a0").arg(text);
-      tip += QLatin1Char('\n') + tr("the GPU was throttled: %1").arg(throttled);
-    }
+    if (!throttled.isEmpty()) tip += QLatin1Char('\n') + tr("the GPU was throttled: %1").arg(throttled);
+    if (!disturbed.isEmpty()) tip += QLatin1Char('\n') + tr("disturbed: %1").arg(disturbed);
+    if (!throttled.isEmpty() || !disturbed.isEmpty()) text = tr("%1 \u26a0").arg(text);
     cells.push_back({text, m.value, tip});
   };
   metric(summary.prefill_tokens_per_second, 1, true);

@@ -17,6 +17,7 @@
 #include "ui/controllers/configuration_controller.h"
 #include "ui/widgets/empty_state.h"
 #include "ui/widgets/message_widget.h"
+#include "ui/widgets/notice_bar.h"
 
 namespace krasis::ui {
 
@@ -25,7 +26,12 @@ ChatPage::ChatPage(ChatController* chat, ConfigurationController* configuration,
   setObjectName(QStringLiteral("chatPage"));
   auto* layout = new QVBoxLayout(this);
   layout->addWidget(make_transcript(), 1);
+  layout->addWidget(make_measuring_bar());
   layout->addWidget(make_composer());
+  connect(chat_, &ChatController::waiting_changed, this, [this] {
+    waits_ = false;
+    update_measuring_bar();
+  });
   connect(chat_, &ChatController::message_added, this, &ChatPage::add_message);
   connect(chat_, &ChatController::message_changed, this, &ChatPage::update_message);
   connect(chat_, &ChatController::cleared, this, &ChatPage::clear_transcript);
@@ -123,6 +129,39 @@ QWidget* ChatPage::make_composer() {
   connect(send_, &QPushButton::clicked, this, &ChatPage::send);
   connect(stop_, &QPushButton::clicked, chat_, &ChatController::stop);
   return panel;
+}
+
+QWidget* ChatPage::make_measuring_bar() {
+  measuring_bar_ = new NoticeBar(QStringLiteral("measuringBar"), this);
+  pause_queue_ = measuring_bar_->add_button(QStringLiteral("pauseQueueAndAnswer"), tr("&Pause the queue and answer"));
+  pause_queue_->setToolTip(tr(
+      "The answer comes when the run that is being measured has ended. The queue then waits until you press Resume."));
+  wait_ = measuring_bar_->add_button(QStringLiteral("waitForQueue"), tr("&Wait"));
+  wait_->setToolTip(tr("The answer comes when the queue has nothing left to measure."));
+  connect(pause_queue_, &QPushButton::clicked, this, &ChatPage::pause_queue_asked);
+  connect(wait_, &QPushButton::clicked, this, [this] {
+    waits_ = true;
+    update_measuring_bar();
+  });
+  return measuring_bar_;
+}
+
+void ChatPage::set_measuring(const QString& what, bool queue_pauses) {
+  measuring_ = what;
+  queue_pauses_ = queue_pauses;
+  update_measuring_bar();
+}
+
+void ChatPage::update_measuring_bar() {
+  pause_queue_->setVisible(!queue_pauses_);
+  wait_->setVisible(!queue_pauses_ && !waits_);
+  if (!chat_->is_waiting()) return measuring_bar_->set_text({});
+  const QString what =
+      measuring_.isEmpty() ? tr("A run is being measured.") : tr("%1 is being measured.").arg(measuring_);
+  const QString when = queue_pauses_ ? tr("The answer comes when it has ended.")
+                       : waits_      ? tr("The answer comes when the queue has nothing left to measure.")
+                                     : tr("An answer would disturb it.");
+  measuring_bar_->set_text(what + QLatin1Char(' ') + when);
 }
 
 void ChatPage::send() {

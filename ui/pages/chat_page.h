@@ -17,6 +17,7 @@ namespace krasis::ui {
 class ChatController;
 class ConfigurationController;
 class MessageWidget;
+class NoticeBar;
 
 /// A conversation with the configured model.
 class ChatPage : public QWidget {
@@ -30,6 +31,13 @@ class ChatPage : public QWidget {
   void new_chat();
   void regenerate();
   void focus_composer();
+  /// What is being measured now, a sentence's beginning ("Run 1a2b3c4d (...)"), for the bar over the composer; empty:
+  /// nothing is. While a question waits for it, the bar offers to pause the queue.
+  void set_measuring(const QString& what, bool queue_pauses);
+
+ signals:
+  /// The user would rather have the answer than the rest of the queue.
+  void pause_queue_asked();
 
  private:
   void add_message(int index);
@@ -38,6 +46,8 @@ class ChatPage : public QWidget {
   void update_state(const QString& text);
   QWidget* make_transcript();
   QWidget* make_composer();
+  QWidget* make_measuring_bar();
+  void update_measuring_bar();
 
   ChatController* chat_;
   ConfigurationController* configuration_;
@@ -53,6 +63,12 @@ class ChatPage : public QWidget {
   QLabel* live_ = nullptr;
   QLabel* reason_ = nullptr;
   QProgressBar* context_ = nullptr;
+  NoticeBar* measuring_bar_ = nullptr;
+  QPushButton* pause_queue_ = nullptr;
+  QPushButton* wait_ = nullptr;
+  QString measuring_;          ///< set_measuring()
+  bool queue_pauses_ = false;  ///< set_measuring()
+  bool waits_ = false;         ///< the user said so
 };
 
 }  // namespace krasis::ui
