@@ -2,6 +2,8 @@
 
 #include <vector>
 
+#include "base/glu.h"
+#include "base/workspace.h"
 #include "kernels/tensor.h"
 
 /// Arguments of the primitive operations. A device enqueues them on a stream (device.h); host/ implements each twice,
@@ -44,11 +46,6 @@ struct MatmulArgs {
   std::int64_t tokens = 0;
 };
 
-/// How gate and up meet, computed in FP32 from FP32 inputs. NaN stays NaN.
-///   SwiGlu: silu(gate) * up, silu(v) = v / (1 + exp(-v))   (Shazeer 2020)
-///   ClampedSwiGlu: (u + 1) * g / (1 + exp(-1.702 g)), g = min(gate, 7), u = clamp(up, -7, 7)   (gpt-oss)
-enum class Glu : std::uint8_t { SwiGlu, ClampedSwiGlu };
-
 /// out[t, i] = glu(gate[t, i], up[t, i])
 struct SwiGluArgs {
   View<const float> gate;  ///< [tokens, width]
@@ -89,20 +86,6 @@ struct AttentionArgs {
   /// may widen an FP8 cache for many tokens.
   View<std::byte> workspace;
 };
-/// Parts into which a device divides the keys of a token at most.
-constexpr int kMostAttentionSplits = 128;
-/// For `tokens` tokens of a decode step: sums, maxima and totals of the parts, in FP32. 1 token of 32 heads of 128 needs 2 MiB.
-constexpr std::size_t attention_workspace_bytes(std::int64_t tokens, int heads, int head_dim) {
-  return round_up(static_cast<std::size_t>(kMostAttentionSplits) * static_cast<std::size_t>(tokens) *
-                      static_cast<std::size_t>(heads) * static_cast<std::size_t>(head_dim + 2) * 4,
-                  64);
-}
-
-/// Keys and values of a layer as BF16. 10,000 rows of 4 heads of 128 need 20 MiB.
-constexpr std::size_t widened_cache_bytes(std::int64_t rows, int heads, int head_dim) {
-  return round_up(static_cast<std::size_t>(rows) * static_cast<std::size_t>(heads) * static_cast<std::size_t>(head_dim) * 4, 64);
-}
-
 /// softmax over all experts, the k largest (ties: the smaller index), in falling order; divided by their sum if
 /// `renormalize` (Qwen3's norm_topk_prob).
 struct RouterArgs {
@@ -131,11 +114,6 @@ struct ExpertsArgs {
   /// enqueued, also by a replay, so it outlives the last one. Null: the whole pool may be read.
   const std::vector<View<const std::byte>>* blocks = nullptr;
 };
-constexpr std::size_t experts_workspace_bytes(std::int64_t tokens, int top_k, const ExpertLayout& layout) {
-  const auto pairs = static_cast<std::size_t>(tokens) * static_cast<std::size_t>(top_k);
-  return round_up(pairs * static_cast<std::size_t>(layout.width()) * (2 * 4 + 2), 64) +
-         round_up(pairs * static_cast<std::size_t>(layout.hidden()) * 4, 64) + round_up(pairs * 16 + 4096, 64);
-}
 
 /// out[i] += x[i]
 struct AddArgs {

@@ -102,6 +102,10 @@ Expected<void> CudaPlatform::Impl::open(const std::vector<std::size_t>& budgets)
   for (std::size_t i = 0; i < budgets.size(); ++i) {
     const int cuda_index = options_.devices[i].cuda_index;
     DeviceState device{.cuda_index = cuda_index};
+    std::size_t total = 0;
+    if (cudaSetDevice(cuda_index) != cudaSuccess || cudaMemGetInfo(&device.free_at_start, &total) != cudaSuccess) {
+      cudaGetLastError();  // then nothing is said of the driver
+    }
     KRASIS_TRY(device.memory, cuda::Memory::create(cuda_index, budgets[i], options_.poison, addresses_));
     cudaError_t status = cuda::load_signal_kernels();
     const auto ask = [&](int& value, cudaDeviceAttr attribute) {
@@ -160,7 +164,31 @@ void CudaPlatform::Impl::release(int device, std::byte* data) {
 }
 
 std::vector<PlaceUsage> CudaPlatform::Impl::memory_usage(int device) const {
-  return gpus_[static_cast<std::size_t>(device)].memory->usage();
+  std::vector<PlaceUsage> usage = gpus_[static_cast<std::size_t>(device)].memory->usage();
+  if (const std::size_t bytes = driver_bytes(device); bytes > 0) {
+    usage.push_back({"driver", MemorySpace::Device, bytes, bytes});
+  }
+  return usage;
+}
+
+std::size_t CudaPlatform::Impl::driver_bytes(int device) const {
+  const DeviceState& first = gpus_[static_cast<std::size_t>(device)];
+  std::size_t allocated = 0, free = 0, total = 0;
+  for (std::size_t i = 0; i < gpus_.size(); ++i) {
+    if (gpus_[i].cuda_index != first.cuda_index) continue;
+    if (i < static_cast<std::size_t>(device)) return 0;
+    for (const PlaceUsage& place : gpus_[i].memory->usage()) {
+      if (place.space == MemorySpace::Device) allocated += place.bytes;
+    }
+  }
+  if (cudaSetDevice(first.cuda_index) != cudaSuccess || cudaMemGetInfo(&free, &total) != cudaSuccess) {
+    cudaGetLastError();
+    return first.most_by_driver;
+  }
+  if (first.free_at_start > free + allocated) {
+    first.most_by_driver = std::max(first.most_by_driver, first.free_at_start - free - allocated);
+  }
+  return first.most_by_driver;
 }
 
 Expected<void> CudaPlatform::Impl::register_host(int device, std::string_view place, std::byte* data,

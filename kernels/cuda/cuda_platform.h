@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/cuda/operation_table.h"
+#include "base/driver_bytes.h"
 #include "kernels/device.h"
 #include "kernels/host/trace.h"
 
@@ -19,7 +20,7 @@ struct CudaLogicalDevice {
   /// What allocate(Device) may use. kAllThatIsFree: an equal share of what is free on the GPU at the start, less
   /// kReservedBytes for CUDA itself.
   std::size_t budget_bytes = kAllThatIsFree;
-  static constexpr std::size_t kReservedBytes = std::size_t{768} << 20;
+  static constexpr std::size_t kReservedBytes = kDriverBytes;
 };
 
 struct CudaPlatformOptions {

@@ -127,7 +127,11 @@ class CudaPlatform::Impl {
     std::unique_ptr<cuda::Memory> memory;
     std::shared_ptr<cuda::DenseProducts> dense;
     cuda::Launch launch;  ///< without a stream
+    std::size_t free_at_start = 0;            ///< of its GPU
+    mutable std::size_t most_by_driver = 0;   ///< seen so far, of the first logical device of a GPU
   };
+  /// What the GPU holds beside its logical devices' allocations, at most so far; 0 for all but its first device.
+  std::size_t driver_bytes(int device) const;
   struct Registration {
     std::size_t bytes = 0;
     int count = 0;

@@ -60,5 +60,9 @@ std::unique_ptr<Executor> make_thread_executor(bool trace, std::shared_ptr<Threa
 /// is done. A generator seeded with `seed` draws the stream, which then goes on for a burst whose mean length is the
 /// seed's own. Equal seeds and calls give equal orders.
 std::unique_ptr<Executor> make_seeded_executor(std::uint64_t seed, bool trace, std::shared_ptr<ThreadTeam> team);
+/// No threads and no queues: submit() runs the command. A wait for what has not happened yet is an error, which
+/// synchronize() returns. Traces nothing. Operations share
+/// out their work to `team`; null = what the calling thread has.
+std::unique_ptr<Executor> make_immediate_executor(std::shared_ptr<ThreadTeam> team);
 
 }  // namespace krasis

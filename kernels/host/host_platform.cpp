@@ -70,7 +70,8 @@ HostPlatform::Impl::Impl(const HostPlatformOptions& options, const HostOperation
     : options_(options), operations_(operations) {
   if (options_.check_order) checker_ = std::make_unique<OrderChecker>();
   executor_ = options_.schedule == Schedule::Seeded ? make_seeded_executor(options_.seed, options_.trace, options_.team)
-                                                    : make_thread_executor(options_.trace, options_.team);
+              : options_.schedule == Schedule::Immediate ? make_immediate_executor(options_.team)
+                                                         : make_thread_executor(options_.trace, options_.team);
   const auto& budgets = options_.budgets;
   for (int index = 0; index < options_.devices; ++index) {
     const std::size_t budget = budgets.empty()       ? std::numeric_limits<std::size_t>::max()

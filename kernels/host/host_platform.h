@@ -23,6 +23,7 @@ enum class Schedule : std::uint8_t {
   Threads,  ///< one thread for each stream: really asynchronous
   Seeded,   ///< no threads: synchronize() runs commands in an order drawn from a seed. Host tasks must not wait for
             ///< each other by other means than events and signals
+  Immediate,  ///< no threads: each operation runs when it is enqueued, so its arguments need not outlive the call
 };
 
 struct HostPlatformOptions {

@@ -113,7 +113,7 @@ TEST_F(CudaMemory, HighWaterMarksArePerPlaceAndStay) {
   }
   const auto d = device.allocate("kv cache", 64, MemorySpace::Device);
   const auto usage = device.memory_usage();
-  ASSERT_EQ(usage.size(), 2u);
+  ASSERT_GE(usage.size(), 2u);  // and what the driver holds, if it says that
   EXPECT_EQ(usage[0].place, "kv cache");
   EXPECT_EQ(usage[0].bytes, 64u);
   EXPECT_EQ(usage[0].high_water_bytes, 768u);

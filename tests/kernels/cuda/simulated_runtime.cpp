@@ -67,6 +67,9 @@ cudaError_t cudaDeviceEnablePeerAccess(int, unsigned) {
 }
 
 // Memory
+cudaError_t cudaMemGetInfo(size_t*, size_t*) {
+  return result(cudaErrorNotSupported);
+}
 cudaError_t cudaMalloc(void** data, size_t bytes) {
   *data = obtain(bytes);
   return *data ? cudaSuccess : result(cudaErrorMemoryAllocation);
