@@ -74,7 +74,7 @@ int chat(const ChatOptions& options) {
   if (!session->tokenizer || !session->chat_template) {
     return report({ErrorCode::Unsupported, "This model has no tokenizer or no chat template.", "Choose a trained chat model."});
   }
-  std::cerr << session->engine->model().config.name << ": " << session->engine->model().config.summary() << "\n";
+  std::cerr << session->engine->model().spec.name << ": " << model_summary(session->engine->model().spec) << "\n";
   std::vector<ChatMessage> messages;
   if (!options.system.empty()) messages.push_back({"system", options.system});
   for (std::string line = options.prompt; !interrupted().stop_requested();) {

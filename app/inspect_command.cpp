@@ -16,10 +16,10 @@ std::string place_name(int device) { return device < 0 ? "host memory" : fmt::fo
 double mib(std::size_t bytes) { return static_cast<double>(bytes) / 1048576.0; }
 
 int inspect(const RunConfiguration& configuration) {
-  const auto model = load_model_config(model_folder(configuration.model, find_resources().embedded_model()));
+  const auto model = load_model_spec(model_folder(configuration.model, find_resources().embedded_model()));
   if (!model) return report(model.error());
   const protocol::MachineFacts machine = machine_facts();
-  std::cout << fmt::format("Model    {} ({}): {}\n", model->name, model->model_type, model->summary());
+  std::cout << fmt::format("Model    {} ({}): {}\n", model->name, model->model_type, model_summary(*model));
   for (const std::string& key : model->unknown_keys) std::cout << fmt::format("         unknown key in config.json: {}\n", key);
   std::cout << fmt::format("Machine  {}, {}\n\n", machine.machine, machine.kernel);
 

@@ -24,7 +24,7 @@ double predicted_decode_s(const Generation& generation, const Engine& engine, co
   const Hardware hardware{.h2d_gb_per_s = ceilings.copy_gb_per_s,
                           .host_read_gb_per_s = ceilings.read_gb_per_s,
                           .device_read_gb_per_s = ceilings.device_read_gb_per_s};
-  return predict_decode_s(engine.model().config, engine.configuration(), hardware, shares);
+  return predict_decode_s(engine.model().spec, engine.configuration(), hardware, shares);
 }
 
 protocol::Sample sample_of(const Generation& generation, const BenchmarkPrompt& prompt, const Engine& engine,
@@ -65,7 +65,7 @@ protocol::Sample sample_of(const Generation& generation, const BenchmarkPrompt& 
     const double rate = static_cast<double>(generation.prefill_copied_bytes) / generation.prefill_s / 1e9;
     metrics["prefill_copy_gb_per_s"] = rate;
     if (ceilings.copy_gb_per_s > 0) metrics["prefill_share_of_copy_limit"] = rate / ceilings.copy_gb_per_s;
-    metrics["prefill_gflop_per_s"] = 2e-9 * static_cast<double>(engine.model().config.active_parameters()) *
+    metrics["prefill_gflop_per_s"] = 2e-9 * static_cast<double>(active_parameter_count(engine.model().spec)) *
                                      static_cast<double>(prompt.tokens.size()) / generation.prefill_s;
   }
   sample.metrics_json = metrics.dump();

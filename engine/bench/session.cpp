@@ -68,7 +68,7 @@ Expected<Session> load_session(const RunConfiguration& configuration, const Reso
   if (configuration.hcs != HotCache::Off) {
     const int tokens = std::min(kHeatmapTokens, configuration.max_context);
     if (synthetic) {
-      KRASIS_TRY(const ModelConfig model, load_model_config(folder));
+      KRASIS_TRY(const ModelSpec model, load_model_spec(folder));
       options.heatmap_tokens = random_prompt(model.vocabulary, tokens, 1).tokens;
     } else {
       KRASIS_TRY(options.heatmap_tokens, session.tokenizer->encode(session.text, false));
@@ -85,10 +85,10 @@ protocol::ModelFacts Session::model_facts() const {
   const PackedModel& model = engine->model();
   // Tables add "(synthetic)" themselves, from the flag.
   constexpr std::string_view kSuffix = " (synthetic)";
-  std::string name = model.config.name;
-  if (model.config.synthetic && name.ends_with(kSuffix)) name.resize(name.size() - kSuffix.size());
+  std::string name = model.spec.name;
+  if (model.spec.synthetic && name.ends_with(kSuffix)) name.resize(name.size() - kSuffix.size());
   if (configuration.model == "embedded") name = configuration.model;  // not the name of the folder that it lies in
-  return {model.fingerprint, name, model.config.model_type, model.config.summary(), model.config.synthetic};
+  return {model.fingerprint, name, model.spec.model_type, model_summary(model.spec), model.spec.synthetic};
 }
 
 std::string Session::plan_json() const {

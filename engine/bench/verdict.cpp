@@ -8,7 +8,7 @@
 #include <fmt/format.h>
 
 #include "engine/bench/reference_key.h"
-#include "engine/model/reference.h"
+#include "engine/layers/reference.h"
 
 namespace krasis {
 namespace {
@@ -17,16 +17,18 @@ constexpr double kScalarFlopPerSecond = 1e9;  // a cautious guess of the referen
 
 /// How long the reference takes for so many tokens.
 double reference_seconds(const Engine& engine, std::size_t tokens) {
-  return 2.0 * static_cast<double>(engine.model().config.active_parameters()) * static_cast<double>(tokens) /
+  return 2.0 * static_cast<double>(active_parameter_count(engine.model().spec)) * static_cast<double>(tokens) /
          (kScalarFlopPerSecond * engine.team().size());
 }
 
 /// What a pass over so many tokens computes. Attention grows with each token; the head is left out.
 double reference_flop(const Engine& engine, std::size_t tokens) {
-  const ModelConfig& c = engine.model().config;
+  const ModelSpec& spec = engine.model().spec;
   const auto n = static_cast<double>(tokens);
-  const double head_numbers = static_cast<double>(c.layers) * c.heads * c.head_dim;
-  return 2.0 * static_cast<double>(c.active_parameters()) * n + 2.0 * head_numbers * n * n;
+  const auto numbers_of = [](const GroupedAttention& part) { return static_cast<double>(part.heads) * part.head_dim; };
+  double head_numbers = 0;
+  for (const LayerSpec& layer : spec.layers) head_numbers += std::visit(numbers_of, layer.mixer);
+  return 2.0 * static_cast<double>(active_parameter_count(spec)) * n + 2.0 * head_numbers * n * n;
 }
 
 /// A whole run is judged if the reference takes at most so long; otherwise a prompt of so many tokens (0 = the whole).
@@ -109,14 +111,14 @@ Expected<std::vector<double>> Judge::regrets(const Engine& engine, PrefillPath p
   std::vector<std::int32_t> positions;
   for (std::size_t i = prompt.size() - 1; i + 1 < tokens.size(); ++i) positions.push_back(static_cast<std::int32_t>(i));
   const CacheHistory cached(engine.cached_experts(), engine.cache_changes());
-  const int experts = engine.model().config.experts;
+  const int experts = engine.model().spec.experts();
   const int streamed = path != PrefillPath::Cpu ? static_cast<int>(prompt.size()) : 0;  // tokens
   const int first_step = static_cast<int>(prompt.size());
   const auto on_gpu = [&](int layer, int expert, int position) {
     return position < streamed || cached.at(position - first_step, layer * experts + expert);
   };
   KRASIS_TRY(const std::vector<float> logits, reference(engine, tokens, positions, on_gpu, watcher));
-  const auto vocabulary = static_cast<std::size_t>(engine.model().config.vocabulary);
+  const auto vocabulary = static_cast<std::size_t>(engine.model().spec.vocabulary);
   std::vector<double> result;
   for (std::size_t i = 0; i < generated.size(); ++i) {
     result.push_back(regret(std::span(logits).subspan(i * vocabulary, vocabulary), generated[i]));
@@ -127,7 +129,7 @@ Expected<std::vector<double>> Judge::regrets(const Engine& engine, PrefillPath p
 Expected<protocol::VerdictFacts> Judge::judge_tokens(const Engine& engine, PrefillPath path, std::span<const std::int32_t> prompt,
                                                      std::span<const std::int32_t> generated, std::string note,
                                                      const VerdictWatcher& watcher) {
-  const auto vocabulary = engine.model().config.vocabulary;
+  const auto vocabulary = engine.model().spec.vocabulary;
   for (const std::int32_t token : generated) {
     if (token < 0 || token >= vocabulary) {
       return verdict(false, "token id", token, static_cast<double>(vocabulary - 1), "A token outside the vocabulary was written.");

@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "engine/config/parameters.h"
-#include "engine/model/model_config.h"
+#include "engine/placement/engine_memory.h"
 
 namespace krasis {
 
@@ -19,7 +19,7 @@ struct Hardware {
   double h2d_gb_per_s = 0;            ///< host to device, page-locked
   double host_read_gb_per_s = 0;      ///< all threads reading
   double device_read_gb_per_s = 0;
-  double device_tflop_per_s = 0;      ///< dense products
+  double device_tflop_per_s = 0;  ///< dense products
 };
 
 /// Bytes that one thing needs in one place. `device` is -1 for host memory.
@@ -39,15 +39,15 @@ struct PlanPlace {
 };
 
 /// What lives where, how many bytes, and how long it should take. A pure function's result: the fit bar shows it, the
-/// engine refuses what it says does not fit, and after a run it is stored beside what was used. It counts by itself
-/// what loader and engine allocate; a place may differ by a few percent (tests allow 3).
+/// engine allocates what it measured (engine_memory.h) and refuses what it says does not fit; after a run it is stored
+/// beside what was used.
 struct Plan {
   std::vector<PlanItem> items;
-  std::vector<PlanPlace> places;        ///< host first, then the devices
-  std::vector<std::string> advice;      ///< when over budget: which change would free how much, best first
-  double predicted_prefill_s = 0;       ///< of prompt_tokens; 0 if the hardware's rates are not known
+  std::vector<PlanPlace> places;    ///< host first, then the devices
+  std::vector<std::string> advice;  ///< when over budget: which change would free how much, best first
+  double predicted_prefill_s = 0;   ///< of prompt_tokens; 0 if the hardware's rates are not known
   double predicted_decode_s_per_token = 0;
-  std::size_t prefill_copy_bytes = 0;   ///< over the link for one prompt
+  std::size_t prefill_copy_bytes = 0;           ///< over the link for one prompt
   std::size_t decode_bytes_per_token = 0;       ///< read by CPU and devices
   std::size_t decode_copy_bytes_per_token = 0;  ///< over the link: streamed attention
   int cached_experts = 0;
@@ -56,39 +56,21 @@ struct Plan {
   std::size_t bytes(int device, const std::string& place) const;
 };
 
-/// Everything that `configuration` cannot be with `model` on `hardware` (LGS beyond the layers, more devices than exist),
-/// each at its parameter. Empty: make_plan() plans it.
-std::vector<Problem> validate(const ModelConfig& model, const RunConfiguration& configuration, const Hardware& hardware);
+/// Everything that `configuration` cannot be with `model` on `hardware` (LGS beyond the layers, more devices than
+/// exist), each at its parameter. Empty: make_plan() plans it.
+std::vector<Problem> validate(const ModelSpec& model, const RunConfiguration& configuration, const Hardware& hardware);
 
-/// The plan of `configuration` for `model` on `hardware`, or the error of the first problem that validate() finds. A plan
-/// that does not fit is no error here: it says so.
-Expected<Plan> make_plan(const ModelConfig& model, const RunConfiguration& configuration, const Hardware& hardware);
+/// The plan of `configuration` for `model` on `hardware`, or the error of the first problem that validate() finds. A
+/// plan that does not fit is no error here: it says so.
+Expected<Plan> make_plan(const ModelSpec& model, const RunConfiguration& configuration, const Hardware& hardware);
 
 /// Seconds of a token of decode if reading its bytes takes all the time: in each layer first what is resident, then the
-/// picked experts, which CPU and device read at the same time; streamed attention is copied beside all that. No kernel's start, no hand-over: a limit.
+/// picked experts, which CPU and device read at the same time; streamed attention is copied beside all that. No
+/// kernel's start, no hand-over: a limit.
 ///
 /// @param hit_shares  [layers with experts] of the picks, 0..1, whose expert a device caches, as measured or foreseen
 /// @return 0 if a bandwidth is not known
-double predict_decode_s(const ModelConfig& model, const RunConfiguration& configuration, const Hardware& hardware,
+double predict_decode_s(const ModelSpec& model, const RunConfiguration& configuration, const Hardware& hardware,
                         std::span<const double> hit_shares);
-
-/// The device that owns a layer: its attention, KV cache and group buffer. Groups of LGS layers alternate.
-int owner_of_layer(std::int64_t layer, const RunConfiguration& configuration);
-
-/// Tokens from one decision of an adaptive expert cache to the next.
-inline constexpr int kTokensPerAdmission = 4;
-
-/// The expert cache of a device.
-struct CacheSize {
-  std::int64_t experts = 0;  ///< that it begins with: the most used ones
-  std::int64_t spare = 0;    ///< slots more, which an adaptive cache copies newcomers into: as many as it exchanges at a time
-};
-
-/// hcs_share of the experts of the device's own layers (multi), or of all layers (on, device 0 alone), rounded down; with a
-/// share of 0 (auto) as many as the VRAM budget leaves. An adaptive cache exchanges at most a 64th of what its layers
-/// pick meanwhile, so that its copies take a small part of the link's and the host memory's time.
-CacheSize cache_size(const ModelConfig& model, const RunConfiguration& configuration, int device);
-/// cache_size().experts
-std::int64_t hot_experts(const ModelConfig& model, const RunConfiguration& configuration, int device);
 
 }  // namespace krasis

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "engine/runtime/layer_run.h"
 #include "engine/runtime/prefill.h"
 
 namespace krasis {
@@ -17,20 +18,20 @@ View<std::byte> bytes_of(View<T> view) {
 
 void compute_cpu_experts(const PackedModel& model, const HostCompute& cpu, const DecodeStaging& staging, std::int64_t layer,
                          std::size_t tokens, View<const std::int64_t> offsets) {
-  const auto top_k = static_cast<std::size_t>(model.config.top_k);
-  const auto hidden = static_cast<std::size_t>(model.config.hidden);
+  const auto top_k = static_cast<std::size_t>(model.spec.top_k());
+  const auto hidden = static_cast<std::size_t>(model.spec.hidden);
   const View<float> sum = staging.sum.sub(0, tokens * hidden);
   std::fill_n(sum.data, sum.size, 0.0f);
   const ThreadTeam::Scope scope(cpu.team.get());
-  cpu.operations->experts({.x = staging.x.sub(0, tokens * hidden),
-                           .ids = staging.ids.sub(0, tokens * top_k),
-                           .weights = staging.weights.sub(0, tokens * top_k),
-                           .pool = model.layers[static_cast<std::size_t>(layer)].cpu_experts,
-                           .offsets = offsets,
-                           .layout = model.cpu_expert_layout,
-                           .top_k = model.config.top_k,
-                           .out = sum,
-                           .workspace = staging.workspace});
+  ExpertsArgs args = experts_args(model.spec.routed(), model.cpu_expert_layout);
+  args.x = staging.x.sub(0, tokens * hidden);
+  args.ids = staging.ids.sub(0, tokens * top_k);
+  args.weights = staging.weights.sub(0, tokens * top_k);
+  args.pool = model.layers[static_cast<std::size_t>(layer)].cpu_experts;
+  args.offsets = offsets;
+  args.out = sum;
+  args.workspace = staging.workspace;
+  cpu.operations->experts(args);
 }
 
 Decode::Decode(const PackedModel& model, std::span<DeviceState> devices, const DecodeStaging& staging,
@@ -45,40 +46,39 @@ Decode::Decode(const PackedModel& model, std::span<DeviceState> devices, const D
 
 void Decode::compute_on_cpu(const Tokens& tokens, std::int64_t layer, std::int64_t expert_layer) {
   const auto count = static_cast<std::size_t>(tokens.count);
-  if (!tokens.prompt) cache_.count(expert_layer, staging_.ids.sub(0, count * static_cast<std::size_t>(model_.config.top_k)));
+  if (!tokens.prompt) cache_.count(expert_layer, staging_.ids.sub(0, count * static_cast<std::size_t>(model_.spec.top_k())));
   compute_cpu_experts(model_, cpu_, staging_, layer, count, cache_.cpu_offsets(expert_layer));
 }
 
 void Decode::enqueue_cached(DeviceState& owner, DeviceState& cache, const Tokens& tokens, std::int64_t expert_layer) {
-  const ModelConfig& c = model_.config;
+  const ModelSpec& c = model_.spec;
   const auto count = static_cast<std::size_t>(tokens.count);
   const std::size_t elements = count * static_cast<std::size_t>(c.hidden);
-  const std::size_t picks = count * static_cast<std::size_t>(c.top_k);
-  const auto experts = static_cast<std::size_t>(c.experts);
+  const std::size_t picks = count * static_cast<std::size_t>(c.top_k());
+  const auto experts = static_cast<std::size_t>(c.experts());
   const bool away = owner.index != cache.index;
-  const View<bf16> x = cache.workspace.normed.sub(0, elements);
-  const View<std::int32_t> ids = cache.workspace.ids.sub(0, picks);
-  const View<float> weights = cache.workspace.weights.sub(0, picks);
+  const View<bf16> x = cache.scratch.normed.sub(0, elements);
+  const View<std::int32_t> ids = cache.scratch.experts.ids.sub(0, picks);
+  const View<float> weights = cache.scratch.experts.weights.sub(0, picks);
   const View<float> cached_sum = cache.cached_sum.sub(0, elements);
   if (away) {
     Device& device = *cache.device;
     device.wait(cache.compute, owner.device->record(owner.compute), "activations arrive at the cache");
-    copy(device, cache.compute, x, owner.workspace.normed.sub(0, elements), "activations to the cache");
-    copy(device, cache.compute, ids, owner.workspace.ids.sub(0, picks), "picks to the cache");
-    copy(device, cache.compute, weights, owner.workspace.weights.sub(0, picks), "picks to the cache");
+    copy(device, cache.compute, x, owner.scratch.normed.sub(0, elements), "activations to the cache");
+    copy(device, cache.compute, ids, owner.scratch.experts.ids.sub(0, picks), "picks to the cache");
+    copy(device, cache.compute, weights, owner.scratch.experts.weights.sub(0, picks), "picks to the cache");
     device.fill(cache.compute, {cached_sum, 0.0f});
   }
-  cache.device->experts(cache.compute,
-                        {.x = x,
-                         .ids = ids,
-                         .weights = weights,
-                         .pool = cache.cache_memory,
-                         .offsets = cache.cache_offsets.sub(static_cast<std::size_t>(expert_layer) * experts, experts),
-                         .layout = model_.gpu_expert_layout,
-                         .top_k = c.top_k,
-                         .out = away ? cached_sum : owner.residual.sub(0, elements),
-                         .workspace = cache.workspace.experts,
-                         .blocks = &cache.cached_blocks[static_cast<std::size_t>(expert_layer)]});
+  ExpertsArgs args = experts_args(c.routed(), model_.gpu_expert_layout);
+  args.x = x;
+  args.ids = ids;
+  args.weights = weights;
+  args.pool = cache.cache_memory;
+  args.offsets = cache.cache_offsets.sub(static_cast<std::size_t>(expert_layer) * experts, experts);
+  args.out = away ? cached_sum : owner.residual.sub(0, elements);
+  args.workspace = cache.scratch.experts.workspace;
+  args.blocks = &cache.cached_blocks[static_cast<std::size_t>(expert_layer)];
+  cache.device->experts(cache.compute, args);
   if (away) {
     owner.device->wait(owner.compute, cache.device->record(cache.compute), "cached experts are done");
     copy(*owner.device, owner.compute, owner.cached_sum.sub(0, elements), cached_sum, "sum from the cache");
@@ -87,7 +87,7 @@ void Decode::enqueue_cached(DeviceState& owner, DeviceState& cache, const Tokens
 }
 
 void Decode::enqueue_experts(DeviceState& owner, const Tokens& tokens, std::int64_t layer, std::int64_t expert_layer) {
-  const std::size_t elements = static_cast<std::size_t>(tokens.count * model_.config.hidden);
+  const std::size_t elements = static_cast<std::size_t>(tokens.count * model_.spec.hidden);
   const bool cpu = cache_.needs_cpu(expert_layer);
   if (cpu) hand_to_cpu(owner, tokens, layer, expert_layer);
   if (const int cache = cache_.device_of(expert_layer); cache >= 0) {
@@ -102,15 +102,15 @@ void Decode::hand_to_cpu(DeviceState& owner, const Tokens& tokens, std::int64_t 
   Device& device = *owner.device;
   const auto index = static_cast<std::size_t>(owner.index);
   const auto count = static_cast<std::size_t>(tokens.count);
-  const std::size_t elements = count * static_cast<std::size_t>(model_.config.hidden);
-  const std::size_t picks = count * static_cast<std::size_t>(model_.config.top_k);
+  const std::size_t elements = count * static_cast<std::size_t>(model_.spec.hidden);
+  const std::size_t picks = count * static_cast<std::size_t>(model_.spec.top_k());
   const View<bf16> x = staging_.x.sub(0, elements);
   const View<std::int32_t> ids = staging_.ids.sub(0, picks);
   const View<float> weights = staging_.weights.sub(0, picks);
   device.copy_and_raise(owner.compute,
-                        std::array{CopyArgs{bytes_of(x), bytes_of(owner.workspace.normed.sub(0, elements)), "activations to the CPU"},
-                                   CopyArgs{bytes_of(ids), bytes_of(owner.workspace.ids.sub(0, picks)), "picks to the CPU"},
-                                   CopyArgs{bytes_of(weights), bytes_of(owner.workspace.weights.sub(0, picks)), "picks to the CPU"}},
+                        std::array{CopyArgs{bytes_of(x), bytes_of(owner.scratch.normed.sub(0, elements)), "activations to the CPU"},
+                                   CopyArgs{bytes_of(ids), bytes_of(owner.scratch.experts.ids.sub(0, picks)), "picks to the CPU"},
+                                   CopyArgs{bytes_of(weights), bytes_of(owner.scratch.experts.weights.sub(0, picks)), "picks to the CPU"}},
                         to_cpu_[index]);
 
   Device& home = *devices_[0].device;
@@ -126,14 +126,14 @@ void Decode::hand_to_cpu(DeviceState& owner, const Tokens& tokens, std::int64_t 
 }
 
 void Decode::enqueue_layers(const Tokens& tokens, const PickHooks& hooks) {
-  const ModelConfig& c = model_.config;
+  const ModelSpec& c = model_.spec;
   const auto count = static_cast<std::size_t>(tokens.count);
   const std::size_t elements = count * static_cast<std::size_t>(c.hidden);
   DeviceState& home = devices_[0];
   DeviceState* current = &home;
   std::int64_t expert_layer = 0;
   attention_.begin();
-  for (std::int64_t l = 0; l < c.layers; ++l) {
+  for (std::int64_t l = 0; l < c.layer_count(); ++l) {
     DeviceState& owner = *std::find_if(devices_.begin(), devices_.end(), [&](const DeviceState& state) {
       return std::binary_search(state.layers.begin(), state.layers.end(), l);
     });
@@ -142,44 +142,30 @@ void Decode::enqueue_layers(const Tokens& tokens, const PickHooks& hooks) {
     const Batch batch = tokens.prompt ? Batch{static_cast<int>(tokens.count), owner.prompt_positions.sub(0, count),
                                               owner.chunk_span.sub(1, 1)}
                                       : Batch{1, owner.position, owner.decode_span};
-    const qwen3_moe::Layer layer{c,
-                                 owner.resident.layer(l),
-                                 owner.resident.inverse_frequency(),
-                                 owner.sequence.layer(l),
-                                 batch,
-                                 owner.residual.sub(0, elements),
-                                 owner.workspace};
-    attention_.acquire(l);
-    qwen3_moe::attend(*owner.device, owner.compute, layer);
-    attention_.release(l);
-    if (!c.has_experts[static_cast<std::size_t>(l)]) {
-      qwen3_moe::dense_mlp(*owner.device, owner.compute, layer);
-      continue;
-    }
-    qwen3_moe::route(*owner.device, owner.compute, layer);
-    apply_hooks(owner, c, hooks, expert_layer, tokens.first, count);
-    enqueue_experts(owner, tokens, l, expert_layer++);
+    const LayerTokens those{batch, owner.residual.sub(0, elements), tokens.first};
+    const std::int64_t nth = expert_layer;
+    expert_layer += c.has_experts(l);
+    run_layer(c, owner, attention_, l, nth, those, hooks, [&] { enqueue_experts(owner, tokens, l, nth); });
   }
   if (current != &home) move_residual(*current, home, elements);
 }
 
 void Decode::enqueue(const PickHooks& hooks, std::size_t token_index) {
-  const ModelConfig& c = model_.config;
+  const ModelSpec& c = model_.spec;
   const auto hidden = static_cast<std::size_t>(c.hidden);
   DeviceState& home = devices_[0];
   for (DeviceState& state : devices_) state.device->advance(state.compute, {state.token, state.id, state.position});
-  home.device->embedding(home.compute, {home.resident.embedding(), home.id, home.residual.sub(0, hidden)});
+  home.device->embedding(home.compute, {home.head.embedding, home.id, home.residual.sub(0, hidden)});
   enqueue_layers({.first = token_index}, hooks);
-  qwen3_moe::head(*home.device, home.compute, c, home.residual.sub(0, hidden), home.resident.final_norm(),
-                  home.resident.lm_head(), home.workspace.normed, home.logits);
+  head(*home.device, home.compute, c, home.head, home.residual.sub(0, hidden), home.scratch.normed, home.logits);
   home.device->sample(home.compute, {home.logits, home.sampling, home.history, home.token});
 }
 
 void Decode::enqueue_prompt(std::int64_t tokens, const PickHooks& hooks) {
   DeviceState& home = devices_[0];
   const auto count = static_cast<std::size_t>(tokens);
-  home.device->embedding(home.compute, {home.resident.embedding(), home.prompt.sub(0, count),
-                                        home.residual.sub(0, count * static_cast<std::size_t>(model_.config.hidden))});
+  home.device->embedding(home.compute, {home.head.embedding, home.prompt.sub(0, count),
+                                        home.residual.sub(0, count * static_cast<std::size_t>(model_.spec.hidden))});
   enqueue_layers({.count = tokens, .prompt = true}, hooks);
 }
 

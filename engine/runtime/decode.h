@@ -13,15 +13,6 @@
 
 namespace krasis {
 
-/// What passes between the devices and the host's CPU experts; page-locked. For up to `tokens` tokens at once.
-struct DecodeStaging {
-  View<bf16> x;               ///< [tokens, hidden]
-  View<std::int32_t> ids;     ///< [tokens, top_k]
-  View<float> weights;        ///< [tokens, top_k]
-  View<float> sum;            ///< [tokens, hidden]
-  View<std::byte> workspace;  ///< of the CPU's experts operation
-};
-
 /// What computes the CPU's experts.
 struct HostCompute {
   const HostOperations* operations = nullptr;

@@ -37,7 +37,7 @@ double predict_decode_s(const DecodeParts& parts, std::span<const std::int64_t> 
 Expected<std::vector<double>> measure_cpu_layer_s(const PackedModel& model, const HostCompute& cpu,
                                                   const DecodeStaging& staging, const std::stop_token& stop) {
   constexpr std::size_t kFewestTimes = 16;
-  const auto top_k = static_cast<std::size_t>(model.config.top_k);
+  const auto top_k = static_cast<std::size_t>(model.spec.top_k());
   std::vector<std::int64_t> layers;
   for (std::size_t l = 0; l < model.layers.size(); ++l) {
     if (!model.layers[l].cpu_experts.empty()) layers.push_back(static_cast<std::int64_t>(l));
@@ -46,12 +46,12 @@ Expected<std::vector<double>> measure_cpu_layer_s(const PackedModel& model, cons
   if (layers.empty()) return seconds;
 
   std::mt19937 random(1);
-  std::vector<std::int32_t> ids(static_cast<std::size_t>(model.config.experts));
+  std::vector<std::int32_t> ids(static_cast<std::size_t>(model.spec.experts()));
   std::iota(ids.begin(), ids.end(), 0);
   std::vector<std::int64_t> offsets(ids.size());
   const std::size_t block = model.cpu_expert_layout.bytes();
   for (std::size_t e = 0; e < offsets.size(); ++e) offsets[e] = static_cast<std::int64_t>(e * block);
-  for (std::int64_t i = 0; i < model.config.hidden; ++i) staging.x.data[i] = bf16(static_cast<float>(i % 17) / 8 - 1);
+  for (std::int64_t i = 0; i < model.spec.hidden; ++i) staging.x.data[i] = bf16(static_cast<float>(i % 17) / 8 - 1);
   std::fill_n(staging.weights.data, top_k, 1.0f / static_cast<float>(top_k));
   for (std::size_t picks = 0; picks <= top_k; ++picks) {
     std::vector<double> times;
@@ -113,16 +113,16 @@ Expected<DecodeParts> HybridEngine::measure_parts(const std::stop_token& stop) {
     KRASIS_TRY(parts.streamed_s, time_steps(*step_, stop));
   }
   std::int64_t caching = 0;
-  for (std::int64_t layer = 0; layer < model_->config.expert_layers(); ++layer) {
+  for (std::int64_t layer = 0; layer < model_->spec.expert_layers(); ++layer) {
     if (cache_->device_of(layer) >= 0) ++caching;
   }
   double on_device_s = 0;  // an expert
   if (caching > 0) {
     cache_->pretend(true);
     KRASIS_TRY(const double all_cached_s, time_steps(step, stop));
-    on_device_s = std::max(0.0, all_cached_s - parts.device_s) / static_cast<double>(caching * model_->config.top_k);
+    on_device_s = std::max(0.0, all_cached_s - parts.device_s) / static_cast<double>(caching * model_->spec.top_k());
   }
-  for (int n = 0; n <= model_->config.top_k; ++n) parts.device_layer_s.push_back(n * on_device_s);
+  for (int n = 0; n <= model_->spec.top_k(); ++n) parts.device_layer_s.push_back(n * on_device_s);
 
   const DecodeStaging& d = staging_.decode;
   const std::array writes{Access::of(d.x), Access::of(d.ids), Access::of(d.weights), Access::of(d.sum),

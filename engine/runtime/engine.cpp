@@ -130,12 +130,6 @@ Expected<void> check_fit(const Plan& plan) {
 
 }  // namespace
 
-Precision precision_of(const RunConfiguration& configuration) {
-  const auto element = [](int bits) { return element_of_bits(bits).value_or(Element::Bf16); };
-  return {element(configuration.gpu_bits),       element(configuration.cpu_bits),     element(configuration.attention_bits),
-          element(configuration.dense_mlp_bits), element(configuration.lm_head_bits), configuration.group_size};
-}
-
 Expected<TracedGeneration> Engine::trace(std::span<const std::int32_t>, const GenerationOptions&) {
   return fail(ErrorCode::Unsupported, "This engine cannot be traced.", "Load it with Engine::load.");
 }
@@ -179,8 +173,9 @@ std::filesystem::path model_folder(const std::string& model, const std::filesyst
 
 Expected<std::unique_ptr<Engine>> Engine::load(const RunConfiguration& configuration, const EngineOptions& options) {
   const std::string source = configuration.model == "embedded" ? options.embedded_model.string() : configuration.model;
-  KRASIS_TRY(const ModelConfig config, load_model_config(model_folder(configuration.model, options.embedded_model)));
-  KRASIS_TRY(Plan plan, make_plan(config, configuration, host_hardware(options.packed ? options.packed->bytes() : 0)));
+  KRASIS_TRY(const ModelSpec spec,
+             load_model_spec(model_folder(configuration.model, options.embedded_model), options.architectures));
+  KRASIS_TRY(Plan plan, make_plan(spec, configuration, host_hardware(options.packed ? options.packed->bytes() : 0)));
   KRASIS_CHECK(check_fit(plan));
   KRASIS_TRY(const HostOperations* operations, host_operations(configuration.operations));
   const std::vector<ComputeNode> nodes = shard_nodes(configuration, options);
@@ -193,6 +188,7 @@ Expected<std::unique_ptr<Engine>> Engine::load(const RunConfiguration& configura
                                                       .synthetic_seed = configuration.synthetic_seed,
                                                       .synthetic_skew = configuration.synthetic_skew,
                                                       .numa_shards = numa_shards,
+                                                      .architectures = options.architectures,
                                                       .progress = options.progress,
                                                       .stop = options.stop}));
     model = std::make_shared<const PackedModel>(std::move(loaded));

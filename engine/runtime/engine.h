@@ -32,9 +32,6 @@ enum class PrefillPath : std::uint8_t {
   Cpu,     ///< where they lie, by the CPU; the cached ones on their devices. For prompts of up to kMostCpuPrompt tokens
 };
 std::string_view name_of(PrefillPath path);  ///< "stream", "picked", "cpu"
-inline constexpr int kMostCpuPrompt = 64;
-inline constexpr int kMostPickedPrompt = 512;  ///< and a chunk
-
 struct GenerationOptions {
   int max_new_tokens = 64;
   std::optional<PrefillPath> path;  ///< none: Engine::prefill_path
@@ -133,6 +130,7 @@ struct EngineOptions {
   std::optional<std::uint64_t> schedule_seed;  ///< host device: seeded schedule instead of threads
   bool trace = false;
   bool poison = false;                    ///< GPU: fills new and freed memory with NaN, to find what reads it (the host device always does)
+  std::span<const Architecture* const> architectures = krasis::architectures();  ///< that a model may be of
   std::shared_ptr<const PackedModel> packed;  ///< these instead of loading; same_weights() says when
   std::vector<std::int32_t> heatmap_tokens;  ///< real text that the expert heatmap is measured on (hcs on or multi)
   std::optional<std::vector<ComputeNode>> nodes;  ///< instead of this machine's NUMA nodes (RunConfiguration::numa)

@@ -12,23 +12,23 @@ constexpr std::size_t kFillsOfASwap = 4;
 
 }  // namespace
 
-std::vector<int> choose_cached_experts(const ModelConfig& model, const RunConfiguration& configuration,
+std::vector<int> choose_cached_experts(const ModelSpec& spec, const RunConfiguration& configuration,
                                        const std::vector<std::int64_t>& heatmap) {
-  const auto experts = static_cast<std::size_t>(model.experts);
-  std::vector<int> cached_on(static_cast<std::size_t>(model.expert_layers()) * experts, -1);
+  const auto experts = static_cast<std::size_t>(spec.experts());
+  std::vector<int> cached_on(static_cast<std::size_t>(spec.expert_layers()) * experts, -1);
   if (configuration.hcs == HotCache::Off) return cached_on;
   for (int device = 0; device < configuration.device_count; ++device) {
     std::vector<std::size_t> candidates;
     std::size_t first = 0;
-    for (std::int64_t layer = 0; layer < model.layers; ++layer) {
-      if (!model.has_experts[static_cast<std::size_t>(layer)]) continue;
+    for (std::int64_t layer = 0; layer < spec.layer_count(); ++layer) {
+      if (!spec.has_experts(layer)) continue;
       const bool here = configuration.hcs == HotCache::On ? device == 0 : owner_of_layer(layer, configuration) == device;
       for (std::size_t e = 0; here && e < experts; ++e) candidates.push_back(first + e);
       first += experts;
     }
     std::stable_sort(candidates.begin(), candidates.end(),
                      [&](std::size_t a, std::size_t b) { return heatmap[a] > heatmap[b]; });
-    candidates.resize(static_cast<std::size_t>(hot_experts(model, configuration, device)));
+    candidates.resize(static_cast<std::size_t>(hot_experts(spec, configuration, device)));
     for (const std::size_t index : candidates) cached_on[index] = device;
   }
   return cached_on;
@@ -46,17 +46,17 @@ ExpertCache::ExpertCache(const PackedModel& model, const RunConfiguration& confi
                          const std::vector<int>& first, const std::vector<std::int64_t>& heatmap, View<std::int64_t> tables)
     : model_(model),
       adaptive_(configuration.hcs != HotCache::Off && configuration.hcs_policy == "adaptive"),
-      experts_(static_cast<std::size_t>(model.config.experts)),
+      experts_(static_cast<std::size_t>(model.spec.experts())),
       block_(model.gpu_expert_layout.bytes()),
       first_(first),
       heatmap_(heatmap),
       home_(devices.front().device) {
-  const auto layers = static_cast<std::size_t>(model.config.expert_layers());
+  const auto layers = static_cast<std::size_t>(model.spec.expert_layers());
   device_of_.assign(layers, -1);
   needs_cpu_.assign(layers, false);
   hits_.assign(layers, 0);
   misses_.assign(layers, 0);
-  by_misses_.assign(static_cast<std::size_t>(model.config.top_k) + 1, 0);
+  by_misses_.assign(static_cast<std::size_t>(model.spec.top_k()) + 1, 0);
   picks_.assign(entries(), 0);
   for (std::size_t i = 0; i < entries(); ++i) {
     cpu_offsets_.push_back(cpu_offset(i));
@@ -70,14 +70,14 @@ ExpertCache::ExpertCache(const PackedModel& model, const RunConfiguration& confi
   }
   for (DeviceState& state : devices) {
     OnDevice d{.state = &state, .table = tables.sub(static_cast<std::size_t>(state.index) * entries(), entries())};
-    const auto add_slots = [&](const Buffer& buffer) {
-      for (std::size_t at = 0; at + block_ <= buffer.bytes(); at += block_) d.slots.push_back({.data = buffer.data() + at});
+    const auto add_slots = [&](View<std::byte> buffer) {
+      for (std::size_t at = 0; at + block_ <= buffer.size; at += block_) d.slots.push_back({.data = buffer.data + at});
     };
     add_slots(state.cache_pool);
     d.own = d.slots.size();
-    d.spare = static_cast<std::size_t>(cache_size(model.config, configuration, state.index).spare);
+    d.spare = static_cast<std::size_t>(cache_size(model.spec, configuration, state.index).spare);
     const bool lent = adaptive_ && d.own > 0;
-    for (const Buffer& buffer : state.group_buffers) {
+    for (const View<std::byte>& buffer : state.group_buffers) {
       if (lent) add_slots(buffer);
     }
     if (!d.slots.empty()) {
@@ -115,7 +115,7 @@ CacheUse ExpertCache::use() const {
   CacheUse use{hits_, misses_, by_misses_, admitted_, admitted_bytes_};
   for (std::size_t layer = 0; layer < hits_.size(); ++layer) {
     if (needs_cpu_[layer]) continue;
-    use.hits[layer] = std::int64_t{step_} * model_.config.top_k;
+    use.hits[layer] = std::int64_t{step_} * model_.spec.top_k();
     use.layers_by_misses.front() += step_;
   }
   return use;
@@ -222,7 +222,7 @@ void ExpertCache::begin(bool streamed) {
   admitted_ = 0;
   admitted_bytes_ = 0;
   if (!adaptive_) return;
-  const double picks_of_a_token = static_cast<double>(model_.config.expert_layers() * model_.config.top_k);
+  const double picks_of_a_token = static_cast<double>(model_.spec.expert_layers() * model_.spec.top_k());
   scores_.begin(heatmap_, static_cast<double>(std::accumulate(heatmap_.begin(), heatmap_.end(), std::int64_t{0})) / picks_of_a_token);
 }
 

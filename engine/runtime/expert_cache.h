@@ -12,7 +12,7 @@ namespace krasis {
 
 /// Which device keeps each expert for decode, -1 = none: [layers with experts * experts]. On each caching device the
 /// hot_experts() most picked ones of the layers that it may cache; ties go to the earlier layer, then the smaller id.
-std::vector<int> choose_cached_experts(const ModelConfig& model, const RunConfiguration& configuration,
+std::vector<int> choose_cached_experts(const ModelSpec& spec, const RunConfiguration& configuration,
                                        const std::vector<std::int64_t>& heatmap);
 
 /// The GPU's blocks of the `expert_layer`-th layer that has experts.

@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "engine/layers/layer_step.h"
+#include "engine/runtime/device_carver.h"
 #include "engine/runtime/expert_cache.h"
 
 namespace krasis {
@@ -41,17 +43,8 @@ HybridEngine::HybridEngine(std::vector<Device*> devices, std::shared_ptr<const P
       configuration_(configuration),
       plan_(std::move(plan)),
       cpu_(std::move(cpu)),
-      groups_(layer_groups(*model_, configuration_)),
-      frequencies_(qwen3_moe::inverse_frequencies(model_->config)) {
-  constants_.positions.resize(static_cast<std::size_t>(configuration_.max_context));
-  std::iota(constants_.positions.begin(), constants_.positions.end(), 0);
-  const auto experts = static_cast<std::size_t>(model_->config.experts);
-  constants_.stream_offsets.resize(static_cast<std::size_t>(model_->config.expert_layers()) * experts);
-  for (std::size_t i = 0; i < constants_.stream_offsets.size(); ++i) {
-    constants_.stream_offsets[i] = static_cast<std::int64_t>(i % experts * model_->gpu_expert_layout.bytes());
-  }
-  constants_.decode_span = {{0, 1, 0}};
-}
+      groups_(layer_groups(model_->spec, configuration_)),
+      constants_(*model_, configuration_) {}
 
 HybridEngine::~HybridEngine() {
   // Whatever was still running reads and writes the buffers that die now. Errors have no one left to hear them.
@@ -59,7 +52,7 @@ HybridEngine::~HybridEngine() {
     (void)state.device->synchronize(state.device->record(state.loader), "engine ends");
     (void)state.device->synchronize(state.device->record(state.compute), "engine ends");
   }
-  staging_ = {};
+  staging_buffers_.clear();
   states_.clear();
   for (std::byte* data : registered_) devices_.front()->unregister_host(data);
 }
@@ -77,13 +70,14 @@ Expected<std::unique_ptr<HybridEngine>> HybridEngine::create(std::vector<Device*
     KRASIS_CHECK(engine->devices_.front()->register_host(region->name(), region->data(), region->bytes()));
     engine->registered_.push_back(region->data());
   }
-  const View<const float> frequencies{engine->frequencies_.data(), engine->frequencies_.size()};
   for (std::size_t i = 0; i < engine->devices_.size(); ++i) {
     KRASIS_TRY(DeviceState state, DeviceState::create(*engine->devices_[i], static_cast<int>(i), packed, configuration,
-                                                      engine->groups_, frequencies, engine->constants_));
+                                                      engine->constants_));
     engine->states_.push_back(std::move(state));
   }
-  KRASIS_CHECK(engine->allocate_staging());
+  DeviceCarver staging(*engine->devices_.front(), MemorySpace::Pinned, engine->staging_buffers_);
+  engine->staging_.carve(staging, packed.spec, configuration);
+  KRASIS_CHECK(staging.outcome());
   engine->prefill_ = std::make_unique<Prefill>(packed, engine->configuration_, engine->groups_, engine->states_);
   KRASIS_CHECK(engine->measure_heatmap(heatmap_tokens));
   engine->fill_cache();
@@ -102,39 +96,9 @@ Expected<std::unique_ptr<HybridEngine>> HybridEngine::create(std::vector<Device*
   return engine;
 }
 
-Expected<void> HybridEngine::allocate_staging() {
-  const ModelConfig& c = model_->config;
-  const auto allocate = [&](auto& view, std::int64_t count) -> Expected<void> {
-    using T = std::remove_pointer_t<decltype(view.data)>;
-    KRASIS_TRY(Buffer buffer, devices_.front()->allocate("staging", static_cast<std::size_t>(count) * sizeof(T), MemorySpace::Pinned));
-    view = buffer.view<T>(0, static_cast<std::size_t>(count));
-    staging_.buffers.push_back(std::move(buffer));
-    return {};
-  };
-  KRASIS_CHECK(allocate(staging_.prompt, configuration_.max_context));
-  KRASIS_CHECK(allocate(staging_.chunk_span, 2));
-  KRASIS_CHECK(allocate(staging_.position, 1));
-  KRASIS_CHECK(allocate(staging_.forced, 1));
-  KRASIS_CHECK(allocate(staging_.sampling, 1));
-  KRASIS_CHECK(allocate(staging_.logits, c.vocabulary));
-  if (configuration_.hcs != HotCache::Off) {
-    KRASIS_CHECK(allocate(staging_.cache_tables, configuration_.device_count * c.expert_layers() * c.experts));
-  }
-  const std::int64_t together = most_together(configuration_);
-  KRASIS_CHECK(allocate(staging_.decode.x, together * c.hidden));
-  KRASIS_CHECK(allocate(staging_.decode.ids, together * c.top_k));
-  KRASIS_CHECK(allocate(staging_.decode.weights, together * c.top_k));
-  KRASIS_CHECK(allocate(staging_.decode.sum, together * c.hidden));
-  const std::size_t workspace = experts_workspace_bytes(together, c.top_k, model_->cpu_expert_layout);
-  KRASIS_CHECK(allocate(staging_.decode.workspace, static_cast<std::int64_t>(workspace)));
-  KRASIS_CHECK(allocate(staging_.tokens, 2));
-  KRASIS_CHECK(allocate(staging_.gathered, 2 * configuration_.device_count));
-  return {};
-}
-
 Expected<void> HybridEngine::measure_heatmap(std::span<const std::int32_t> tokens) {
   if (configuration_.hcs == HotCache::Off) return {};
-  const auto entries = static_cast<std::size_t>(model_->config.expert_layers() * model_->config.experts);
+  const auto entries = static_cast<std::size_t>(model_->spec.expert_layers() * model_->spec.experts());
   heatmap_.assign(entries, 0);
   if (tokens.empty()) {
     return fail(ErrorCode::InvalidArgument, "HCS is on, but there is no text to measure the use of experts on.",
@@ -162,7 +126,7 @@ Expected<void> HybridEngine::measure_heatmap(std::span<const std::int32_t> token
 }
 
 void HybridEngine::fill_cache() {
-  cached_on_ = choose_cached_experts(model_->config, configuration_, heatmap_);
+  cached_on_ = choose_cached_experts(model_->spec, configuration_, heatmap_);
   cache_ = std::make_unique<ExpertCache>(*model_, configuration_, states_, cached_on_, heatmap_, staging_.cache_tables);
   stream_offsets_.assign(states_.size(), constants_.stream_offsets);
   for (DeviceState& s : states_) {
@@ -221,7 +185,7 @@ Expected<void> HybridEngine::measure_paths() {
 Expected<double> HybridEngine::time_prompt(std::int64_t tokens, PrefillPath path) {
   std::vector<std::int32_t> prompt(static_cast<std::size_t>(tokens));
   for (std::size_t i = 0; i < prompt.size(); ++i) {
-    prompt[i] = static_cast<std::int32_t>((i + 1) * 7919 % static_cast<std::size_t>(model_->config.vocabulary));
+    prompt[i] = static_cast<std::int32_t>((i + 1) * 7919 % static_cast<std::size_t>(model_->spec.vocabulary));
   }
   const auto begin = Clock::now();
   start(prompt, path, {});
@@ -291,6 +255,7 @@ void HybridEngine::start(std::span<const std::int32_t> prompt, PrefillPath path,
   if (cache_) cache_->begin(path != PrefillPath::Cpu);
 
   for (DeviceState& s : states_) {
+    s.sequence.begin(*s.device, s.compute);
     copy(*s.device, s.compute, s.chunk_span, staging_.chunk_span, "chunk spans");
   }
   send_position(tokens);
@@ -332,9 +297,8 @@ std::size_t HybridEngine::prompt_bytes(PrefillPath path) {
 
 void HybridEngine::enqueue_head(std::size_t row) {
   DeviceState& s = home();
-  const auto hidden = static_cast<std::size_t>(model_->config.hidden);
-  qwen3_moe::head(*s.device, s.compute, model_->config, s.residual.sub(row * hidden, hidden), s.resident.final_norm(),
-                  s.resident.lm_head(), s.workspace.normed, s.logits);
+  const auto hidden = static_cast<std::size_t>(model_->spec.hidden);
+  head(*s.device, s.compute, model_->spec, s.head, s.residual.sub(row * hidden, hidden), s.scratch.normed, s.logits);
 }
 
 Event HybridEngine::send_token(std::size_t index) {
@@ -374,7 +338,7 @@ Expected<Generation> HybridEngine::generate(std::span<const std::int32_t> prompt
     return fail(ErrorCode::InvalidArgument, fmt::format("{} new tokens were asked for.", options.max_new_tokens), "Ask for 1 or more.");
   }
   KRASIS_CHECK(check_length(prompt.size(), static_cast<std::size_t>(options.max_new_tokens)));
-  const auto& eos = model_->config.eos_tokens;
+  const auto& eos = model_->spec.eos_tokens;
   Generation result;
   KRASIS_TRY(result.path, choose_path(options.path, prompt.size()));
 
@@ -436,7 +400,7 @@ Expected<Evaluation> HybridEngine::evaluate(std::span<const std::int32_t> tokens
   }
   Evaluation result;
   PickHooks hooks{.forced = options.forced_picks, .tokens = tokens.size()};
-  const std::size_t picks = static_cast<std::size_t>(model_->config.expert_layers() * model_->config.top_k) * tokens.size();
+  const std::size_t picks = static_cast<std::size_t>(model_->spec.expert_layers() * model_->spec.top_k()) * tokens.size();
   if (options.record_picks) {
     result.picks.ids.assign(picks, -1);
     result.picks.weights.assign(picks, 0.0f);
@@ -451,7 +415,7 @@ Expected<Evaluation> HybridEngine::evaluate(std::span<const std::int32_t> tokens
     if (hit) ++next;
     return hit;
   };
-  result.logits.reserve(options.positions.size() * static_cast<std::size_t>(model_->config.vocabulary));
+  result.logits.reserve(options.positions.size() * static_cast<std::size_t>(model_->spec.vocabulary));
 
   KRASIS_TRY(const PrefillPath path, choose_path(options.path, prefilled));
   start(tokens.first(prefilled), path, hooks);

@@ -42,24 +42,8 @@ class HybridEngine final : public Engine {
   const std::vector<std::int64_t>& heatmap() const { return heatmap_; }
 
  private:
-  /// Page-locked host memory that the pipelines read and write; each field its own buffer.
-  struct Staging {
-    std::vector<Buffer> buffers;
-    View<std::int32_t> prompt;         ///< [max_context]
-    View<SequenceSpan> chunk_span;     ///< [2]
-    View<std::int32_t> position;       ///< [1]
-    View<std::int32_t> forced;         ///< [1]
-    View<SamplingState> sampling;      ///< [1]
-    View<float> logits;                ///< [vocabulary]
-    View<std::int32_t> tokens;         ///< [2]: token i of a sequence in place i % 2
-    View<std::int64_t> gathered;       ///< [2, devices]: DeviceState::gathered before and after the last prompt by picked experts
-    View<std::int64_t> cache_tables;   ///< of ExpertCache, unless hcs is off
-    DecodeStaging decode;
-  };
-
   HybridEngine(std::vector<Device*> devices, std::shared_ptr<const PackedModel> model, const RunConfiguration& configuration,
                Plan plan, HostCompute cpu);
-  Expected<void> allocate_staging();
   Expected<void> measure_heatmap(std::span<const std::int32_t> tokens);
   void fill_cache();
   Recording record_step();
@@ -102,11 +86,11 @@ class HybridEngine final : public Engine {
   Plan plan_;
   HostCompute cpu_;
   std::vector<LayerGroup> groups_;
-  std::vector<float> frequencies_;
   HostConstants constants_;
   std::vector<std::byte*> registered_;
   std::vector<DeviceState> states_;
-  Staging staging_;
+  std::vector<Buffer> staging_buffers_;
+  StagingMemory staging_;
   std::vector<int> cached_on_;
   std::vector<std::vector<std::int64_t>> stream_offsets_;  ///< [devices][layers with experts * experts]
   std::vector<std::int64_t> heatmap_, heatmap_parts_;  ///< in all; [devices] of each

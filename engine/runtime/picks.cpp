@@ -4,13 +4,13 @@
 
 namespace krasis {
 
-void apply_hooks(DeviceState& state, const ModelConfig& config, const PickHooks& hooks, std::int64_t expert_layer,
+void apply_hooks(DeviceState& state, const ModelSpec& spec, const PickHooks& hooks, std::int64_t expert_layer,
                  std::size_t first, std::size_t count) {
-  const auto top_k = static_cast<std::size_t>(config.top_k);
+  const auto top_k = static_cast<std::size_t>(spec.top_k());
   const std::size_t size = count * top_k;
   const std::size_t offset = (static_cast<std::size_t>(expert_layer) * hooks.tokens + first) * top_k;
-  const View<std::int32_t> ids = state.workspace.ids.sub(0, size);
-  const View<float> weights = state.workspace.weights.sub(0, size);
+  const View<std::int32_t> ids = state.scratch.experts.ids.sub(0, size);
+  const View<float> weights = state.scratch.experts.weights.sub(0, size);
   Device& device = *state.device;
   if (hooks.recorded != nullptr) {
     copy(device, state.compute, View<std::int32_t>{hooks.recorded->ids.data() + offset, size}, ids, "record picks");
@@ -21,7 +21,7 @@ void apply_hooks(DeviceState& state, const ModelConfig& config, const PickHooks&
     copy(device, state.compute, weights, View<const float>{hooks.forced->weights.data() + offset, size}, "force picks");
   }
   if (hooks.count) {
-    const auto experts = static_cast<std::size_t>(config.experts);
+    const auto experts = static_cast<std::size_t>(spec.experts());
     device.count_experts(state.compute,
                          {ids, state.pick_counts.sub(static_cast<std::size_t>(expert_layer) * experts, experts)});
   }

@@ -13,8 +13,8 @@ struct PickHooks {
   bool count = false;      ///< adds to the heatmap
 };
 
-/// Enqueues, after route(): record, replace and count the picks of tokens [first, first + count) of one layer.
-void apply_hooks(DeviceState& state, const ModelConfig& config, const PickHooks& hooks, std::int64_t expert_layer,
+/// Enqueues, behind the router: record, replace and count the picks of tokens [first, first + count) of one layer.
+void apply_hooks(DeviceState& state, const ModelSpec& spec, const PickHooks& hooks, std::int64_t expert_layer,
                  std::size_t first, std::size_t count);
 
 }  // namespace krasis

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/runtime/layer_run.h"
+
 namespace krasis {
 
 void move_residual(DeviceState& from, DeviceState& to, std::size_t elements) {
@@ -12,7 +14,7 @@ void move_residual(DeviceState& from, DeviceState& to, std::size_t elements) {
 Prefill::Prefill(const PackedModel& model, const RunConfiguration& configuration, const std::vector<LayerGroup>& groups,
                  std::span<DeviceState> devices)
     : model_(model), configuration_(configuration), groups_(groups), devices_(devices), attention_(model, devices) {
-  const std::int64_t experts = model.config.experts;
+  const std::int64_t experts = model.spec.experts();
   slot_bytes_ = static_cast<std::size_t>(experts) * model.gpu_expert_layout.bytes();
   layers_.resize(model.layers.size());
   std::int64_t index = 0;
@@ -27,7 +29,7 @@ Prefill::Prefill(const PackedModel& model, const RunConfiguration& configuration
 }
 
 void Prefill::use_cache(const std::vector<int>& cached_on) {
-  const std::int64_t experts = model_.config.experts;
+  const std::int64_t experts = model_.spec.experts();
   for (const LayerGroup& group : groups_) {
     for (std::int64_t l = group.first; l < group.first + group.count; ++l) {
       ExpertLayer& layer = layers_[static_cast<std::size_t>(l)];
@@ -71,12 +73,12 @@ void Prefill::load(std::size_t index, int slot) {
   if (found == first + group.count || found->streamed.empty()) return;
   DeviceState& state = devices_[static_cast<std::size_t>(group.owner)];
   if (const Event free = last_use(group, slot)) state.device->wait(state.loader, free, "group buffer is free");
-  const Buffer& buffer = state.group_buffers[static_cast<std::size_t>(group.buffer)];
+  const View<std::byte> buffer = state.group_buffers[static_cast<std::size_t>(group.buffer)];
   const View<const std::byte> experts = model_.layers[static_cast<std::size_t>(found - layers_.begin())].gpu_experts;
   const std::size_t block = model_.gpu_expert_layout.bytes();
   for (const Run& run : found->streamed) {
     const std::size_t offset = static_cast<std::size_t>(run.first) * block, bytes = static_cast<std::size_t>(run.count) * block;
-    state.device->copy(state.loader, buffer.view<std::byte>(static_cast<std::size_t>(slot) * slot_bytes_ + offset, bytes),
+    state.device->copy(state.loader, buffer.sub(static_cast<std::size_t>(slot) * slot_bytes_ + offset, bytes),
                        experts.sub(offset, bytes), "load experts");
   }
   found->loaded = state.device->record(state.loader);
@@ -85,32 +87,31 @@ void Prefill::load(std::size_t index, int slot) {
 void Prefill::gather(DeviceState& state, const LayerGroup& group, std::int64_t l, std::size_t tokens) {
   const ExpertLayer& layer = layers_[static_cast<std::size_t>(l)];
   if (layer.streamed.empty()) return;
-  const auto experts = static_cast<std::size_t>(model_.config.experts);
-  const Buffer& buffer = state.group_buffers[static_cast<std::size_t>(group.buffer)];
+  const auto experts = static_cast<std::size_t>(model_.spec.experts());
+  const View<std::byte> buffer = state.group_buffers[static_cast<std::size_t>(group.buffer)];
   state.device->gather_experts(
-      state.compute, {.ids = state.workspace.ids.sub(0, tokens * static_cast<std::size_t>(model_.config.top_k)),
+      state.compute, {.ids = state.scratch.experts.ids.sub(0, tokens * static_cast<std::size_t>(model_.spec.top_k())),
                       .offsets = state.stream_offsets.sub(static_cast<std::size_t>(layer.index) * experts, experts),
                       .from = model_.layers[static_cast<std::size_t>(l)].gpu_experts,
-                      .to = buffer.view<std::byte>(static_cast<std::size_t>(layer.slot) * slot_bytes_, slot_bytes_),
+                      .to = buffer.sub(static_cast<std::size_t>(layer.slot) * slot_bytes_, slot_bytes_),
                       .block_bytes = model_.gpu_expert_layout.bytes(),
                       .copied = state.gathered});
 }
 
 void Prefill::compute_experts(DeviceState& state, const LayerGroup& group, const ExpertLayer& layer, std::size_t tokens,
                               View<float> residual) {
-  const auto top_k = static_cast<std::size_t>(model_.config.top_k);
-  const auto experts = static_cast<std::size_t>(model_.config.experts);
+  const auto top_k = static_cast<std::size_t>(model_.spec.top_k());
+  const auto experts = static_cast<std::size_t>(model_.spec.experts());
   const auto row = static_cast<std::size_t>(layer.index) * experts;
-  ExpertsArgs args{.x = state.workspace.normed.sub(0, residual.size),
-                   .ids = state.workspace.ids.sub(0, tokens * top_k),
-                   .weights = state.workspace.weights.sub(0, tokens * top_k),
-                   .layout = model_.gpu_expert_layout,
-                   .top_k = model_.config.top_k,
-                   .out = residual,
-                   .workspace = state.workspace.experts};
+  ExpertsArgs args = experts_args(model_.spec.routed(), model_.gpu_expert_layout);
+  args.x = state.scratch.normed.sub(0, residual.size);
+  args.ids = state.scratch.experts.ids.sub(0, tokens * top_k);
+  args.weights = state.scratch.experts.weights.sub(0, tokens * top_k);
+  args.out = residual;
+  args.workspace = state.scratch.experts.workspace;
   if (!layer.streamed.empty()) {
-    const Buffer& buffer = state.group_buffers[static_cast<std::size_t>(group.buffer)];
-    args.pool = buffer.view<const std::byte>(static_cast<std::size_t>(layer.slot) * slot_bytes_, slot_bytes_);
+    const View<std::byte> buffer = state.group_buffers[static_cast<std::size_t>(group.buffer)];
+    args.pool = buffer.sub(static_cast<std::size_t>(layer.slot) * slot_bytes_, slot_bytes_);
     args.offsets = state.stream_offsets.sub(row, experts);
     state.device->experts(state.compute, args);
   }
@@ -123,9 +124,9 @@ void Prefill::compute_experts(DeviceState& state, const LayerGroup& group, const
 }
 
 void Prefill::mark(const LayerGroup& group, std::int64_t count, std::int64_t tokens) {
-  constexpr double kMarks = 64;
+  constexpr double kMarks = 16;
   marked_work_ += group.count * count;
-  const double share = static_cast<double>(marked_work_) / static_cast<double>(model_.config.layers * tokens);
+  const double share = static_cast<double>(marked_work_) / static_cast<double>(model_.spec.layer_count() * tokens);
   if (!marks_.empty() && share < 1 && share - marks_.back().share < 1 / kMarks) return;
   DeviceState& state = devices_[static_cast<std::size_t>(group.owner)];
   marks_.push_back({state.device, state.device->record(state.compute), share});
@@ -133,37 +134,28 @@ void Prefill::mark(const LayerGroup& group, std::int64_t count, std::int64_t tok
 
 void Prefill::compute(std::size_t index, std::int64_t tokens, const PickHooks& hooks) {
   const LayerGroup& group = groups_[index];
-  const ModelConfig& c = model_.config;
   DeviceState& state = devices_[static_cast<std::size_t>(group.owner)];
   const std::size_t next = group.bytes > 0 && !picked_ ? next_of_buffer(index) : groups_.size();
-  const std::int64_t chunk = std::min(configuration_.chunk_tokens, configuration_.max_context);
+  const std::int64_t chunk = chunk_of(configuration_);
   for (std::int64_t begin = 0; begin < tokens; begin += chunk) {
     const std::int64_t count = std::min(chunk, tokens - begin);
     const auto first = static_cast<std::size_t>(begin);
     const auto size = static_cast<std::size_t>(count);
     const Batch batch{static_cast<int>(count), state.prompt_positions.sub(first, size),
                       state.chunk_span.sub(count == chunk ? 0 : 1, 1)};
-    const auto hidden = static_cast<std::size_t>(c.hidden);
+    const auto hidden = static_cast<std::size_t>(model_.spec.hidden);
     const View<float> residual = state.residual.sub(first * hidden, size * hidden);
+    const LayerTokens those{batch, residual, first, begin == 0, begin + count == tokens};
     for (std::int64_t l = group.first; l < group.first + group.count; ++l) {
-      const qwen3_moe::Layer layer{c, state.resident.layer(l), state.resident.inverse_frequency(), state.sequence.layer(l),
-                                   batch, residual, state.workspace};
       const ExpertLayer& experts = layers_[static_cast<std::size_t>(l)];
-      if (begin == 0) attention_.acquire(l);
-      qwen3_moe::attend(*state.device, state.compute, layer);
-      if (begin + count == tokens) attention_.release(l);
-      if (experts.index < 0) {
-        qwen3_moe::dense_mlp(*state.device, state.compute, layer);
-        continue;
-      }
-      qwen3_moe::route(*state.device, state.compute, layer);
-      apply_hooks(state, c, hooks, experts.index, first, size);
-      if (picked_) gather(state, group, l, size);
-      if (begin == 0 && experts.loaded) state.device->wait(state.compute, experts.loaded, "group is loaded");
-      compute_experts(state, group, experts, size, residual);
-      if (begin + count < tokens || next == groups_.size()) continue;
-      last_use(group, experts.slot) = state.device->record(state.compute);
-      load(next, experts.slot);
+      run_layer(model_.spec, state, attention_, l, experts.index, those, hooks, [&] {
+        if (picked_) gather(state, group, l, size);
+        if (begin == 0 && experts.loaded) state.device->wait(state.compute, experts.loaded, "group is loaded");
+        compute_experts(state, group, experts, size, residual);
+        if (begin + count < tokens || next == groups_.size()) return;
+        last_use(group, experts.slot) = state.device->record(state.compute);
+        load(next, experts.slot);
+      });
     }
     if (marked_) mark(group, count, tokens);
   }
@@ -201,8 +193,8 @@ void Prefill::enqueue_layers(std::int64_t tokens, const PickHooks& hooks) {
   marks_.clear();
   marked_work_ = 0;
   DeviceState& home = devices_[0];
-  const auto elements = static_cast<std::size_t>(tokens * model_.config.hidden);
-  home.device->embedding(home.compute, {home.resident.embedding(), home.prompt.sub(0, static_cast<std::size_t>(tokens)),
+  const auto elements = static_cast<std::size_t>(tokens * model_.spec.hidden);
+  home.device->embedding(home.compute, {home.head.embedding, home.prompt.sub(0, static_cast<std::size_t>(tokens)),
                                         home.residual.sub(0, elements)});
   int current = 0;
   for (std::size_t g = 0; g < groups_.size(); ++g) {

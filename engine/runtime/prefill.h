@@ -33,7 +33,7 @@ class Prefill {
     Event done;
     double share = 0;
   };
-  /// Whether prompts that are enqueued from now on get marks, some 64 of each.
+  /// Whether prompts that are enqueued from now on get marks, some 16 of each.
   void set_marked(bool marked) { marked_ = marked; }
   const std::vector<Mark>& marks() const { return marks_; }
 

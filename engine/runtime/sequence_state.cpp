@@ -2,29 +2,41 @@
 
 namespace krasis {
 
-Expected<SequenceState> SequenceState::create(Device& device, const ModelConfig& model, const RunConfiguration& configuration,
-                                              const std::vector<std::int64_t>& layers) {
-  SequenceState state;
-  state.layers_.resize(static_cast<std::size_t>(model.layers));
-  const bool fp8 = configuration.kv_cache == "fp8";
-  const KvLayout layout = device.kv_layout(model.heads, model.kv_heads, model.head_dim);
-  const auto heads = static_cast<std::size_t>(kv_capacity(configuration.max_context) * model.kv_heads);
-  const std::size_t value_bytes = heads * static_cast<std::size_t>(model.head_dim) * (fp8 ? 1 : 2);
-  for (const std::int64_t index : layers) {
-    KvCache& cache = state.layers_[static_cast<std::size_t>(index)];
-    cache = {.element = fp8 ? KvElement::Fp8 : KvElement::Bf16, .rows = configuration.max_context,
-             .heads = model.kv_heads, .head_dim = model.head_dim, .layout = layout};
-    for (KvPlane* plane : {&cache.keys, &cache.values}) {
-      KRASIS_TRY(Buffer values, device.allocate("kv cache", value_bytes, MemorySpace::Device));
-      plane->values = values.view();
-      state.buffers_.push_back(std::move(values));
-      if (!fp8) continue;
-      KRASIS_TRY(Buffer scales, device.allocate("kv cache", heads * sizeof(float), MemorySpace::Device));
-      plane->scales = scales.view<float>(0, heads);
-      state.buffers_.push_back(std::move(scales));
+SequenceState::SequenceState(std::vector<std::vector<StatePart>> parts, std::vector<LayerState> memory)
+    : memory_(std::move(memory)) {
+  for (std::size_t layer = 0; layer < memory_.size(); ++layer) {
+    for (std::size_t i = 0; i < memory_[layer].size(); ++i) {
+      if (std::holds_alternative<FixedState>(parts[layer][i])) fixed_.push_back(memory_[layer][i].plane.values);
     }
   }
-  return state;
+}
+
+void SequenceState::begin(Device& device, Stream stream) const {
+  for (const View<std::byte>& part : fixed_) {
+    device.fill(stream, {View<float>{reinterpret_cast<float*>(part.data), part.size / sizeof(float)}, 0.0f});
+  }
+}
+
+std::size_t SequenceState::snapshot_bytes() const {
+  std::size_t bytes = 0;
+  for (const View<std::byte>& part : fixed_) bytes += part.size;
+  return bytes;
+}
+
+void SequenceState::save(Device& device, Stream stream, View<std::byte> snapshot) const {
+  std::size_t offset = 0;
+  for (const View<std::byte>& part : fixed_) {
+    device.copy(stream, snapshot.sub(offset, part.size), part, "save state");
+    offset += part.size;
+  }
+}
+
+void SequenceState::restore(Device& device, Stream stream, View<const std::byte> snapshot) const {
+  std::size_t offset = 0;
+  for (const View<std::byte>& part : fixed_) {
+    device.copy(stream, part, snapshot.sub(offset, part.size), "restore state");
+    offset += part.size;
+  }
 }
 
 }  // namespace krasis

@@ -9,9 +9,6 @@
 
 namespace krasis {
 
-/// The precision of each part that a configuration asks for.
-Precision precision_of(const RunConfiguration& configuration);
-
 /// This machine as the host device sees it: the memory that this process can still get (engine/system/memory.h), with
 /// `held_bytes` that it has already and will use, and up to 16 pretended devices. Rates are left at 0 = unknown.
 Hardware host_hardware(std::size_t held_bytes = 0);

@@ -2,17 +2,27 @@
 
 namespace krasis {
 
-View<const std::byte> attention_weights(const LayerWeights& layer) {
-  const std::byte* const end = layer.o_proj.data + layer.o_proj.layout.bytes();
-  return {layer.q_proj.data, static_cast<std::size_t>(end - layer.q_proj.data)};
+View<const std::byte> streamed_weights(const PackedModel& model, std::int64_t layer) {
+  const LayerSpec& spec = model.spec.layer(layer);
+  const StreamedRange range = streamed_range(spec, model.spec.hidden, model.precision);
+  const std::byte* first = nullptr;  // of the layer's weights, which lie one after another
+  visit_layer(
+      spec, model.spec.hidden,
+      [&](const WeightSlot& slot, const auto& field) {
+        if (first == nullptr && slot.weight_class == WeightClass::Attention) {
+          first = reinterpret_cast<const std::byte*>(field.data);
+        }
+      },
+      model.layers[static_cast<std::size_t>(layer)]);
+  return {first, range.bytes()};
 }
 
 StreamedAttention::StreamedAttention(const PackedModel& model, std::span<DeviceState> devices) : layers_(model.layers.size()) {
   for (DeviceState& state : devices) {
-    if (state.attention_places.empty()) continue;
+    if (state.streamed_places.empty()) continue;
     for (const std::int64_t l : state.layers) {
       const auto index = static_cast<std::size_t>(l);
-      layers_[index] = {&state, state.attention_places[index], attention_weights(model.layers[index]), true, -1, {}};
+      layers_[index] = {&state, state.streamed_places[index], streamed_weights(model, l), true, -1, {}};
       for (std::size_t before = index; before-- > 0;) {
         Layer& last = layers_[before];
         if (last.owner != &state || last.place.data != layers_[index].place.data) continue;

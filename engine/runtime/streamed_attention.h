@@ -8,7 +8,7 @@
 namespace krasis {
 
 /// Attention weights that live in host memory alone: each pass through the layers copies them into their places on the
-/// devices (DeviceState::attention_places), the next layers' behind the current layers' compute. Does nothing where
+/// devices (DeviceMemory::streamed_places), the next layers' behind the current layers' compute. Does nothing where
 /// attention is resident.
 ///
 /// Ordering: a device's copy stream fills a place, the compute stream waits for it before the layer's attention
@@ -44,7 +44,7 @@ class StreamedAttention {
   bool paused_ = false;
 };
 
-/// q, k, v and o of a layer in host memory: one piece, with the heads' norms between them.
-View<const std::byte> attention_weights(const LayerWeights& layer);
+/// The StreamedRange of a layer in host memory.
+View<const std::byte> streamed_weights(const PackedModel& model, std::int64_t layer);
 
 }  // namespace krasis

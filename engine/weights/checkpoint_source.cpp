@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <set>
+#include <utility>
 
 namespace krasis {
 namespace {
@@ -29,9 +30,31 @@ tl::unexpected<Error> missing_tensors(const Checkpoint& checkpoint, const std::v
                     : "Download the model again; its config.json and its weights must belong together.");
 }
 
-Expected<void> check_tensor(const PackedPart& part, const Checkpoint::Entry& entry) {
-  std::vector<std::int64_t> expected{part.rows, part.columns};
-  if (part.id.is_vector()) expected.erase(expected.begin());
+/// The shape that the tensor of a weight should have.
+std::vector<std::int64_t> expected_shape(const WeightSlot& slot, const TensorSource& source) {
+  const std::int64_t rows = source.tensor_rows > 0 ? source.tensor_rows : slot.rows;
+  std::vector<std::int64_t> shape{rows, slot.columns};
+  if (source.transposed) std::swap(shape[0], shape[1]);
+  if (slot.vector) shape.erase(shape.begin());
+  if (source.slice >= 0) shape.insert(shape.begin(), source.slices);
+  return shape;
+}
+
+/// A mistake of the family's, not of the file: rows or a slice that the tensor does not have.
+Expected<void> check_source(const WeightSlot& slot, const TensorSource& source) {
+  const std::int64_t rows = source.tensor_rows > 0 ? source.tensor_rows : slot.rows;
+  const RowMap& map = source.rows;
+  const bool rows_fit = map.offset >= 0 && map.run >= 1 && map.stride >= 0 && map(slot.rows - 1) < rows;
+  const bool slice_fits = source.slice < 0 || source.slice < source.slices;
+  if (!source.tensor.empty() && rows_fit && slice_fits) return {};
+  return fail(
+      ErrorCode::Internal,
+      "The weight " + std::string(slot.name) + " has no place in the checkpoint's tensor \"" + source.tensor + "\".",
+      "Report this: the description of this family of models is wrong.");
+}
+
+Expected<void> check_tensor(const WeightSlot& slot, const TensorSource& source, const Checkpoint::Entry& entry) {
+  const std::vector<std::int64_t> expected = expected_shape(slot, source);
   const SafetensorsTensor& tensor = *entry.tensor;
   const std::string where = entry.file->path().string() + ": tensor " + tensor.name;
   if (tensor.shape != expected) {
@@ -78,73 +101,99 @@ float half_to_float(std::uint16_t half) {
   return std::bit_cast<float>(sign | wide_exponent << 23 | mantissa << 13);
 }
 
-Expected<CheckpointSource> CheckpointSource::open(const Checkpoint& checkpoint, const std::vector<PackedPart>& parts) {
+Expected<CheckpointSource> CheckpointSource::open(const Checkpoint& checkpoint, const ModelSpec& spec,
+                                                  const std::vector<PackedPart>& parts) {
   CheckpointSource source(parts);
   std::set<std::string> used;
   std::vector<std::string> missing;
   for (const PackedPart& part : parts) {
-    std::string name = part.id.hub_name();
-    const auto* entry = checkpoint.find(name);
-    source.entries_.push_back(entry);
-    if (entry == nullptr) {
-      missing.push_back(std::move(name));
-    } else {
-      used.insert(std::move(name));
-    }
+    TensorSource from = spec.architecture->hub(spec, part.name());
+    KRASIS_CHECK(check_source(part.slot, from));
+    const auto* entry = checkpoint.find(from.tensor);
+    if (entry == nullptr) missing.push_back(from.tensor);
+    used.insert(from.tensor);
+    const std::int64_t rows = from.tensor_rows > 0 ? from.tensor_rows : part.slot.rows;
+    source.tensors_.push_back({entry, std::move(from), rows, part.slot.columns});
   }
   if (!missing.empty()) return missing_tensors(checkpoint, missing);
-  for (std::size_t i = 0; i < parts.size(); ++i) KRASIS_CHECK(check_tensor(parts[i], *source.entries_[i]));
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    KRASIS_CHECK(check_tensor(parts[i].slot, source.tensors_[i].source, *source.tensors_[i].entry));
+  }
   for (const auto& entry : checkpoint.entries()) {
     if (!used.contains(entry.tensor->name)) source.extra_.push_back(entry.tensor->name);
   }
   return source;
 }
 
+std::int64_t CheckpointSource::Tensor::element(std::int64_t row, std::int64_t column) const {
+  const std::int64_t begin = std::max<std::int64_t>(0, source.slice) * rows * columns;
+  const std::int64_t at = source.rows(row);
+  return begin + (source.transposed ? column * rows + at : at * columns + column);
+}
+
+/// Rows of a weight, element by element where the tensor has them in another order.
+template <class T, class F>
+void CheckpointSource::gather(const Tensor& tensor, std::int64_t row_begin, std::int64_t row_count,
+                              std::int64_t columns, float* out, const F& to_float) const {
+  const T* const values = reinterpret_cast<const T*>(tensor.entry->tensor->bytes.data());
+  const std::int64_t step = tensor.source.transposed ? tensor.rows : 1;
+  for (std::int64_t r = 0; r < row_count; ++r) {
+    const T* from = values + tensor.element(row_begin + r, 0);
+    if (step == 1) {
+      out = std::transform(from, from + columns, out, to_float);
+      continue;
+    }
+    for (std::int64_t c = 0; c < columns; ++c) *out++ = to_float(from[c * step]);
+  }
+}
+
 Expected<void> CheckpointSource::read_rows(std::size_t part, std::int64_t row_begin, std::int64_t row_count,
                                            float* out) const {
-  const std::int64_t columns = (*parts_)[part].columns;
-  const SafetensorsTensor& tensor = *entries_[part]->tensor;
-  const auto first = static_cast<std::size_t>(row_begin * columns);
-  const auto count = static_cast<std::size_t>(row_count * columns);
-  if (tensor.dtype == "F32") {
-    std::memcpy(out, tensor.bytes.data() + first * 4, count * 4);
+  const std::int64_t columns = (*parts_)[part].slot.columns;
+  const Tensor& tensor = tensors_[part];
+  const std::string& dtype = tensor.entry->tensor->dtype;
+  if (dtype == "F32") {
+    gather<float>(tensor, row_begin, row_count, columns, out, [](float value) { return value; });
+  } else if (dtype == "BF16") {
+    const auto widen = [](std::uint16_t bits) { return static_cast<float>(bf16::from_bits(bits)); };
+    gather<std::uint16_t>(tensor, row_begin, row_count, columns, out, widen);
   } else {
-    const auto* source = reinterpret_cast<const std::uint16_t*>(tensor.bytes.data()) + first;
-    if (tensor.dtype == "BF16") {
-      for (std::size_t i = 0; i < count; ++i) out[i] = static_cast<float>(bf16::from_bits(source[i]));
-    } else {
-      for (std::size_t i = 0; i < count; ++i) out[i] = half_to_float(source[i]);
-    }
+    gather<std::uint16_t>(tensor, row_begin, row_count, columns, out, half_to_float);
   }
-  const auto* bad = std::find_if(out, out + count, [](float value) { return !(std::fabs(value) <= kLargestBf16); });
-  if (bad == out + count) return {};
-  return not_a_number(part, row_begin * columns + (bad - out), *bad);
+  const auto* end = out + row_count * columns;
+  const auto* bad =
+      std::find_if(out, out + row_count * columns, [](float value) { return !(std::fabs(value) <= kLargestBf16); });
+  if (bad == end) return {};
+  const std::int64_t at = bad - out;
+  return not_a_number(tensor, tensor.element(row_begin + at / columns, at % columns), *bad);
 }
 
 Expected<std::optional<std::span<const bf16>>> CheckpointSource::bf16_rows(std::size_t part, std::int64_t row_begin,
                                                                            std::int64_t row_count) const {
-  const SafetensorsTensor& tensor = *entries_[part]->tensor;
-  if (tensor.dtype != "BF16") return std::nullopt;
-  const std::int64_t first = row_begin * (*parts_)[part].columns;
-  const auto count = static_cast<std::size_t>(row_count * (*parts_)[part].columns);
-  const std::span<const bf16> rows(reinterpret_cast<const bf16*>(tensor.bytes.data()) + first, count);
+  const Tensor& tensor = tensors_[part];
+  if (tensor.entry->tensor->dtype != "BF16" || !tensor.in_order()) return std::nullopt;
+  const std::int64_t first = tensor.element(row_begin, 0);
+  const auto count = static_cast<std::size_t>(row_count * (*parts_)[part].slot.columns);
+  const std::span<const bf16> rows(reinterpret_cast<const bf16*>(tensor.entry->tensor->bytes.data()) + first, count);
   if (all_finite(rows)) return rows;
   const auto bad = std::find_if(rows.begin(), rows.end(), [](bf16 v) { return (v.bits & 0x7f80u) == 0x7f80u; });
-  return not_a_number(part, first + (bad - rows.begin()), static_cast<float>(*bad));
+  return not_a_number(tensor, first + (bad - rows.begin()), static_cast<float>(*bad));
 }
 
 void CheckpointSource::release_rows(std::size_t part, std::int64_t row_begin, std::int64_t row_count) const {
-  const SafetensorsTensor& tensor = *entries_[part]->tensor;
-  const std::size_t row_bytes = tensor.bytes.size() / static_cast<std::size_t>((*parts_)[part].rows);
-  release_pages(tensor.bytes.subspan(static_cast<std::size_t>(row_begin) * row_bytes,
-                                     static_cast<std::size_t>(row_count) * row_bytes));
+  const Tensor& tensor = tensors_[part];
+  if (!tensor.in_order()) return;  // neighbouring rows are another weight's
+  const auto& bytes = tensor.entry->tensor->bytes;
+  const std::int64_t stack = std::max<std::int64_t>(1, tensor.source.slices);
+  const std::size_t element_bytes = bytes.size() / static_cast<std::size_t>(stack * tensor.rows * tensor.columns);
+  release_pages(bytes.subspan(static_cast<std::size_t>(tensor.element(row_begin, 0)) * element_bytes,
+                              static_cast<std::size_t>(row_count * tensor.columns) * element_bytes));
 }
 
-/// `element` counts from the tensor's begin.
-tl::unexpected<Error> CheckpointSource::not_a_number(std::size_t part, std::int64_t element, float value) const {
-  const std::int64_t columns = (*parts_)[part].columns;
+tl::unexpected<Error> CheckpointSource::not_a_number(const Tensor& tensor, std::int64_t element, float value) const {
+  const std::int64_t columns = tensor.entry->tensor->shape.back();
   return fail(ErrorCode::Corrupt,
-              entries_[part]->file->path().string() + ": tensor " + entries_[part]->tensor->name + " holds " +
+              tensor.entry->file->path().string() + ": tensor " + tensor.entry->tensor->name + " holds " +
                   (std::isnan(value) ? "NaN" : "a number beyond BF16's range") + " in row " +
                   std::to_string(element / columns) + ", column " + std::to_string(element % columns) + ".",
               "Download the file again; if it stays so, the checkpoint itself is broken.");

@@ -28,13 +28,13 @@ Expected<void> check_precision(const Precision& precision) {
 }
 
 /// MXFP4's blocks do not shrink to what a matrix has.
-Expected<void> check_groups(const std::vector<PackedPart>& parts) {
+Expected<void> check_groups(const ModelSpec& spec, const std::vector<PackedPart>& parts) {
   for (const PackedPart& part : parts) {
     for (int t = 0; t < part.target_count; ++t) {
       const WeightFormat& format = part.targets[static_cast<std::size_t>(t)].layout.format;
-      if (format.group_size == 0 || part.columns % format.group_size == 0) continue;
+      if (format.group_size == 0 || part.slot.columns % format.group_size == 0) continue;
       return fail(ErrorCode::InvalidArgument,
-                  part.id.hub_name() + " has " + std::to_string(part.columns) + " columns, which " +
+                  spec.architecture->hub(spec, part.name()).tensor + " has " + std::to_string(part.slot.columns) + " columns, which " +
                       std::string(name_of(format.element)) + " cannot hold in groups of " +
                       std::to_string(format.group_size) + ".",
                   "Choose another precision.");
@@ -50,8 +50,8 @@ std::string gib(std::size_t bytes) {
 }
 
 /// Asked before anything that grows with the model, so that a config.json with absurd numbers ends here.
-Expected<void> check_memory(const ModelConfig& config, const Precision& precision, const LoadOptions& options) {
-  const PackedBytes bytes = packed_bytes(config, precision);
+Expected<void> check_memory(const ModelSpec& spec, const Precision& precision, const LoadOptions& options) {
+  const PackedBytes bytes = packed_bytes(spec, precision);
   std::size_t regions[] = {bytes.dense, bytes.gpu_experts, bytes.cpu_experts};
   const std::size_t all = bytes.dense + bytes.gpu_experts + bytes.cpu_experts;
   const std::size_t small_pages =
@@ -61,18 +61,17 @@ Expected<void> check_memory(const ModelConfig& config, const Precision& precisio
   const std::size_t available = memory.available_bytes;
   if (beside <= available) return {};
   return fail(ErrorCode::OutOfMemory,
-              "The packed weights of " + config.name + " need " + gib(all) + " of host memory, but only " +
+              "The packed weights of " + spec.name + " need " + gib(all) + " of host memory, but only " +
                   gib(available + all - beside) + " are available.",
               "Choose fewer bits, the same bits for GPU and CPU, or a smaller model.");
 }
 
 Expected<void> reserve_regions(PackedModel& model) {
-  const PackedBytes bytes = packed_bytes(model.config, model.precision);
+  const PackedBytes bytes = packed_bytes(model.spec, model.precision);
   const Precision& p = model.precision;
   // What devices alone read is interleaved: the dense weights, and the GPU's experts where the CPU has its own.
   Shards gpu, cpu;
-  (bytes.cpu_experts > 0 ? cpu : gpu) = expert_shards(
-      expert_layout(p.cpu_experts, p.group_size, model.config.hidden, model.config.expert_width), model.numa_shards);
+  (bytes.cpu_experts > 0 ? cpu : gpu) = expert_shards(expert_layout(model.spec, p.cpu_experts, p.group_size), model.numa_shards);
   KRASIS_TRY(model.dense, HostRegion::reserve("dense weights", bytes.dense));
   KRASIS_TRY(model.gpu_experts, HostRegion::reserve("experts (GPU)", bytes.gpu_experts, std::move(gpu)));
   KRASIS_TRY(model.cpu_experts, HostRegion::reserve("experts (CPU)", bytes.cpu_experts, std::move(cpu)));
@@ -195,7 +194,7 @@ Expected<void> fill_regions(const std::vector<PackedPart>& parts, const WeightSo
     KRASIS_CHECK(touch_regions(model));
     KRASIS_CHECK(pack_and_keep(parts, source, model, cache_directory, monitor));
   }
-  bind_packed_model(model, parts);
+  bind_packed_model(model);
   add_pages_note(model);
   return {};
 }
@@ -206,13 +205,13 @@ Expected<PackedModel> load_checkpoint(const std::filesystem::path& directory, co
   PackedModel model;
   model.precision = precision;
   model.numa_shards = options.numa_shards;
-  KRASIS_TRY(model.config, load_model_config(directory));
-  KRASIS_CHECK(check_memory(model.config, precision, options));
-  add_note(model, "Keys of config.json that nothing here reads:", model.config.unknown_keys);
+  KRASIS_TRY(model.spec, load_model_spec(directory, options.architectures));
+  KRASIS_CHECK(check_memory(model.spec, precision, options));
+  add_note(model, "Keys of config.json that nothing here reads:", model.spec.unknown_keys);
   KRASIS_TRY(const Checkpoint checkpoint, Checkpoint::open(directory));
-  const auto parts = packed_parts(model.config, precision);
-  KRASIS_CHECK(check_groups(parts));
-  KRASIS_TRY(const CheckpointSource source, CheckpointSource::open(checkpoint, parts));
+  const auto parts = packed_parts(model.spec, precision);
+  KRASIS_CHECK(check_groups(model.spec, parts));
+  KRASIS_TRY(const CheckpointSource source, CheckpointSource::open(checkpoint, model.spec, parts));
   add_note(model, "Tensors of the checkpoint that this model does not use:", source.extra_tensors());
   KRASIS_CHECK(monitor.outcome());
   KRASIS_TRY(model.fingerprint, find_fingerprint(checkpoint, directory, options.cache_directory, monitor, model.notes));
@@ -225,14 +224,14 @@ Expected<PackedModel> load_synthetic(const std::string& name, const Precision& p
   PackedModel model;
   model.precision = precision;
   model.numa_shards = options.numa_shards;
-  KRASIS_TRY(model.config, model_config_of(name));
-  KRASIS_CHECK(check_memory(model.config, precision, options));
-  add_note(model, "Keys of config.json that nothing here reads:", model.config.unknown_keys);
+  KRASIS_TRY(model.spec, model_spec_of(name, options.architectures));
+  KRASIS_CHECK(check_memory(model.spec, precision, options));
+  add_note(model, "Keys of config.json that nothing here reads:", model.spec.unknown_keys);
   model.notes.push_back("The weights are synthetic: speeds and bytes are real, texts mean nothing.");
-  const auto parts = packed_parts(model.config, precision);
-  KRASIS_CHECK(check_groups(parts));
+  const auto parts = packed_parts(model.spec, precision);
+  KRASIS_CHECK(check_groups(model.spec, parts));
   KRASIS_TRY(const SyntheticSource source,
-             SyntheticSource::create(model.config, parts, options.synthetic_seed, options.synthetic_skew));
+             SyntheticSource::create(model.spec, parts, options.synthetic_seed, options.synthetic_skew));
   KRASIS_TRY(const std::string text, config_text(name.substr(kSyntheticPrefix.size())));
   model.fingerprint = source.fingerprint(text);
   KRASIS_CHECK(monitor.outcome());

@@ -33,10 +33,10 @@ class BlockQueue {
     const std::lock_guard lock(mutex_);
     if (part_ == parts_->size()) return std::nullopt;
     const PackedPart& part = (*parts_)[part_];
-    const std::int64_t rows = std::max<std::int64_t>(1, kBlockElements / part.columns);
-    const Block block{part_, row_, std::min(rows, part.rows - row_)};
+    const std::int64_t rows = std::max<std::int64_t>(1, kBlockElements / part.slot.columns);
+    const Block block{part_, row_, std::min(rows, part.slot.rows - row_)};
     row_ += block.row_count;
-    if (row_ >= part.rows) {
+    if (row_ >= part.slot.rows) {
       ++part_;
       row_ = 0;
     }
@@ -87,7 +87,7 @@ Expected<void> read_and_pack(const std::vector<PackedPart>& parts, const Block& 
     pack_block(*in_place, part, block, model);
     return {};
   }
-  const auto count = static_cast<std::size_t>(block.row_count * part.columns);
+  const auto count = static_cast<std::size_t>(block.row_count * part.slot.columns);
   scratch.resize(std::max(scratch.size(), count));
   KRASIS_CHECK(source.read_rows(block.part, block.row_begin, block.row_count, scratch.data()));
   pack_block(std::span<const float>(scratch).first(count), part, block, model);
@@ -99,7 +99,7 @@ Expected<void> read_and_pack(const std::vector<PackedPart>& parts, const Block& 
 Expected<void> pack_parts(const std::vector<PackedPart>& parts, const WeightSource& source, const PackedModel& model,
                           LoadMonitor& monitor, PackedCacheWriter* cache) {
   std::size_t total = 0;
-  for (const PackedPart& part : parts) total += static_cast<std::size_t>(part.rows * part.columns);
+  for (const PackedPart& part : parts) total += static_cast<std::size_t>(part.slot.rows * part.slot.columns);
   monitor.begin_stage("quantize", total);
   if (cache != nullptr) {
     BlockQueue expected(parts);
@@ -127,7 +127,7 @@ Expected<void> pack_parts(const std::vector<PackedPart>& parts, const WeightSour
               if (cache != nullptr) cache->done(range);
             });
           }
-          monitor.add(static_cast<std::size_t>(block->row_count * part.columns));
+          monitor.add(static_cast<std::size_t>(block->row_count * part.slot.columns));
         }
       },
       tbb::simple_partitioner());

@@ -5,27 +5,19 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
-#include "engine/model/model_config.h"
+#include "engine/layers/model_weights.h"
+#include "engine/layers/precision.h"
+#include "engine/model/architecture.h"
 #include "engine/weights/shards.h"
 #include "kernels/tensor.h"
 
 namespace krasis {
-
-/// The precision of each part of a model. Embedding, norms and router stay BF16.
-struct Precision {
-  Element gpu_experts = Element::Int4;
-  Element cpu_experts = Element::Int4;
-  Element attention = Element::Int8;
-  Element dense_mlp = Element::Int8;
-  Element lm_head = Element::Int8;
-  int group_size = 128;
-  bool operator==(const Precision&) const = default;
-};
 
 /// Bytes of a region by the pages that they lie in.
 struct HostPages {
@@ -83,18 +75,9 @@ class HostRegion {
   const PageSystem* system_ = nullptr;
 };
 
-/// Everything but the routed experts of one layer, in host memory or on the device that owns the layer.
-struct LayerWeights {
-  View<const bf16> input_norm;           ///< [hidden]
-  View<const bf16> post_attention_norm;  ///< [hidden]
-  View<const bf16> q_norm, k_norm;       ///< [head_dim]
-  Matrix q_proj, k_proj, v_proj, o_proj;
-  Matrix router;                         ///< BF16 [experts, hidden]; no rows in a dense layer
-  Matrix gate_proj, up_proj, down_proj;  ///< dense layers only
-};
-
 /// Where the weights of one layer lie inside the regions of a PackedModel.
 struct PackedLayer : LayerWeights {
+  using LayerWeights::LayerWeights;
   View<const std::byte> gpu_experts;  ///< [experts] blocks of gpu_expert_layout, contiguous; empty in a dense layer
   View<const std::byte> cpu_experts;  ///< the same memory as gpu_experts when both have one precision
 };
@@ -112,14 +95,12 @@ struct CacheReading {
 /// All weights of a model in host memory, quantized and packed: one copy, two of the experts only when the GPU's and the
 /// CPU's precision differ. Immutable after loading.
 struct PackedModel {
-  ModelConfig config;
+  ModelSpec spec;
   Precision precision;
   std::vector<int> numa_shards;  ///< nodes among which the rows of the CPU's experts were to be divided (LoadOptions)
   std::string fingerprint;  ///< of the source weights' content, hexadecimal
   ExpertLayout gpu_expert_layout, cpu_expert_layout;
-  Matrix embedding;         ///< BF16 [vocabulary, hidden]
-  Matrix lm_head;           ///< [vocabulary, hidden], quantized on its own also when tied; the embedding itself if BF16 and tied
-  View<const bf16> final_norm;
+  HeadWeights head;
   std::vector<PackedLayer> layers;
 
   HostRegion dense;        ///< "dense weights": everything but the experts
@@ -130,12 +111,6 @@ struct PackedModel {
 
   std::size_t bytes() const { return dense.bytes() + gpu_experts.bytes() + cpu_experts.bytes(); }
 };
-
-/// Bytes of the three regions, exactly; what the loader reserves. The plan counts by itself (placement/plan.h).
-struct PackedBytes {
-  std::size_t dense = 0, gpu_experts = 0, cpu_experts = 0;
-};
-PackedBytes packed_bytes(const ModelConfig& config, const Precision& precision);
 
 struct LoadProgress {
   std::string stage;  ///< "hash", "quantize", "read cache", ...
@@ -150,6 +125,7 @@ struct LoadOptions {
   /// NUMA nodes, as the system numbers them, among which the rows of the experts that the CPU computes with are divided
   /// (shards.h). None: pages are interleaved. One alone, or a system that does not let them be chosen, costs a note.
   std::vector<int> numa_shards;
+  std::span<const Architecture* const> architectures = krasis::architectures();  ///< that a model may be of
   std::function<void(const LoadProgress&)> progress;  ///< called on the loader's threads, one at a time
   std::stop_token stop;
 };
@@ -159,7 +135,7 @@ struct LoadOptions {
 /// beside the regions, only some MiB (a checkpoint's pages are the system's file cache). A packed copy on disk that is
 /// damaged, or cannot be written, costs a note and time. The copy is written while the weights are packed, so that the
 /// next load goes on where one was stopped or killed.
-/// Errors name file and tensor: those of load_model_config and Checkpoint::open; NotFound, InvalidShape, Unsupported for
+/// Errors name file and tensor: those of load_model_spec and Checkpoint::open; NotFound, InvalidShape, Unsupported for
 /// tensors; Corrupt for NaN; OutOfMemory; InvalidArgument for the skew, the group size or groups that do not divide the
 /// columns of a matrix; Cancelled.
 Expected<PackedModel> load_packed_model(const std::string& model, const Precision& precision, const LoadOptions& options);

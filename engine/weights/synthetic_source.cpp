@@ -22,11 +22,11 @@ std::uint64_t mix(std::uint64_t x) {
   return x ^ (x >> 31);
 }
 
-std::uint64_t row_key(std::int64_t seed, const TensorId& id, std::int64_t row) {
+std::uint64_t row_key(std::int64_t seed, const PackedPart& part, std::int64_t row) {
   std::uint64_t key = mix(static_cast<std::uint64_t>(seed));
-  for (const std::int64_t part :
-       {static_cast<std::int64_t>(id.kind), std::int64_t{id.layer}, std::int64_t{id.expert}, row}) {
-    key = mix(key ^ static_cast<std::uint64_t>(part));
+  for (const std::int64_t number :
+       {std::int64_t{part.slot.seed}, std::int64_t{part.layer}, std::int64_t{part.expert}, row}) {
+    key = mix(key ^ static_cast<std::uint64_t>(number));
   }
   return key;
 }
@@ -51,10 +51,6 @@ void draw_gaussians(std::uint64_t key, std::int64_t count, float mean, float dev
       out[j] = mean + deviation * quantile[bits & 0xffffu];
     }
   }
-}
-
-bool writes_residual(TensorKind kind) {
-  return kind == TensorKind::OProj || kind == TensorKind::DenseDown || kind == TensorKind::ExpertDown;
 }
 
 /// Bias of each expert of a layer: the quantiles of pick_probabilities, at randomly permuted ranks.
@@ -114,22 +110,22 @@ std::vector<double> pick_probabilities(int experts, int top_k, double skew) {
   return weights;
 }
 
-SyntheticSource::SyntheticSource(const ModelConfig& config, const std::vector<PackedPart>& parts, std::int64_t seed,
+SyntheticSource::SyntheticSource(const ModelSpec& spec, const std::vector<PackedPart>& parts, std::int64_t seed,
                                  double skew)
-    : config_(config), parts_(&parts), seed_(seed), skew_(skew) {
-  const auto probabilities = pick_probabilities(config.experts, config.top_k, skew);
-  for (int layer = 0; layer < static_cast<int>(config.layers); ++layer) {
+    : spec_(spec), parts_(&parts), seed_(seed), skew_(skew) {
+  const auto probabilities = pick_probabilities(spec.experts(), spec.top_k(), skew);
+  for (int layer = 0; layer < static_cast<int>(spec.layer_count()); ++layer) {
     router_bias_.push_back(layer_bias(probabilities, seed, layer));
   }
 }
 
-Expected<SyntheticSource> SyntheticSource::create(const ModelConfig& config, const std::vector<PackedPart>& parts,
+Expected<SyntheticSource> SyntheticSource::create(const ModelSpec& spec, const std::vector<PackedPart>& parts,
                                                   std::int64_t seed, double skew) {
   if (!(skew >= 0 && skew <= 4)) {
     return fail(ErrorCode::InvalidArgument, "The routing skew " + std::to_string(skew) + " is not possible.",
                 "Choose a number from 0 (uniform) to 4; 1 is Zipf's law.");
   }
-  return SyntheticSource(config, parts, seed, skew);
+  return SyntheticSource(spec, parts, seed, skew);
 }
 
 std::string SyntheticSource::fingerprint(std::string_view config_text) const {
@@ -138,33 +134,41 @@ std::string SyntheticSource::fingerprint(std::string_view config_text) const {
 }
 
 void SyntheticSource::draw_row(const PackedPart& part, std::int64_t row, float* out) const {
-  const std::uint64_t key = row_key(seed_, part.id, row);
-  const float fan_in_deviation = 1.0f / std::sqrt(static_cast<float>(part.columns));
-  const TensorKind kind = part.id.kind;
-  if (writes_residual(kind)) {
-    const float deviation = row == 0 ? 0.0f : fan_in_deviation / std::sqrt(2.0f * static_cast<float>(config_.layers));
-    draw_gaussians(key, part.columns, 0.0f, deviation, out);
-  } else if (kind == TensorKind::FinalNorm && config_.tied_embeddings) {
-    draw_gaussians(key, part.columns, 0.0f, 1.0f, out);
-    for (std::int64_t i = 0; i < part.columns; ++i) out[i] = std::copysign(fan_in_deviation, out[i]);
-  } else if (part.id.is_vector()) {
-    draw_gaussians(key, part.columns, 1.0f, 0.1f, out);
-    if (kind == TensorKind::PostAttentionNorm) out[0] = 1.0f;
-  } else if (kind == TensorKind::Embedding) {
-    draw_gaussians(key, part.columns, 0.0f, 1.0f, out);
-    out[0] = 1.0f;
-  } else {
-    draw_gaussians(key, part.columns, 0.0f, fan_in_deviation, out);
-    if (kind == TensorKind::Router) {
-      out[0] = router_bias_[static_cast<std::size_t>(part.id.layer)][static_cast<std::size_t>(row)];
-    }
+  const std::uint64_t key = row_key(seed_, part, row);
+  const std::int64_t columns = part.slot.columns;
+  const float fan_in_deviation = 1.0f / std::sqrt(static_cast<float>(columns));
+  const auto draw = [&](float mean, float deviation) { draw_gaussians(key, columns, mean, deviation, out); };
+  switch (part.slot.draw) {
+    case Draw::Gaussian:
+      return draw(0.0f, fan_in_deviation);
+    case Draw::ResidualWriter:
+      return draw(0.0f, row == 0 ? 0.0f : fan_in_deviation / std::sqrt(2.0f * static_cast<float>(spec_.layer_count())));
+    case Draw::Norm:
+      return draw(1.0f, 0.1f);
+    case Draw::RoutersNorm:
+      draw(1.0f, 0.1f);
+      out[0] = 1.0f;
+      return;
+    case Draw::FinalNorm:
+      if (!spec_.tied_embeddings) return draw(1.0f, 0.1f);
+      draw(0.0f, 1.0f);
+      for (std::int64_t i = 0; i < columns; ++i) out[i] = std::copysign(fan_in_deviation, out[i]);
+      return;
+    case Draw::Embedding:
+      draw(0.0f, 1.0f);
+      out[0] = 1.0f;
+      return;
+    case Draw::Router:
+      draw(0.0f, fan_in_deviation);
+      out[0] = router_bias_[static_cast<std::size_t>(part.layer)][static_cast<std::size_t>(row)];
+      return;
   }
 }
 
 Expected<void> SyntheticSource::read_rows(std::size_t part, std::int64_t row_begin, std::int64_t row_count,
                                           float* out) const {
   const PackedPart& drawn = (*parts_)[part];
-  for (std::int64_t r = 0; r < row_count; ++r) draw_row(drawn, row_begin + r, out + r * drawn.columns);
+  for (std::int64_t r = 0; r < row_count; ++r) draw_row(drawn, row_begin + r, out + r * drawn.slot.columns);
   return {};
 }
 

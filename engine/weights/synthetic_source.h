@@ -13,14 +13,14 @@ namespace krasis {
 /// on (seed, tensor, row, column) alone: threads and blocks make no difference.
 ///
 /// Matrices are Gaussian (65,536 quantiles, so at most 4.3 sigma) of standard deviation 1 / sqrt(columns), the
-/// embedding of 1; what adds to the residual stream (o_proj, down_proj) is divided by sqrt(2 * layers), so the stream's
-/// RMS stays between 1 and about 1.1 through all layers; norms are 1 +- 0.1. With tied embeddings the final norm is +-1
-/// / sqrt(hidden) at random: with equal signs each token's own embedding would win and the model repeat its input for
-/// ever.
+/// embedding of 1; what adds to the residual stream (Draw::ResidualWriter) is divided by sqrt(2 * layers), so the
+/// stream's RMS stays between 1 and about 1.1 through all layers; norms are 1 +- 0.1. With tied embeddings the final
+/// norm is +-1 / sqrt(hidden) at random: with equal signs each token's own embedding would win and the model repeat its
+/// input for ever.
 ///
-/// Routing skew. qwen3_moe's router has no bias, so one is built: channel 0 of every embedding is 1, and row 0 of every
-/// o_proj and down_proj is 0, so that channel stays 1 in the residual stream; the router's column 0 then is a bias. It
-/// is chosen so that the expert of rank r (ranks are permuted at random in each layer) is among the top k with
+/// Routing skew. The router has no bias, so one is built: channel 0 of every embedding is 1, and row 0 of every
+/// matrix that writes the stream is 0, so that channel stays 1 in the residual stream; the router's column 0 then is a
+/// bias. It is chosen so that the expert of rank r (ranks are permuted at random in each layer) is among the top k with
 /// probability
 ///     p(r) = min(0.98, c / r^skew),   sum of p = top_k,
 /// that is bias = quantile(p(r)) of the normal distribution, as the other columns give each expert a logit of standard
@@ -31,7 +31,7 @@ namespace krasis {
 class SyntheticSource : public WeightSource {
  public:
   /// `parts` must outlive the source. InvalidArgument unless 0 <= skew <= 4.
-  static Expected<SyntheticSource> create(const ModelConfig& config, const std::vector<PackedPart>& parts,
+  static Expected<SyntheticSource> create(const ModelSpec& spec, const std::vector<PackedPart>& parts,
                                           std::int64_t seed, double skew);
 
   Expected<void> read_rows(std::size_t part, std::int64_t row_begin, std::int64_t row_count, float* out) const override;
@@ -39,10 +39,10 @@ class SyntheticSource : public WeightSource {
   std::string fingerprint(std::string_view config_text) const;
 
  private:
-  SyntheticSource(const ModelConfig& config, const std::vector<PackedPart>& parts, std::int64_t seed, double skew);
+  SyntheticSource(const ModelSpec& spec, const std::vector<PackedPart>& parts, std::int64_t seed, double skew);
   void draw_row(const PackedPart& part, std::int64_t row, float* out) const;
 
-  ModelConfig config_;
+  ModelSpec spec_;
   const std::vector<PackedPart>* parts_;
   std::int64_t seed_;
   double skew_;

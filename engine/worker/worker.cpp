@@ -238,7 +238,7 @@ class Worker {
     if (session_->tokenizer) {
       KRASIS_TRY(prompt, text_prompt(*session_->tokenizer, session_->text, c.prompt_tokens));
     } else {
-      prompt = random_prompt(session_->engine->model().config.vocabulary, c.prompt_tokens, static_cast<std::uint64_t>(c.seed));
+      prompt = random_prompt(session_->engine->model().spec.vocabulary, c.prompt_tokens, static_cast<std::uint64_t>(c.seed));
     }
     output_.send(WorkerEvent{loaded(id, prompt.fingerprint, prompt.notes)});
     if (ceilings_.threads != session_->engine->team().size() || measured_on_ != c.device + c.gpus + c.numa) {
@@ -340,7 +340,7 @@ class Worker {
 
   Expected<void> ensure_loaded(const RunConfiguration& configuration, const std::string& id, std::stop_token stop) {
     if (session_ && same_engine(session_->configuration, configuration)) {
-      return make_plan(session_->engine->model().config, configuration, host_hardware()).map([](const Plan&) {});
+      return make_plan(session_->engine->model().spec, configuration, host_hardware()).map([](const Plan&) {});
     }
     stage_.set("load");
     // The old session goes first, so that two models never lie in memory at once; its weights stay if they are the same.

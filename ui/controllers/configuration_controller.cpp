@@ -36,14 +36,14 @@ QString model_path(const std::string& model, const QString& resources) {
   return QString::fromStdString(model);
 }
 
-Expected<ModelConfig> resolve_model(const std::string& model, const QString& resources) {
+Expected<ModelSpec> resolve_model(const std::string& model, const QString& resources) {
   const QString path = model_path(model, resources);
   if (model.starts_with(kSynthetic)) {
     if (!QFileInfo::exists(path)) {
       return fail(ErrorCode::NotFound, "There is no " + path.toStdString() + ".",
                   "Choose the config.json whose shapes the weights are drawn for.");
     }
-    KRASIS_TRY(auto config, load_model_config(path.toStdString()));
+    KRASIS_TRY(auto config, load_model_spec(path.toStdString()));
     config.synthetic = true;
     return config;
   }
@@ -51,7 +51,7 @@ Expected<ModelConfig> resolve_model(const std::string& model, const QString& res
     return fail(ErrorCode::NotFound, "There is no config.json in " + path.toStdString() + ".",
                 "Choose a folder in Hugging Face layout.");
   }
-  KRASIS_TRY(auto config, load_model_config(path.toStdString()));
+  KRASIS_TRY(auto config, load_model_spec(path.toStdString()));
   if (model == "embedded") config.name = "embedded";
   return config;
 }
@@ -72,7 +72,7 @@ Expected<results::ModelRecord> model_record(const RunConfiguration& configuratio
   record.fingerprint = hash.result().toHex().toStdString();
   record.name = config.name;
   record.model_type = config.model_type;
-  record.architecture = config.summary();
+  record.architecture = model_summary(config);
   record.synthetic = config.synthetic;
   return record;
 }

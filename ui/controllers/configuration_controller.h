@@ -6,7 +6,7 @@
 #include <QStringList>
 
 #include "engine/config/parameters.h"
-#include "engine/model/model_config.h"
+#include "engine/model/architecture.h"
 #include "engine/placement/plan.h"
 #include "results_db/records.h"
 #include "ui/controllers/device_probe.h"
@@ -15,7 +15,7 @@
 namespace krasis::ui {
 
 /// The config.json of what the parameter `model` names.
-Expected<ModelConfig> resolve_model(const std::string& model, const QString& resources);
+Expected<ModelSpec> resolve_model(const std::string& model, const QString& resources);
 /// The files behind a model: a folder, or a config.json for synthetic weights.
 QString model_path(const std::string& model, const QString& resources);
 /// What is known of a model before a worker has read its weights: the fingerprint covers config.json and of each weight
@@ -45,7 +45,7 @@ class ConfigurationController : public QObject {
   QString why_not_runnable() const;
   bool fits() const { return plan_ && plan_->fits(); }
 
-  const Expected<ModelConfig>& model() const { return model_; }
+  const Expected<ModelSpec>& model() const { return model_; }
   const Expected<Plan>& plan() const { return plan_; }
   Expected<Plan> plan_of(const RunConfiguration& configuration);
   const Services& services() const { return *services_; }
@@ -69,7 +69,7 @@ class ConfigurationController : public QObject {
   RunConfiguration configuration_;
   QHash<QString, QString> refused_;   ///< parameter -> why its text was refused
   QHash<QString, QString> problems_;  ///< parameter -> why the configuration cannot be
-  Expected<ModelConfig> model_;
+  Expected<ModelSpec> model_;
   Expected<Plan> plan_;
   std::string loaded_model_;
 };

@@ -44,7 +44,7 @@ std::vector<FitPlace> fit_places(const Plan& plan) {
     result.title = place.device < 0 ? FitBar::tr("Host memory") : FitBar::tr("Device %1").arg(place.device);
     result.budget_bytes = static_cast<qint64>(place.budget_bytes);
     for (const auto& item : plan.items) {
-      if (item.device != place.device || item.bytes == 0) continue;
+      if (item.device != place.device || item.bytes == 0 || item.place == place::kDriver) continue;
       result.segments.push_back({QString::fromStdString(item.place), static_cast<qint64>(item.bytes),
                                  QString::fromStdString(item.meaning)});
     }

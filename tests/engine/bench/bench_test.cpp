@@ -187,7 +187,7 @@ TEST(Benchmark, MeasuresEveryRepetition) {
   EXPECT_GT(telemetry.at("decode").at("cpu_experts_s_per_token").get<double>(), 0);
   const auto& parts = telemetry.at("decode").at("parts");
   EXPECT_GT(parts.at("device_s").get<double>(), 0);
-  EXPECT_EQ(parts.at("cpu_layer_s").size(), static_cast<std::size_t>(session.engine->model().config.top_k) + 1);
+  EXPECT_EQ(parts.at("cpu_layer_s").size(), static_cast<std::size_t>(session.engine->model().spec.top_k()) + 1);
   const auto metrics = nlohmann::json::parse(record.samples.back().metrics_json);
   EXPECT_DOUBLE_EQ(parts.at("predicted_s_per_token").get<double>(),
                    metrics.at("decode_parts_s_per_token").get<double>())
@@ -371,7 +371,7 @@ TEST(Verdict, FailsWhenTheEngineWritesOtherTokens) {
   const RunConfiguration configuration = small_configuration();
   Session session = load(configuration);
   WrappedEngine engine(*session.engine);
-  const auto vocabulary = static_cast<std::int32_t>(session.engine->model().config.vocabulary);
+  const auto vocabulary = static_cast<std::int32_t>(session.engine->model().spec.vocabulary);
   engine.corrupt = [&](Generation& generation) { generation.tokens[3] = (generation.tokens[3] + vocabulary / 2) % vocabulary; };
   const Record record = benchmark(engine, session, prompt_of(session), configuration);
   EXPECT_EQ(record.finished.verdict.verdict, "fail");
@@ -391,7 +391,7 @@ class Judged : public testing::Test {
   }
   Session session_ = load(small_configuration());
   BenchmarkPrompt prompt_ = prompt_of(session_);
-  std::int64_t vocabulary_ = session_.engine->model().config.vocabulary;
+  std::int64_t vocabulary_ = session_.engine->model().spec.vocabulary;
   Judge judge_;
 };
 
@@ -478,7 +478,7 @@ TEST(Synthetic, ModelOfAConfigAloneRunsAndPasses) {
   Session session = load(configuration);
   EXPECT_FALSE(session.tokenizer);
   EXPECT_TRUE(session.model_facts().synthetic);
-  const std::int64_t vocabulary = session.engine->model().config.vocabulary;
+  const std::int64_t vocabulary = session.engine->model().spec.vocabulary;
   const BenchmarkPrompt prompt = random_prompt(vocabulary, 24, 1);
   const Record record = benchmark(*session.engine, session, prompt, configuration);
   EXPECT_EQ(record.samples.size(), 3U);

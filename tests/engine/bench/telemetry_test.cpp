@@ -141,12 +141,12 @@ TEST(TracedEngine, SeesEveryByteOfThePrefill) {
   }
   EXPECT_EQ(loaded, traced->generation.prefill_copied_bytes);
   EXPECT_GT(loaded, 0u);
-  const auto layers = static_cast<std::size_t>(engine.model().config.expert_layers());
+  const auto layers = static_cast<std::size_t>(engine.model().spec.expert_layers());
   EXPECT_EQ(experts_on_cpu, 3 * layers) << "three tokens behind the first one";
 
   // Activations, picks and weights go to the CPU in each layer and a sum comes back; the token goes to the host.
-  const ModelConfig& m = engine.model().config;
-  const std::size_t a_layer = static_cast<std::size_t>(m.hidden) * (2 + 4) + static_cast<std::size_t>(m.top_k) * (4 + 4);
+  const ModelSpec& m = engine.model().spec;
+  const std::size_t a_layer = static_cast<std::size_t>(m.hidden) * (2 + 4) + static_cast<std::size_t>(m.top_k()) * (4 + 4);
   EXPECT_EQ(traced->generation.step_copied_bytes, static_cast<double>(layers * a_layer + 4));
   EXPECT_GT(traced->generation.decode_host_s, 0);
   const double decode_s = std::accumulate(traced->generation.token_s.begin(), traced->generation.token_s.end(), 0.0);

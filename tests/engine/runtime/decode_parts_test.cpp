@@ -45,7 +45,7 @@ TEST(ExpertCache, PretendsToHaveNoneOrAllAndIsItselfAgain) {
     c.hcs_share = 0.25;
     c.hcs_policy = policy;
     const auto model = test::packed("tiny-b", c);
-    const auto entries = static_cast<std::size_t>(model->config.expert_layers() * model->config.experts);
+    const auto entries = static_cast<std::size_t>(model->spec.expert_layers() * model->spec.experts());
     auto platform = HostPlatform::create({.check_order = true}, simd_operations());
     ASSERT_TRUE(platform) << platform.error().message();
     Device& device = (*platform)->device(0);
@@ -53,19 +53,19 @@ TEST(ExpertCache, PretendsToHaveNoneOrAllAndIsItselfAgain) {
     s.device = &device;
     s.compute = device.create_stream("compute", Lane::Compute);
     s.loader = device.create_stream("copy", Lane::Copy);
-    const CacheSize size = cache_size(model->config, c, 0);
+    const CacheSize size = cache_size(model->spec, c, 0);
     const std::size_t block = model->gpu_expert_layout.bytes();
     const auto slots = static_cast<std::size_t>(size.experts + size.spare);
     auto pool = device.allocate("expert cache", slots * block, MemorySpace::Device);
     auto table = device.allocate("expert tables", entries * sizeof(std::int64_t), MemorySpace::Device);
     auto staged = device.allocate("staging", entries * sizeof(std::int64_t), MemorySpace::Pinned);
     ASSERT_TRUE(pool && table && staged);
-    s.cache_pool = std::move(*pool);
+    s.cache_pool = pool->view();
     s.cache_offsets = table->view<std::int64_t>();
-    s.cached_blocks.resize(static_cast<std::size_t>(model->config.expert_layers()));
+    s.cached_blocks.resize(static_cast<std::size_t>(model->spec.expert_layers()));
     std::vector<std::int64_t> heatmap(entries);
     std::iota(heatmap.begin(), heatmap.end(), 0);
-    const auto first = choose_cached_experts(model->config, c, heatmap);
+    const auto first = choose_cached_experts(model->spec, c, heatmap);
     ExpertCache cache(*model, c, {&s, 1}, first, heatmap, staged->view<std::int64_t>());
 
     struct Tables {
@@ -75,7 +75,7 @@ TEST(ExpertCache, PretendsToHaveNoneOrAllAndIsItselfAgain) {
     const auto tables = [&] {
       EXPECT_TRUE(device.synchronize(device.record(s.compute), "table is there"));
       Tables now{{s.cache_offsets.data, s.cache_offsets.data + entries}, {}};
-      for (std::int64_t layer = 0; layer < model->config.expert_layers(); ++layer) {
+      for (std::int64_t layer = 0; layer < model->spec.expert_layers(); ++layer) {
         const auto offsets = cache.cpu_offsets(layer);
         now.cpu.insert(now.cpu.end(), offsets.data, offsets.data + offsets.size);
       }
@@ -90,7 +90,7 @@ TEST(ExpertCache, PretendsToHaveNoneOrAllAndIsItselfAgain) {
     EXPECT_THAT(all.cpu, Each(-1));
     const auto held = size.experts * static_cast<std::int64_t>(block);  // not the spare slots, which hold nothing
     for (std::size_t i = 0; i < entries; ++i) {
-      const bool here = cache.device_of(static_cast<std::int64_t>(i) / model->config.experts) == 0;
+      const bool here = cache.device_of(static_cast<std::int64_t>(i) / model->spec.experts()) == 0;
       EXPECT_THAT(all.device[i], here ? testing::Matcher<std::int64_t>(AllOf(Ge(0), Lt(held))) : testing::Eq(-1));
     }
     cache.restore();
@@ -125,7 +125,7 @@ std::vector<std::int64_t> changes_of(const Engine& engine) {
 
 Outcome texts(Engine& engine) {
   Outcome outcome;
-  const auto tokens = test::random_tokens(60, engine.model().config.vocabulary, 9);
+  const auto tokens = test::random_tokens(60, engine.model().spec.vocabulary, 9);
   auto evaluation = engine.evaluate(tokens, {.prefill_tokens = 30, .positions = {29, 45, 59}});
   EXPECT_TRUE(evaluation) << evaluation.error().message();
   auto text = engine.generate(std::span(tokens).first(40), {.max_new_tokens = 24, .ignore_end_of_text = true}, {});
@@ -166,7 +166,7 @@ TEST(DecodePartsOfAnEngine, AreMeasuredAndLeaveNothingBehind) {
     EXPECT_EQ(changes_of(*t.engine), before.changes) << name << ": of the text, still";
     EXPECT_TRUE(texts(*t.engine) == before) << name;
 
-    const auto top_k = static_cast<std::size_t>(t.engine->model().config.top_k);
+    const auto top_k = static_cast<std::size_t>(t.engine->model().spec.top_k());
     EXPECT_GT(parts->device_s, 0) << name;
     EXPECT_EQ(parts->streamed_s > 0, which.attention == "streamed") << name;
     ASSERT_EQ(parts->cpu_layer_s.size(), top_k + 1);
@@ -194,7 +194,7 @@ TEST(DecodePartsOfAnEngine, NeedAPromptAndRoomInTheContext) {
   EXPECT_EQ(none.error().code, ErrorCode::Unsupported);
   EXPECT_EQ(none.error().message(),
             "The parts of decode are measured behind a prompt, and there was none. Generate first.");
-  const auto prompt = test::random_tokens(255, t.engine->model().config.vocabulary, 1);
+  const auto prompt = test::random_tokens(255, t.engine->model().spec.vocabulary, 1);
   ASSERT_TRUE(t.engine->generate(prompt, {.max_new_tokens = 1}, {}));
   EXPECT_TRUE(t.engine->decode_parts({})) << "some tokens further ahead, then";
   t.engine.reset();  // a GPU has weights page-locked once
@@ -247,7 +247,7 @@ class PartsStepByStep : public testing::Test {
     t_ = make_engine({.model = "tiny-b", .configuration = c, .operations = &telling_operations()});
     before_ = texts(*t_.engine);
   }
-  std::size_t top_k() const { return static_cast<std::size_t>(t_.engine->model().config.top_k); }
+  std::size_t top_k() const { return static_cast<std::size_t>(t_.engine->model().spec.top_k()); }
 
   test::TestEngine t_;
   Outcome before_;
@@ -276,7 +276,7 @@ TEST_F(PartsStepByStep, StopBetweenStepsAndBetweenLayers) {
     std::size_t picks;
   };
   start(HotCache::On, 1, "streamed");
-  const int layers = static_cast<int>(t_.engine->model().config.expert_layers());
+  const int layers = static_cast<int>(t_.engine->model().spec.expert_layers());
   for (const Stop& at :
        {Stop{"without experts", true, 0}, Stop{"with all", true, top_k()}, Stop{"by the CPU", false, 1}}) {
     std::stop_source stop;

@@ -6,7 +6,7 @@
 #include <stop_token>
 #include <tuple>
 
-#include "engine/model/reference.h"
+#include "engine/layers/reference.h"
 #include "kernels/host/trace_summary.h"
 #include "tests/engine/runtime/test_engine.h"
 
@@ -18,7 +18,7 @@ using test::make_engine;
 
 std::vector<float> logits_of(const RunConfiguration& configuration, const std::string& model = "tiny-a", int prefill = 40) {
   auto t = make_engine({.model = model, .configuration = configuration});
-  const auto tokens = test::random_tokens(50, t.engine->model().config.vocabulary, 9);
+  const auto tokens = test::random_tokens(50, t.engine->model().spec.vocabulary, 9);
   auto result = t.engine->evaluate(tokens, {.prefill_tokens = prefill, .positions = {0, 20, 39, 45, 49}});
   EXPECT_TRUE(result) << result.error().message();
   return result ? result->logits : std::vector<float>{};
@@ -59,12 +59,12 @@ TEST(Engine, AgreesWithTheScalarReference) {
       c.lgs = 2;
       c.kv_cache = "fp8";
       auto t = make_engine({.model = name, .configuration = c});
-      const auto tokens = test::random_tokens(50, t.engine->model().config.vocabulary, 9);
+      const auto tokens = test::random_tokens(50, t.engine->model().spec.vocabulary, 9);
       const std::vector<std::int32_t> positions{0, 20, 29, 30, 45, 49};
       auto result = t.engine->evaluate(tokens, {.prefill_tokens = 30, .positions = positions});
       ASSERT_TRUE(result) << result.error().message();
       const auto& cached = t.engine->cached_experts();
-      const int experts = t.engine->model().config.experts;
+      const int experts = t.engine->model().spec.experts();
       auto reference = reference_logits(t.engine->model(), KvElement::Fp8, tokens, positions, [&](int layer, int expert, int position) {
         return position < 30 || cached[static_cast<std::size_t>(layer * experts + expert)] >= 0;
       });
@@ -87,7 +87,7 @@ TEST(Engine, TellsHowFarAPromptIs) {
       c.lgs = 1;
       auto t = make_engine({.model = "tiny-a", .configuration = c});
       const std::size_t tokens = c.prefill_path == "stream" ? 40 : 16;
-      const auto prompt = test::random_tokens(tokens, t.engine->model().config.vocabulary, 9);
+      const auto prompt = test::random_tokens(tokens, t.engine->model().spec.vocabulary, 9);
       GenerationOptions options{.max_new_tokens = 4, .ignore_end_of_text = true};
       const auto silent = t.engine->generate(prompt, options, {});
       ASSERT_TRUE(silent) << silent.error().message();
@@ -110,7 +110,7 @@ TEST(Engine, TellsHowFarAPromptIs) {
 
 TEST(Reference, TellsHowFarItIsAndStopsWhenAsked) {
   const auto model = test::packed("tiny-a", exact_configuration());
-  const auto tokens = test::random_tokens(9, model->config.vocabulary, 9);
+  const auto tokens = test::random_tokens(9, model->spec.vocabulary, 9);
   const std::vector<std::int32_t> positions{2, 6};
   const auto on_gpu = [](int, int, int) { return true; };
   std::vector<std::pair<std::size_t, std::size_t>> told;
@@ -141,13 +141,13 @@ TEST(Engine, AnAdaptiveCacheAgreesWithTheScalarReference) {
       c.device_count = 2;
       c.prefill_path = path;
       auto t = make_engine({.model = "tiny-b", .configuration = c});
-      const auto tokens = test::random_tokens(60, t.engine->model().config.vocabulary, 9);
+      const auto tokens = test::random_tokens(60, t.engine->model().spec.vocabulary, 9);
       const std::vector<std::int32_t> positions{19, 25, 30, 40, 50, 59};
       auto result = t.engine->evaluate(tokens, {.prefill_tokens = 20, .positions = positions});
       ASSERT_TRUE(result) << result.error().message();
       ASSERT_FALSE(t.engine->cache_changes().empty());
       const CacheHistory cached(t.engine->cached_experts(), t.engine->cache_changes());
-      const int experts = t.engine->model().config.experts;
+      const int experts = t.engine->model().spec.experts();
       auto reference = reference_logits(t.engine->model(), KvElement::Bf16, tokens, positions, [&](int layer, int expert, int position) {
         return (position < 20 && c.prefill_path == "stream") || cached.at(position - 20, layer * experts + expert);
       });
@@ -177,7 +177,7 @@ TEST(Engine, AnAdaptiveCacheRepeatsItself) {
     bool operator==(const Outcome&) const = default;
   };
   const auto evaluate = [&](std::uint32_t seed, PrefillPath path) {
-    const auto tokens = test::random_tokens(60, t.engine->model().config.vocabulary, seed);
+    const auto tokens = test::random_tokens(60, t.engine->model().spec.vocabulary, seed);
     auto result = t.engine->evaluate(tokens, {.prefill_tokens = 20, .path = path, .positions = {19, 30, 45, 59}});
     EXPECT_TRUE(result) << result.error().message();
     Outcome outcome{result->logits, {}};
@@ -206,7 +206,7 @@ TEST(Engine, AnAdaptiveCacheBorrowsTheGroupBuffers) {
   c.hcs_policy = "adaptive";
   c.lgs = 1;
   auto t = make_engine({.model = "tiny-b", .configuration = c});
-  const auto prompt = test::random_tokens(40, t.engine->model().config.vocabulary, 1);
+  const auto prompt = test::random_tokens(40, t.engine->model().spec.vocabulary, 1);
   const auto text = [&] {
     auto result = t.engine->generate(prompt, {.max_new_tokens = 60, .path = PrefillPath::Stream, .ignore_end_of_text = true}, {});
     EXPECT_TRUE(result) << result.error().message();
@@ -219,7 +219,7 @@ TEST(Engine, AnAdaptiveCacheBorrowsTheGroupBuffers) {
     begun += cached.at(-1, static_cast<std::int64_t>(i));
     ended += cached.at(59, static_cast<std::int64_t>(i));
   }
-  const CacheSize own = cache_size(t.engine->model().config, c, 0);
+  const CacheSize own = cache_size(t.engine->model().spec, c, 0);
   EXPECT_EQ(begun, own.experts);
   EXPECT_GT(ended, own.experts + own.spare) << "more than the cache's own slots hold";
   EXPECT_EQ(text(), first) << "the group buffers hold the prompt's experts in between";
@@ -233,20 +233,20 @@ TEST(Engine, AnAdaptiveCacheFollowsTheText) {
     c.hcs_share = 0.25;
     c.hcs_policy = policy;
     auto t = make_engine({.model = "tiny-b", .configuration = c});
-    const ModelConfig& model = t.engine->model().config;
+    const ModelSpec& model = t.engine->model().spec;
     const auto tokens = test::random_tokens(200, model.vocabulary, 4);
     RouterPicks picks;
     for (std::int64_t layer = 0; layer < model.expert_layers(); ++layer) {
-      std::vector<std::int32_t> coldest(static_cast<std::size_t>(model.experts));
+      std::vector<std::int32_t> coldest(static_cast<std::size_t>(model.experts()));
       std::iota(coldest.begin(), coldest.end(), 0);
       std::stable_sort(coldest.begin(), coldest.end(), [&](std::int32_t a, std::int32_t b) {
-        const auto count = [&](std::int32_t e) { return t.engine->heatmap()[static_cast<std::size_t>(layer * model.experts + e)]; };
+        const auto count = [&](std::int32_t e) { return t.engine->heatmap()[static_cast<std::size_t>(layer * model.experts() + e)]; };
         return count(a) < count(b);
       });
       for (std::size_t token = 0; token < tokens.size(); ++token) {
-        for (int j = 0; j < model.top_k; ++j) {
+        for (int j = 0; j < model.top_k(); ++j) {
           picks.ids.push_back(coldest[static_cast<std::size_t>(j)]);
-          picks.weights.push_back(1.0f / static_cast<float>(model.top_k));
+          picks.weights.push_back(1.0f / static_cast<float>(model.top_k()));
         }
       }
     }
@@ -254,12 +254,12 @@ TEST(Engine, AnAdaptiveCacheFollowsTheText) {
     const CacheHistory cached(t.engine->cached_experts(), t.engine->cache_changes());
     double hits = 0;
     for (std::int64_t layer = 0; layer < model.expert_layers(); ++layer) {
-      for (int j = 0; j < model.top_k; ++j) {
-        const std::int32_t expert = picks.ids[static_cast<std::size_t>(layer) * tokens.size() * static_cast<std::size_t>(model.top_k) + static_cast<std::size_t>(j)];
-        hits += cached.at(191, layer * model.experts + expert);
+      for (int j = 0; j < model.top_k(); ++j) {
+        const std::int32_t expert = picks.ids[static_cast<std::size_t>(layer) * tokens.size() * static_cast<std::size_t>(model.top_k()) + static_cast<std::size_t>(j)];
+        hits += cached.at(191, layer * model.experts() + expert);
       }
     }
-    return hits / static_cast<double>(model.expert_layers() * model.top_k);
+    return hits / static_cast<double>(model.expert_layers() * model.top_k());
   };
   EXPECT_LT(late_hits("static"), 0.3);
   EXPECT_EQ(late_hits("adaptive"), 1.0);
@@ -279,12 +279,12 @@ TEST(Engine, AShortPromptOnTheCpuAgreesWithTheScalarReference) {
       auto t = make_engine({.model = name, .configuration = c});
       EXPECT_EQ(t.engine->prefill_path(64), PrefillPath::Cpu);
       EXPECT_EQ(t.engine->prefill_path(65), PrefillPath::Stream);
-      const auto tokens = test::random_tokens(40, t.engine->model().config.vocabulary, 9);
+      const auto tokens = test::random_tokens(40, t.engine->model().spec.vocabulary, 9);
       const std::vector<std::int32_t> positions{0, 20, 33, 34, 39};
       auto result = t.engine->evaluate(tokens, {.prefill_tokens = 34, .positions = positions});
       ASSERT_TRUE(result) << result.error().message();
       const auto& cached = t.engine->cached_experts();
-      const int experts = t.engine->model().config.experts;
+      const int experts = t.engine->model().spec.experts();
       auto reference = reference_logits(t.engine->model(), KvElement::Bf16, tokens, positions, [&](int layer, int expert, int) {
         return cached[static_cast<std::size_t>(layer * experts + expert)] >= 0;
       });
@@ -339,7 +339,7 @@ TEST(Engine, StreamedAttentionGivesTheResidentBits) {
   const auto outcome = [](const RunConfiguration& c, const std::string& model) {
     Outcome all;
     auto t = make_engine({.model = model, .configuration = c});
-    const auto tokens = test::random_tokens(70, t.engine->model().config.vocabulary, 9);
+    const auto tokens = test::random_tokens(70, t.engine->model().spec.vocabulary, 9);
     for (const auto& [path, prefill] : {std::pair{PrefillPath::Stream, 60}, std::pair{PrefillPath::Picked, 40}, std::pair{PrefillPath::Cpu, 40}}) {
       auto result = t.engine->evaluate(tokens, {.prefill_tokens = prefill, .path = path, .positions = {0, 39, 45, 69}});
       EXPECT_TRUE(result) << result.error().message();
@@ -368,7 +368,8 @@ TEST(Engine, StreamedAttentionGivesTheResidentBits) {
       c.chunk_tokens = 48;
       Outcome expected = outcome(c, name);
       std::size_t attention = 0;
-      for (const PackedLayer& layer : test::packed(name, c)->layers) attention += attention_weights(layer).bytes();
+      const auto packed = test::packed(name, c);
+      for (std::int64_t l = 0; l < packed->spec.layer_count(); ++l) attention += streamed_weights(*packed, l).bytes();
       for (std::size_t& bytes : expected.copied) bytes += attention;
       c.attention = "streamed";
       const Outcome streamed = outcome(c, name);
@@ -391,7 +392,7 @@ TEST(Engine, PickedExpertsGiveTheStreamedBits) {
       c.hcs = hcs;
       c.hcs_share = share;
       auto t = make_engine({.model = name, .configuration = c});
-      const auto tokens = test::random_tokens(50, t.engine->model().config.vocabulary, 9);
+      const auto tokens = test::random_tokens(50, t.engine->model().spec.vocabulary, 9);
       const auto logits = [&](PrefillPath path) {
         auto result = t.engine->evaluate(tokens, {.prefill_tokens = 40, .path = path, .positions = {0, 20, 39, 45, 49}});
         EXPECT_TRUE(result) << result.error().message();
@@ -419,13 +420,13 @@ TEST(Engine, PickedExpertsAloneAreCopied) {
     auto t = make_engine({.model = "tiny-b", .configuration = c});
     const PackedModel& model = t.engine->model();
     for (const std::size_t length : {1, 2, 40}) {
-      const auto prompt = test::random_tokens(length, model.config.vocabulary, 1);
+      const auto prompt = test::random_tokens(length, model.spec.vocabulary, 1);
       const auto picks = t.engine->evaluate(prompt, {.prefill_tokens = static_cast<int>(length), .path = PrefillPath::Picked, .record_picks = true});
       ASSERT_TRUE(picks) << picks.error().message();
       std::set<std::size_t> copied;  // layer * experts + expert
-      const std::size_t of_layer = length * static_cast<std::size_t>(model.config.top_k);
+      const std::size_t of_layer = length * static_cast<std::size_t>(model.spec.top_k());
       for (std::size_t i = 0; i < picks->picks.ids.size(); ++i) {
-        const std::size_t expert = i / of_layer * static_cast<std::size_t>(model.config.experts) + static_cast<std::size_t>(picks->picks.ids[i]);
+        const std::size_t expert = i / of_layer * static_cast<std::size_t>(model.spec.experts()) + static_cast<std::size_t>(picks->picks.ids[i]);
         if (t.engine->cached_experts()[expert] < 0) copied.insert(expert);
       }
       const auto bytes = [&](PrefillPath path) {
@@ -458,19 +459,19 @@ TEST(Engine, CacheHitsAndMissesAddUpToAllPicks) {
   RunConfiguration c = exact_configuration();
   c.hcs = HotCache::On;
   auto t = make_engine({.model = "tiny-b", .configuration = c});
-  const ModelConfig& model = t.engine->model().config;
+  const ModelSpec& model = t.engine->model().spec;
   const auto prompt = test::random_tokens(20, model.vocabulary, 1);
   auto result = t.engine->generate(prompt, {.max_new_tokens = 17, .ignore_end_of_text = true}, {});
   ASSERT_TRUE(result);
   const auto sum = [](const std::vector<std::int64_t>& counts) { return std::accumulate(counts.begin(), counts.end(), std::int64_t{0}); };
   for (std::size_t layer = 0; layer < result->cache.hits.size(); ++layer) {
-    EXPECT_EQ(result->cache.hits[layer] + result->cache.misses[layer], 16 * model.top_k) << "layer " << layer;
+    EXPECT_EQ(result->cache.hits[layer] + result->cache.misses[layer], 16 * model.top_k()) << "layer " << layer;
   }
   EXPECT_EQ(static_cast<std::int64_t>(result->cache.hits.size()), model.expert_layers());
   EXPECT_GT(sum(result->cache.hits), 0);
   EXPECT_GT(sum(result->cache.misses), 0);
   const auto& by_misses = result->cache.layers_by_misses;
-  ASSERT_EQ(by_misses.size(), static_cast<std::size_t>(model.top_k) + 1);
+  ASSERT_EQ(by_misses.size(), static_cast<std::size_t>(model.top_k()) + 1);
   EXPECT_EQ(sum(by_misses), 16 * model.expert_layers()) << "each layer of each token once";
   std::int64_t missed = 0;
   for (std::size_t n = 0; n < by_misses.size(); ++n) missed += static_cast<std::int64_t>(n) * by_misses[n];
@@ -478,7 +479,7 @@ TEST(Engine, CacheHitsAndMissesAddUpToAllPicks) {
 
   // The heatmap counts each pick of each token once, and the cache keeps the most picked half.
   const auto& heatmap = t.engine->heatmap();
-  EXPECT_EQ(std::accumulate(heatmap.begin(), heatmap.end(), std::int64_t{0}), 64 * model.expert_layers() * model.top_k);
+  EXPECT_EQ(std::accumulate(heatmap.begin(), heatmap.end(), std::int64_t{0}), 64 * model.expert_layers() * model.top_k());
   std::int64_t coldest_cached = std::numeric_limits<std::int64_t>::max(), hottest_left = 0;
   std::int64_t cached = 0;
   for (std::size_t i = 0; i < heatmap.size(); ++i) {
@@ -497,10 +498,10 @@ TEST(Engine, WithoutACacheEveryPickIsMissedAndWithAllCachedNone) {
     c.hcs = cached ? HotCache::On : HotCache::Off;
     c.hcs_share = 1;
     auto t = make_engine({.configuration = c});
-    const ModelConfig& model = t.engine->model().config;
+    const ModelSpec& model = t.engine->model().spec;
     auto result = t.engine->generate(test::random_tokens(20, model.vocabulary, 1), {.max_new_tokens = 5, .ignore_end_of_text = true}, {});
     ASSERT_TRUE(result);
-    std::vector<std::int64_t> expected(static_cast<std::size_t>(model.top_k) + 1, 0);
+    std::vector<std::int64_t> expected(static_cast<std::size_t>(model.top_k()) + 1, 0);
     (cached ? expected.front() : expected.back()) = 4 * model.expert_layers();
     EXPECT_EQ(result->cache.layers_by_misses, expected);
   }
@@ -514,7 +515,7 @@ TEST(Engine, SamplingRepeatsForEqualSeedsOnly) {
     RunConfiguration placed = configuration;
     placed.lgs = lgs;
     auto t = make_engine({.configuration = placed});
-    const auto prompt = test::random_tokens(10, t.engine->model().config.vocabulary, 1);
+    const auto prompt = test::random_tokens(10, t.engine->model().spec.vocabulary, 1);
     auto result = t.engine->generate(prompt, {.max_new_tokens = 24, .ignore_end_of_text = true}, {});
     EXPECT_TRUE(result);
     return result->tokens;
@@ -531,7 +532,7 @@ TEST(Engine, SamplingRepeatsForEqualSeedsOnly) {
 
 TEST(Engine, TimesAndStops) {
   auto t = make_engine({.configuration = exact_configuration()});
-  const auto prompt = test::random_tokens(10, t.engine->model().config.vocabulary, 1);
+  const auto prompt = test::random_tokens(10, t.engine->model().spec.vocabulary, 1);
   std::vector<std::int32_t> streamed;
   std::stop_source stop;
   GenerationOptions options{.max_new_tokens = 20, .ignore_end_of_text = true, .stop = stop.get_token()};
@@ -567,7 +568,7 @@ TEST(Engine, ATraceOfAPrefillHasEveryCopyAndAddsUp) {
   c.device_count = 2;
   c.lgs = 1;
   auto t = make_engine({.configuration = c});
-  const auto prompt = test::random_tokens(100, t.engine->model().config.vocabulary, 3);
+  const auto prompt = test::random_tokens(100, t.engine->model().spec.vocabulary, 3);
   const GenerationOptions options{.max_new_tokens = 1, .path = PrefillPath::Stream, .ignore_end_of_text = true};
   const auto plain = t.engine->generate(prompt, options, {});
   ASSERT_TRUE(plain) << plain.error().message();

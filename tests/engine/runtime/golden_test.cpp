@@ -363,7 +363,7 @@ double perplexity_nats(HybridEngine& engine, std::span<const std::int32_t> token
   for (std::size_t i = 0; i + 1 < tokens.size(); ++i) options.positions.push_back(static_cast<std::int32_t>(i));
   const auto result = engine.evaluate(tokens, options);
   if (!result) throw std::runtime_error(result.error().message());
-  const auto vocabulary = static_cast<std::size_t>(engine.model().config.vocabulary);
+  const auto vocabulary = static_cast<std::size_t>(engine.model().spec.vocabulary);
   double sum = 0;
   for (std::size_t i = 0; i + 1 < tokens.size(); ++i) {
     sum -= log_softmax({result->logits.data() + i * vocabulary, vocabulary})[static_cast<std::size_t>(tokens[i + 1])];

@@ -25,7 +25,7 @@ RunConfiguration small(int lgs, int devices, HotCache hcs, const std::string& po
 }
 
 std::vector<std::int32_t> generate(test::TestEngine& t, int new_tokens, std::string* error = nullptr) {
-  const auto prompt = test::random_tokens(kPrompt, t.engine->model().config.vocabulary, 3);
+  const auto prompt = test::random_tokens(kPrompt, t.engine->model().spec.vocabulary, 3);
   auto result = t.engine->generate(prompt, {.max_new_tokens = new_tokens, .ignore_end_of_text = true}, {});
   if (error != nullptr) *error = result ? "" : result.error().message();
   if (error == nullptr) {
@@ -55,7 +55,7 @@ TEST_P(EveryConfiguration, HasNoUnorderedAccess) {
   ASSERT_TRUE(t.engine->decode_parts({}));
   generate(t, 3);  // once more: reuse of every buffer
   EXPECT_EQ(policy == "adaptive", [&] { generate(t, 20); return !t.engine->cache_changes().empty(); }());
-  const auto tokens = test::random_tokens(30, t.engine->model().config.vocabulary, 5);
+  const auto tokens = test::random_tokens(30, t.engine->model().spec.vocabulary, 5);
   ASSERT_TRUE(t.engine->evaluate(tokens, {.prefill_tokens = 20, .positions = {3, 19, 25, 29}, .record_picks = true}));
   EXPECT_TRUE(t.platform->violations().empty()) << test::violations_text(*t.platform);
   t.engine.reset();
@@ -93,7 +93,7 @@ Outcome run(const RunConfiguration& configuration, std::vector<std::string> drop
   if (t.engine && use) {
     generate(t, configuration.hcs_policy == "adaptive" ? 12 : 3, &error);
     (void)t.engine->decode_parts({});
-    const auto tokens = test::random_tokens(30, t.engine->model().config.vocabulary, 5);
+    const auto tokens = test::random_tokens(30, t.engine->model().spec.vocabulary, 5);
     (void)t.engine->evaluate(tokens, {.prefill_tokens = 20, .positions = {19, 25, 29}});
     (void)t.engine->evaluate(tokens, {.prefill_tokens = 20, .positions = {25}});
   }
@@ -146,7 +146,7 @@ TEST(Order, AThousandSchedulesGiveOneResult) {
   }();
   std::vector<float> expected;
   std::vector<std::int32_t> expected_tokens;
-  const auto tokens = test::random_tokens(12, test::packed("tiny-a", configuration)->config.vocabulary, 5);
+  const auto tokens = test::random_tokens(12, test::packed("tiny-a", configuration)->spec.vocabulary, 5);
   for (std::uint64_t seed = 0; seed < 1000; ++seed) {
     TestSetup setup{.model = "tiny-a", .configuration = configuration, .seed = seed, .check_order = false, .heatmap_tokens = 9};
     auto t = make_engine(setup);
@@ -167,7 +167,7 @@ TEST(Order, AThousandSchedulesGiveOneResult) {
 TEST(Order, WithoutAWaitSomeScheduleGivesAnotherResult) {
   RunConfiguration configuration = small(1, 1, HotCache::Off);
   configuration.operations = "scalar";
-  const auto tokens = test::random_tokens(12, test::packed("tiny-a", configuration)->config.vocabulary, 5);
+  const auto tokens = test::random_tokens(12, test::packed("tiny-a", configuration)->spec.vocabulary, 5);
   const auto logits = [&](std::uint64_t seed, std::vector<std::string> dropped) {
     TestSetup setup{.configuration = configuration, .seed = seed, .check_order = false, .drop_waits = std::move(dropped)};
     auto t = make_engine(setup);

@@ -1,4 +1,4 @@
-// The plan against the allocators: every place within 3 %, and what does not fit says so.
+// The plan against the allocators: every place to the byte, in both directions, and what does not fit says so.
 #include "engine/runtime/setup.h"
 #include "engine/system/memory.h"
 #include "tests/engine/runtime/test_engine.h"
@@ -18,7 +18,7 @@ struct Case {
 
 class PlanMemory : public testing::TestWithParam<Case> {};
 
-TEST_P(PlanMemory, PredictsEveryPlaceWithinThreePercent) {
+TEST_P(PlanMemory, IsWhatIsAllocatedToTheByte) {
   const Case& p = GetParam();
   RunConfiguration c = test::exact_configuration();
   c.lgs = p.lgs;
@@ -29,29 +29,39 @@ TEST_P(PlanMemory, PredictsEveryPlaceWithinThreePercent) {
   c.hcs = p.hcs;
   c.hcs_policy = p.hcs_policy;
   c.hcs_share = p.hcs_share;
+#ifdef KRASIS_TEST_CUDA
+  c.device = "cuda";
+#endif
   if (p.hcs_share == 0) c.vram_budget_mib = 4;  // a small one, so that not all experts fit
   c.kv_cache = p.kv_cache;
   c.attention = p.attention;
   auto t = test::make_engine({.model = p.model, .configuration = c});
-  const auto prompt = test::random_tokens(200, t.engine->model().config.vocabulary, 3);
+  const auto prompt = test::random_tokens(200, t.engine->model().spec.vocabulary, 3);
   ASSERT_TRUE(t.engine->generate(prompt, {.max_new_tokens = 4, .ignore_end_of_text = true}, {}));
 
   std::size_t attention = 0;
-  for (const PackedLayer& layer : t.engine->model().layers) attention += attention_weights(layer).bytes();
+  for (std::int64_t l = 0; l < t.engine->model().spec.layer_count(); ++l) {
+    attention += streamed_weights(t.engine->model(), l).bytes();
+  }
   EXPECT_EQ(t.engine->plan().decode_copy_bytes_per_token, p.attention == "streamed" ? attention : 0);
   const auto report = t.engine->memory_report();
   ASSERT_FALSE(report.empty());
   for (const PlaceReport& row : report) {
+    if (row.place == place::kDriver) {  // a bound, and that of a GPU, whichever of its logical devices it is measured at
+      EXPECT_LE(row.high_water_bytes, row.planned_bytes);
+      std::printf("driver: %.1f MiB of %.1f\n", static_cast<double>(row.high_water_bytes) / 0x1p20,
+                  static_cast<double>(row.planned_bytes) / 0x1p20);
+      continue;
+    }
     EXPECT_GT(row.high_water_bytes, 0u) << row.place << " on device " << row.device << " was never allocated";
-    const double used = static_cast<double>(row.high_water_bytes);
-    EXPECT_NEAR(static_cast<double>(row.planned_bytes), used, 0.03 * used) << row.place << " on device " << row.device;
+    EXPECT_EQ(row.planned_bytes, row.high_water_bytes) << row.place << " on device " << row.device;
   }
   // And nothing was allocated that the plan does not know.
   for (int device = 0; device < c.device_count; ++device) {
     for (const PlaceUsage& usage : t.devices[static_cast<std::size_t>(device)]->memory_usage()) {
       const bool on_device = usage.space == MemorySpace::Device;
-      if (usage.high_water_bytes == 0) continue;
-      EXPECT_GT(t.engine->plan().bytes(on_device ? device : -1, usage.place), 0u) << usage.place;
+      if (usage.high_water_bytes == 0 || usage.place == place::kDriver) continue;
+      EXPECT_EQ(t.engine->plan().bytes(on_device ? device : -1, usage.place), usage.high_water_bytes) << usage.place;
     }
   }
 }
@@ -86,8 +96,8 @@ INSTANTIATE_TEST_SUITE_P(Plan, PlanMemory,
                            return name;
                          });
 
-ModelConfig tiny() {
-  auto config = load_model_config(test::model_path("tiny-a"));
+ModelSpec tiny() {
+  auto config = load_model_spec(test::model_path("tiny-a"));
   EXPECT_TRUE(config);
   return *config;
 }
@@ -104,7 +114,7 @@ TEST(Plan, CountsWithTheMemoryThatThisProcessCanGet) {
 }
 
 TEST(Plan, RefusesWhatCannotBe) {
-  const ModelConfig model = tiny();
+  const ModelSpec model = tiny();
   const Hardware hardware = host_hardware();
   const auto message = [&](auto&& edit) {
     RunConfiguration c = test::exact_configuration();
@@ -125,7 +135,7 @@ TEST(Plan, RefusesWhatCannotBe) {
 }
 
 TEST(Plan, EachRefusalNamesItsParameter) {
-  const ModelConfig model = tiny();
+  const ModelSpec model = tiny();
   const auto refused = [&](auto&& edit) {
     RunConfiguration c = test::exact_configuration();
     edit(c);
@@ -160,11 +170,11 @@ TEST(Plan, EachRefusalNamesItsParameter) {
 }
 
 TEST(Plan, AShareOfZeroCachesWhatTheBudgetLeaves) {
-  const ModelConfig model = tiny();
+  const ModelSpec model = tiny();
   RunConfiguration c = test::exact_configuration();
   c.hcs = HotCache::On;
   c.hcs_share = 0;
-  const auto all = model.expert_layers() * model.experts;
+  const auto all = model.expert_layers() * model.experts();
   EXPECT_EQ(hot_experts(model, c, 0), all) << "a large budget";
   for (const char* policy : {"static", "adaptive"}) {
     c.hcs_policy = policy;
@@ -186,20 +196,20 @@ TEST(Plan, AShareOfZeroCachesWhatTheBudgetLeaves) {
 
 // Of an expert's bytes on either side, and of the slower side when both work.
 TEST(Plan, PredictsATokenByTheBytesOfCpuAndDeviceAtOnce) {
-  const ModelConfig model = tiny();
+  const ModelSpec model = tiny();
   RunConfiguration c = test::exact_configuration();
   c.gpu_bits = 8;
   c.cpu_bits = 4;
   const auto plan = make_plan(model, c, host_hardware());
   ASSERT_TRUE(plan);
-  const double experts = static_cast<double>(model.expert_layers() * model.experts);
+  const double experts = static_cast<double>(model.expert_layers() * model.experts());
   const double gpu_expert = static_cast<double>(plan->bytes(-1, "experts (GPU)")) / experts;
   const double cpu_expert = static_cast<double>(plan->bytes(-1, "experts (CPU)")) / experts;
   Hardware hardware{.host_read_gb_per_s = 100, .device_read_gb_per_s = 1000};
   const auto seconds = [&](std::vector<double> hits) { return predict_decode_s(model, c, hardware, hits); };
   const std::vector<double> none(static_cast<std::size_t>(model.expert_layers()), 0.0);
   const std::vector<double> all(none.size(), 1.0);
-  const double picks = static_cast<double>(model.expert_layers() * model.top_k);
+  const double picks = static_cast<double>(model.expert_layers() * model.top_k());
   const double difference = picks * (cpu_expert / 100e9 - gpu_expert / 1000e9);
   EXPECT_NEAR(seconds(none) - seconds(all), difference, difference * 1e-6);
 
@@ -238,7 +248,7 @@ TEST(Plan, SaysWhatDoesNotFitAndWhatWouldHelp) {
 }
 
 TEST(Plan, StreamedAttentionMovesWeightsIntoTwoBuffersAndOverTheLink) {
-  auto model = load_model_config(test::model_path("embedded"));
+  auto model = load_model_spec(test::model_path("embedded"));
   ASSERT_TRUE(model);
   RunConfiguration c = test::exact_configuration();
   c.lgs = 1;
@@ -253,9 +263,9 @@ TEST(Plan, StreamedAttentionMovesWeightsIntoTwoBuffersAndOverTheLink) {
   EXPECT_GT(pass, 0u);
   EXPECT_EQ(resident->decode_copy_bytes_per_token, 0u);
   EXPECT_EQ(streamed->prefill_copy_bytes, resident->prefill_copy_bytes + pass);
-  EXPECT_EQ(streamed->bytes(0, "attention buffers"), 2 * pass / static_cast<std::size_t>(model->layers));
+  EXPECT_EQ(streamed->bytes(0, "attention buffers"), 2 * pass / static_cast<std::size_t>(model->layer_count()));
   EXPECT_EQ(resident->bytes(0, "attention buffers"), 0u);
-  EXPECT_LT(streamed->bytes(0, "resident weights") + pass, resident->bytes(0, "resident weights") + 4096u * static_cast<std::size_t>(model->layers));
+  EXPECT_LT(streamed->bytes(0, "resident weights") + pass, resident->bytes(0, "resident weights") + 4096u * static_cast<std::size_t>(model->layer_count()));
   EXPECT_EQ(streamed->bytes(-1, "dense weights"), resident->bytes(-1, "dense weights"));
   EXPECT_DOUBLE_EQ(streamed->predicted_decode_s_per_token, static_cast<double>(pass) / 1e6);
 

@@ -105,9 +105,9 @@ TestEngine make_engine(const TestSetup& setup) {
   TestEngine result;
   open_platform(result, setup, cpu);
   if (result.devices.empty()) std::abort();  // nothing that a test could go on with
-  auto plan = make_plan(model->config, setup.configuration, host_hardware());
+  auto plan = make_plan(model->spec, setup.configuration, host_hardware());
   EXPECT_TRUE(plan) << plan.error().message();
-  const auto heatmap_tokens = random_tokens(setup.heatmap_tokens, model->config.vocabulary, 7);
+  const auto heatmap_tokens = random_tokens(setup.heatmap_tokens, model->spec.vocabulary, 7);
   auto engine = HybridEngine::create(result.devices, model, setup.configuration, std::move(*plan), heatmap_tokens, cpu);
   EXPECT_TRUE(engine) << engine.error().message();
   if (engine) result.engine = std::move(*engine);

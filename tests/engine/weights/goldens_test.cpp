@@ -46,11 +46,9 @@ void expect_unpacks_to(const Matrix& matrix, std::span<const bf16> source, const
   }
 }
 
-Matrix expert_matrix(View<const std::byte> experts, const ExpertLayout& layout, int expert, TensorKind kind) {
-  const std::byte* block = experts.data + static_cast<std::size_t>(expert) * layout.bytes();
-  if (kind == TensorKind::ExpertGate) return {layout.gate, block + layout.gate_offset()};
-  if (kind == TensorKind::ExpertUp) return {layout.up, block + layout.up_offset()};
-  return {layout.down, block + layout.down_offset()};
+Matrix expert_matrix(View<const std::byte> experts, const ExpertLayout& layout, int expert,
+                     MatrixLayout ExpertLayout::*matrix, std::size_t (ExpertLayout::*offset)() const) {
+  return {layout.*matrix, experts.data + static_cast<std::size_t>(expert) * layout.bytes() + (layout.*offset)()};
 }
 
 struct Case {
@@ -67,54 +65,50 @@ TEST_P(GoldenModels, UnpackToTheCheckpoint) {
   const auto loaded = load_packed_model(directory.string(), GetParam().precision, {});
   ASSERT_TRUE(loaded) << loaded.error().message();
   const PackedModel& model = *loaded;
-  const auto source = [&](TensorKind kind, int layer = -1, int expert = -1) {
-    const auto* entry = checkpoint->find(TensorId{kind, layer, expert}.hub_name());
+  const ModelSpec& spec = model.spec;
+  const auto source = [&](std::string_view slot, int layer = -1, int expert = -1) {
+    const auto* entry = checkpoint->find(spec.architecture->hub(spec, {slot, layer, expert}).tensor);
     return entry->file->values<bf16>(entry->tensor->name).value();
   };
-  const auto expect_vector = [&](View<const bf16> vector, TensorKind kind, int layer = -1) {
-    const auto expected = source(kind, layer);
-    ASSERT_EQ(vector.size, expected.size());
-    for (std::size_t i = 0; i < vector.size; ++i) ASSERT_EQ(vector.data[i].bits, expected[i].bits);
-  };
-
-  expect_unpacks_to(model.embedding, source(TensorKind::Embedding), "embedding");
-  const auto head = model.config.tied_embeddings ? TensorKind::Embedding : TensorKind::LmHead;
-  expect_unpacks_to(model.lm_head, source(head), "lm_head");
-  EXPECT_EQ(model.lm_head.layout.format.element, GetParam().precision.lm_head);
-  expect_vector(model.final_norm, TensorKind::FinalNorm);
-  for (int n = 0; n < static_cast<int>(model.config.layers); ++n) {
-    const PackedLayer& layer = model.layers[static_cast<std::size_t>(n)];
-    expect_vector(layer.input_norm, TensorKind::InputNorm, n);
-    expect_vector(layer.post_attention_norm, TensorKind::PostAttentionNorm, n);
-    expect_vector(layer.q_norm, TensorKind::QNorm, n);
-    expect_vector(layer.k_norm, TensorKind::KNorm, n);
-    expect_unpacks_to(layer.q_proj, source(TensorKind::QProj, n), "q_proj");
-    expect_unpacks_to(layer.k_proj, source(TensorKind::KProj, n), "k_proj");
-    expect_unpacks_to(layer.v_proj, source(TensorKind::VProj, n), "v_proj");
-    expect_unpacks_to(layer.o_proj, source(TensorKind::OProj, n), "o_proj");
-    if (!model.config.has_experts[static_cast<std::size_t>(n)]) {
-      EXPECT_EQ(layer.router.layout.rows, 0);
-      EXPECT_TRUE(layer.gpu_experts.empty());
-      expect_unpacks_to(layer.gate_proj, source(TensorKind::DenseGate, n), "gate");
-      expect_unpacks_to(layer.up_proj, source(TensorKind::DenseUp, n), "up");
-      expect_unpacks_to(layer.down_proj, source(TensorKind::DenseDown, n), "down");
-      continue;
+  int layer = -1;
+  int compared = 0;
+  const auto compare = [&](const WeightSlot& slot, const auto& field) {
+    const auto expected = source(slot.name, layer);
+    ++compared;
+    if constexpr (std::is_same_v<decltype(field), const Matrix&>) {
+      expect_unpacks_to(field, expected, std::string(slot.name));
+      EXPECT_EQ(field.layout.format.element, GetParam().precision.of(slot.weight_class)) << slot.name;
+    } else {
+      ASSERT_EQ(field.size, expected.size());
+      for (std::size_t i = 0; i < field.size; ++i) ASSERT_EQ(field.data[i].bits, expected[i].bits);
     }
-    expect_unpacks_to(layer.router, source(TensorKind::Router, n), "router");
-    for (int e = 0; e < model.config.experts; ++e) {
-      for (const auto kind : {TensorKind::ExpertGate, TensorKind::ExpertUp, TensorKind::ExpertDown}) {
-        const auto expected = source(kind, n, e);
-        expect_unpacks_to(expert_matrix(layer.gpu_experts, model.gpu_expert_layout, e, kind), expected, "GPU expert");
-        expect_unpacks_to(expert_matrix(layer.cpu_experts, model.cpu_expert_layout, e, kind), expected, "CPU expert");
-      }
+  };
+  visit_head(spec, compare, model.head);
+  expect_unpacks_to(model.head.lm_head, source(spec.tied_embeddings ? "embedding" : "lm_head"), "lm_head");
+  EXPECT_EQ(model.head.lm_head.layout.format.element, GetParam().precision.lm_head);
+  for (layer = 0; layer < static_cast<int>(spec.layer_count()); ++layer) {
+    const PackedLayer& packed = model.layers[static_cast<std::size_t>(layer)];
+    visit_layer(spec.layer(layer), spec.hidden, compare, packed);
+    EXPECT_EQ(packed.gpu_experts.empty(), !spec.has_experts(layer));
+    if (!spec.has_experts(layer)) continue;
+    for (int e = 0; e < spec.experts(); ++e) {
+      visit_expert(spec.routed(), spec.hidden, [&](const WeightSlot& slot, auto matrix, auto offset) {
+        const auto expected = source(slot.name, layer, e);
+        const Matrix gpu = expert_matrix(packed.gpu_experts, model.gpu_expert_layout, e, matrix, offset);
+        const Matrix cpu = expert_matrix(packed.cpu_experts, model.cpu_expert_layout, e, matrix, offset);
+        expect_unpacks_to(gpu, expected, "GPU expert");
+        expect_unpacks_to(cpu, expected, "CPU expert");
+      });
     }
   }
+  const std::int64_t dense = spec.layer_count() - spec.expert_layers();
+  EXPECT_EQ(compared, (spec.tied_embeddings ? 2 : 3) + spec.layer_count() * 7 + spec.expert_layers() * 2 + dense * 4);
 }
 
 TEST_P(GoldenModels, OccupyWhatWasPromised) {
   const auto loaded = load_packed_model((kModels / GetParam().model).string(), GetParam().precision, {});
   ASSERT_TRUE(loaded) << loaded.error().message();
-  const PackedBytes bytes = packed_bytes(loaded->config, GetParam().precision);
+  const PackedBytes bytes = packed_bytes(loaded->spec, GetParam().precision);
   EXPECT_EQ(loaded->dense.bytes(), bytes.dense);
   EXPECT_EQ(loaded->gpu_experts.bytes(), bytes.gpu_experts);
   EXPECT_EQ(loaded->cpu_experts.bytes(), bytes.cpu_experts);
@@ -127,7 +121,7 @@ TEST_P(GoldenModels, OccupyWhatWasPromised) {
   }
   // Every part lies inside its region and no two share a byte.
   std::vector<std::pair<std::size_t, std::size_t>> ranges[3];
-  for (const auto& part : packed_parts(loaded->config, GetParam().precision)) {
+  for (const auto& part : packed_parts(loaded->spec, GetParam().precision)) {
     for (int t = 0; t < part.target_count; ++t) {
       const auto& target = part.targets[static_cast<std::size_t>(t)];
       ranges[static_cast<int>(target.region)].emplace_back(target.offset, target.layout.bytes());

@@ -56,8 +56,8 @@ TEST_F(Load, ConvertsF16AndF32ExactlyWhereBf16Can) {
   const auto model = load(checkpoint);
   ASSERT_TRUE(model) << model.error().message();
   for (std::size_t i = 0; i < 64; ++i) {
-    EXPECT_EQ(static_cast<float>(model->final_norm.data[i]), floats[i]);
-    EXPECT_EQ(static_cast<float>(model->layers[2].input_norm.data[i]), of_halves[i]);
+    EXPECT_EQ(static_cast<float>(model->head.final_norm.data[i]), floats[i]);
+    EXPECT_EQ(static_cast<float>(std::get<GroupedAttentionWeights>(model->layers[2].mixer).norm.data[i]), of_halves[i]);
   }
 }
 
@@ -90,10 +90,10 @@ TEST_F(Load, BlocksOfRowsGiveWhatTheWholeMatrixGives) {
     const auto model = load(checkpoint, precision);
     ASSERT_TRUE(model) << model.error().message();
     const MatrixLayout layout{fit_format(element, 32, 64), 5000, 64};
-    ASSERT_EQ(model->lm_head.layout, layout);
+    ASSERT_EQ(model->head.lm_head.layout, layout);
     std::vector<std::byte> at_once(layout.bytes());
     pack_rows(std::span<const float>(values), layout, at_once.data());
-    EXPECT_EQ(std::memcmp(model->lm_head.data, at_once.data(), at_once.size()), 0);
+    EXPECT_EQ(std::memcmp(model->head.lm_head.data, at_once.data(), at_once.size()), 0);
   }
 }
 
@@ -101,13 +101,13 @@ TEST_F(Load, ATiedHeadIsTheEmbedding) {
   const TinyCheckpoint tied(true);
   const auto exact = load(tied);
   ASSERT_TRUE(exact) << exact.error().message();
-  EXPECT_EQ(exact->lm_head.data, exact->embedding.data);
+  EXPECT_EQ(exact->head.lm_head.data, exact->head.embedding.data);
   Precision quantized = kExact;
   quantized.lm_head = Element::Int8;
   const auto other = load(tied, quantized);
   ASSERT_TRUE(other);
-  EXPECT_EQ(other->lm_head.layout.format.element, Element::Int8);
-  EXPECT_EQ(other->embedding.layout.format.element, Element::Bf16);
+  EXPECT_EQ(other->head.lm_head.layout.format.element, Element::Int8);
+  EXPECT_EQ(other->head.embedding.layout.format.element, Element::Bf16);
 }
 
 TEST_F(Load, MissingTensorsAreListedAndCounted) {
@@ -177,24 +177,24 @@ TEST_F(Load, Bf16RowsAreReadWhereTheyLie) {
   TinyCheckpoint data;
   data.tensors["model.norm.weight"] = test::tensor_of<float>("F32", {64}, std::vector<float>(64, 1.0f));
   data.write(directory_.path());
-  const auto config = load_model_config(directory_.path());
+  const auto config = load_model_spec(directory_.path());
   ASSERT_TRUE(config);
   const auto checkpoint = Checkpoint::open(directory_.path());
   ASSERT_TRUE(checkpoint);
   const auto parts = packed_parts(*config, kExact);
-  const auto source = CheckpointSource::open(*checkpoint, parts);
+  const auto source = CheckpointSource::open(*checkpoint, *config, parts);
   ASSERT_TRUE(source);
   for (std::size_t i = 0; i < parts.size(); ++i) {
-    const std::int64_t begin = parts[i].rows / 3;
-    const auto in_place = source->bf16_rows(i, begin, parts[i].rows - begin);
+    const std::int64_t begin = parts[i].slot.rows / 3;
+    const auto in_place = source->bf16_rows(i, begin, parts[i].slot.rows - begin);
     ASSERT_TRUE(in_place);
-    if (parts[i].id.kind == TensorKind::FinalNorm) {
+    if (parts[i].slot.name == "final_norm") {
       EXPECT_FALSE(*in_place);  // F32
       continue;
     }
     ASSERT_TRUE(*in_place);
-    std::vector<float> read(static_cast<std::size_t>((parts[i].rows - begin) * parts[i].columns));
-    ASSERT_TRUE(source->read_rows(i, begin, parts[i].rows - begin, read.data()));
+    std::vector<float> read(static_cast<std::size_t>((parts[i].slot.rows - begin) * parts[i].slot.columns));
+    ASSERT_TRUE(source->read_rows(i, begin, parts[i].slot.rows - begin, read.data()));
     ASSERT_EQ((*in_place)->size(), read.size());
     for (std::size_t n = 0; n < read.size(); ++n) ASSERT_EQ(static_cast<float>((**in_place)[n]), read[n]);
   }

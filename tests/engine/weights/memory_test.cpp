@@ -75,18 +75,18 @@ class LoadMemory : public testing::Test {
   }
   /// The same weights as a file: of each tensor some random numbers, again and again.
   std::size_t write_checkpoint() const {
-    const auto config = parse_model_config(kConfig);
+    const auto config = parse_model_spec(kConfig);
     std::mt19937 random(std::random_device{}());
     std::normal_distribution<float> normal(0.0f, 0.1f);
     test::TensorMap tensors;
     std::size_t bytes = 0;
     for (const PackedPart& part : packed_parts(config.value(), Precision{})) {
-      std::vector<float> values(static_cast<std::size_t>(part.rows * part.columns));
+      std::vector<float> values(static_cast<std::size_t>(part.slot.rows * part.slot.columns));
       std::generate_n(values.begin(), std::min<std::size_t>(values.size(), 1000), [&] { return normal(random); });
       for (std::size_t i = 1000; i < values.size(); ++i) values[i] = values[i - 1000];
-      std::vector<std::int64_t> shape{part.rows, part.columns};
-      if (part.id.is_vector()) shape.erase(shape.begin());
-      tensors[part.id.hub_name()] = test::bf16_tensor(std::move(shape), values);
+      std::vector<std::int64_t> shape{part.slot.rows, part.slot.columns};
+      if (part.slot.vector) shape.erase(shape.begin());
+      tensors[config->architecture->hub(*config, part.name()).tensor] = test::bf16_tensor(std::move(shape), values);
       bytes += values.size() * 2;
     }
     test::write_safetensors(folder() / "model.safetensors", tensors);

@@ -138,7 +138,7 @@ class RememberingSource : public WeightSource {
       const std::lock_guard lock(mutex_);
       read_.insert(part);
     }
-    const std::int64_t columns = (*parts_)[part].columns;
+    const std::int64_t columns = (*parts_)[part].slot.columns;
     for (std::int64_t i = 0; i < row_count * columns; ++i) {
       out[i] = static_cast<float>((static_cast<std::int64_t>(part) * 7 + row_begin * columns + i) % 101 - 50);
     }
@@ -153,7 +153,7 @@ class RememberingSource : public WeightSource {
 };
 
 TEST_F(Resume, WhatWasTakenOverIsNotPackedAgain) {
-  const auto parts = packed_parts(reference_->config, kTwoCopies);
+  const auto parts = packed_parts(reference_->spec, kTwoCopies);
   PackedModel model;
   model.fingerprint = "0123";
   model.precision = kTwoCopies;

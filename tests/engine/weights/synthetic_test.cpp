@@ -6,7 +6,7 @@
 #include <numeric>
 #include <set>
 
-#include "engine/model/reference.h"
+#include "engine/layers/reference.h"
 #include "engine/weights/synthetic_source.h"
 #include "tests/support/safetensors_writer.h"
 #include "tests/support/temporary_directory.h"
@@ -30,33 +30,33 @@ std::string config_text(int layers, int hidden, int experts, int top_k, bool tie
 class Drawn {
  public:
   explicit Drawn(const std::string& config, std::int64_t seed = 1, double skew = 0)
-      : config_(parse_model_config(config).value()),
+      : config_(parse_model_spec(config).value()),
         parts_(packed_parts(config_, Precision{})),
         source_(SyntheticSource::create(config_, parts_, seed, skew).value()) {}
   Drawn(const Drawn&) = delete;
   Drawn& operator=(const Drawn&) = delete;
 
-  const ModelConfig& config() const { return config_; }
-  const PackedPart& part(TensorKind kind, int layer = -1, int expert = -1) const {
-    return parts_[index(kind, layer, expert)];
+  const ModelSpec& config() const { return config_; }
+  const PackedPart& part(std::string_view slot, int layer = -1, int expert = -1) const {
+    return parts_[index(slot, layer, expert)];
   }
-  std::vector<float> rows(TensorKind kind, int layer = -1, int expert = -1, std::int64_t begin = 0,
+  std::vector<float> rows(std::string_view slot, int layer = -1, int expert = -1, std::int64_t begin = 0,
                           std::int64_t count = -1) const {
-    const std::size_t at = index(kind, layer, expert);
-    if (count < 0) count = parts_[at].rows;
-    std::vector<float> values(static_cast<std::size_t>(count * parts_[at].columns), std::nanf(""));
+    const std::size_t at = index(slot, layer, expert);
+    if (count < 0) count = parts_[at].slot.rows;
+    std::vector<float> values(static_cast<std::size_t>(count * parts_[at].slot.columns), std::nanf(""));
     EXPECT_TRUE(source_.read_rows(at, begin, count, values.data()));
     return values;
   }
 
  private:
-  std::size_t index(TensorKind kind, int layer, int expert) const {
+  std::size_t index(std::string_view slot, int layer, int expert) const {
     const auto at = std::find_if(parts_.begin(), parts_.end(), [&](const PackedPart& part) {
-      return part.id.kind == kind && part.id.layer == layer && part.id.expert == expert;
+      return part.slot.name == slot && part.layer == layer && part.expert == expert;
     });
     return static_cast<std::size_t>(at - parts_.begin());
   }
-  ModelConfig config_;
+  ModelSpec config_;
   std::vector<PackedPart> parts_;
   SyntheticSource source_;
 };
@@ -70,21 +70,21 @@ double deviation(const std::vector<float>& values) {
 TEST(Synthetic, EachNumberDependsOnItsPlaceAlone) {
   const std::string config = config_text(3, 128, 4, 2, false);
   const Drawn drawn(config);
-  const auto whole = drawn.rows(TensorKind::ExpertUp, 2, 3);
+  const auto whole = drawn.rows("expert.up_proj", 2, 3);
   for (const std::int64_t begin : {0, 1, 17, 63}) {
-    const auto row = drawn.rows(TensorKind::ExpertUp, 2, 3, begin, 1);
+    const auto row = drawn.rows("expert.up_proj", 2, 3, begin, 1);
     EXPECT_TRUE(std::equal(row.begin(), row.end(), whole.begin() + begin * 128));
   }
-  EXPECT_EQ(Drawn(config).rows(TensorKind::ExpertUp, 2, 3), whole);
-  EXPECT_NE(Drawn(config, 2).rows(TensorKind::ExpertUp, 2, 3), whole);
-  EXPECT_NE(drawn.rows(TensorKind::ExpertUp, 2, 2), whole);
-  EXPECT_NE(drawn.rows(TensorKind::ExpertUp, 1, 3), whole);
-  EXPECT_NE(drawn.rows(TensorKind::ExpertGate, 2, 3), whole);
+  EXPECT_EQ(Drawn(config).rows("expert.up_proj", 2, 3), whole);
+  EXPECT_NE(Drawn(config, 2).rows("expert.up_proj", 2, 3), whole);
+  EXPECT_NE(drawn.rows("expert.up_proj", 2, 2), whole);
+  EXPECT_NE(drawn.rows("expert.up_proj", 1, 3), whole);
+  EXPECT_NE(drawn.rows("expert.gate_proj", 2, 3), whole);
 }
 
 TEST(Synthetic, RowsAreGaussianOfTheStatedDeviation) {
   const Drawn drawn(config_text(2, 512, 4, 2, false));
-  auto values = drawn.rows(TensorKind::QProj, 1);  // 128 x 512
+  auto values = drawn.rows("attention.q_proj", 1);  // 128 x 512
   const double expected = 1 / std::sqrt(512.0);
   // The standard error of a deviation from n draws is 1 / sqrt(2 n) of it: 0.3 %; five of them are allowed.
   EXPECT_NEAR(deviation(values) / expected, 1.0, 0.015);
@@ -95,10 +95,10 @@ TEST(Synthetic, RowsAreGaussianOfTheStatedDeviation) {
     const double share = static_cast<double>(below - values.begin()) / static_cast<double>(values.size());
     EXPECT_NEAR(share, p, 5 * std::sqrt(p * (1 - p) / static_cast<double>(values.size()))) << "quantile " << p;
   }
-  const auto down = drawn.rows(TensorKind::ExpertDown, 1, 0);  // 512 x 64, 2 layers
+  const auto down = drawn.rows("expert.down_proj", 1, 0);  // 512 x 64, 2 layers
   EXPECT_NEAR(deviation(down) * std::sqrt(64.0 * 2 * 2), 1.0, 0.02);
   EXPECT_EQ(std::count(down.begin(), down.begin() + 64, 0.0f), 64);
-  EXPECT_NEAR(deviation(drawn.rows(TensorKind::InputNorm, 0)), std::sqrt(1.01), 0.03);
+  EXPECT_NEAR(deviation(drawn.rows("attention.norm", 0)), std::sqrt(1.01), 0.03);
 }
 
 TEST(Synthetic, QuantilesAreThoseOfTheErrorFunction) {
@@ -126,10 +126,10 @@ TEST(Synthetic, PickProbabilitiesFollowThePowerLaw) {
 /// vocabulary; the most frequent one first.
 std::vector<double> measured_picks(const Drawn& drawn, int layer) {
   const auto hidden = static_cast<std::size_t>(drawn.config().hidden);
-  const auto embedding = drawn.rows(TensorKind::Embedding);
-  const auto norm = drawn.rows(TensorKind::PostAttentionNorm, layer);
-  const auto router = drawn.rows(TensorKind::Router, layer);
-  const auto experts = static_cast<std::size_t>(drawn.config().experts);
+  const auto embedding = drawn.rows("embedding");
+  const auto norm = drawn.rows("feed_forward.norm", layer);
+  const auto router = drawn.rows("router", layer);
+  const auto experts = static_cast<std::size_t>(drawn.config().experts());
   const std::size_t tokens = embedding.size() / hidden;
   std::vector<double> picks(experts, 0.0);
   for (std::size_t t = 0; t < tokens; ++t) {
@@ -146,7 +146,7 @@ std::vector<double> measured_picks(const Drawn& drawn, int layer) {
       logits.emplace_back(-logit, e);
     }
     std::sort(logits.begin(), logits.end());
-    for (int k = 0; k < drawn.config().top_k; ++k)
+    for (int k = 0; k < drawn.config().top_k(); ++k)
       picks[logits[static_cast<std::size_t>(k)].second] += 1.0 / static_cast<double>(tokens);
   }
   std::sort(picks.rbegin(), picks.rend());
@@ -170,7 +170,7 @@ TEST(Synthetic, ExpertsArePickedAsTheSkewSays) {
 TEST(Synthetic, EachLayerHasItsOwnFavourites) {
   const Drawn drawn(config_text(3, 64, 32, 4, false), 1, 1.0);
   const auto favourite = [&](int layer) {
-    const auto router = drawn.rows(TensorKind::Router, layer);
+    const auto router = drawn.rows("router", layer);
     std::vector<float> bias;
     for (std::size_t e = 0; e < 32; ++e) bias.push_back(router[e * 64]);
     return std::max_element(bias.begin(), bias.end()) - bias.begin();
@@ -179,7 +179,7 @@ TEST(Synthetic, EachLayerHasItsOwnFavourites) {
 }
 
 TEST(Synthetic, ImpossibleSkewsAreRefused) {
-  const auto config = parse_model_config(config_text(2, 64, 4, 2, false)).value();
+  const auto config = parse_model_spec(config_text(2, 64, 4, 2, false)).value();
   const auto parts = packed_parts(config, Precision{});
   for (const double skew : {-0.1, 4.1, std::nan(""), HUGE_VAL}) {
     const auto source = SyntheticSource::create(config, parts, 1, skew);
@@ -237,8 +237,8 @@ TEST_F(SyntheticModel, IsLabelledAndNeverWrittenToDisk) {
   options.cache_directory = cache.path();
   const auto model = load(config_text(2, 64, 4, 2, false), options);
   ASSERT_TRUE(model) << model.error().message();
-  EXPECT_TRUE(model->config.synthetic);
-  EXPECT_EQ(model->config.name, directory_.path().filename().string() + " (synthetic)");
+  EXPECT_TRUE(model->spec.synthetic);
+  EXPECT_EQ(model->spec.name, directory_.path().filename().string() + " (synthetic)");
   EXPECT_THAT(model->notes, Contains(HasSubstr("The weights are synthetic")));
   EXPECT_TRUE(std::filesystem::is_empty(cache.path()));
 }

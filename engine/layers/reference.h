@@ -10,8 +10,10 @@
 
 namespace krasis {
 
-/// The plain forward pass: one token after another, scalar reference operations, no streams, no groups, no cache of
-/// experts. What every verdict is measured against.
+/// The plain forward pass: one token after another by the scalar reference operations, each at once; no groups, no
+/// cache of experts. What every verdict is measured against. It runs the same steps (layer_step.h) as prefill and
+/// decode, so it does not prove how operations are put together: the goldens against transformers prove that for each
+/// family (tests/goldens, tests/engine/runtime/golden_test.cpp).
 ///
 /// @param tokens     the whole sequence
 /// @param positions  whose logits are wanted, rising

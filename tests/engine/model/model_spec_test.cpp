@@ -1,7 +1,10 @@
-#include "engine/model/model_config.h"
+#include "engine/model/architecture.h"
 
 #include <gmock/gmock.h>
 
+#include <cmath>
+
+#include "engine/layers/model_weights.h"
 #include "tests/support/safetensors_writer.h"
 #include "tests/support/temporary_directory.h"
 
@@ -37,90 +40,101 @@ std::string with(const std::string& key, const std::string& value, std::string j
 }
 
 void expect_error(const std::string& json, ErrorCode code, const std::string& part) {
-  const auto config = parse_model_config(json);
+  const auto config = parse_model_spec(json);
   ASSERT_FALSE(config) << "accepted: " << part;
   EXPECT_EQ(config.error().code, code) << config.error().message();
   EXPECT_THAT(config.error().message(), HasSubstr(part));
   EXPECT_THAT(config.error().remedy, testing::Not(IsEmpty()));
 }
 
-TEST(ModelConfig, ReadsThePublishedOne) {
-  const auto config = parse_model_config(kQwen3_235B);
+void expect_theta(const ModelSpec& spec, double theta) {
+  const auto& frequencies = rotary_of(spec.layers.front())->inverse_frequencies;
+  const auto dims = 2.0 * static_cast<double>(frequencies.size());
+  for (std::size_t i = 0; i < frequencies.size(); ++i) {
+    EXPECT_FLOAT_EQ(frequencies[i], static_cast<float>(std::pow(theta, -2.0 * static_cast<double>(i) / dims)));
+  }
+}
+
+TEST(ModelSpec, ReadsThePublishedOne) {
+  const auto config = parse_model_spec(kQwen3_235B);
   ASSERT_TRUE(config) << config.error().message();
-  EXPECT_EQ(config->layers, 94);
+  EXPECT_EQ(config->layer_count(), 94);
   EXPECT_EQ(config->hidden, 4096);
   EXPECT_EQ(config->vocabulary, 151936);
   EXPECT_EQ(config->max_position, 40960);
-  EXPECT_EQ(config->heads, 64);
-  EXPECT_EQ(config->kv_heads, 4);
-  EXPECT_EQ(config->head_dim, 128);
-  EXPECT_EQ(config->experts, 128);
-  EXPECT_EQ(config->top_k, 8);
-  EXPECT_EQ(config->expert_width, 1536);
-  EXPECT_TRUE(config->renormalize);
+  const auto& attention = std::get<GroupedAttention>(config->layers.front().mixer);
+  EXPECT_EQ(attention.heads, 64);
+  EXPECT_EQ(attention.kv_heads, 4);
+  EXPECT_EQ(attention.head_dim, 128);
+  EXPECT_TRUE(attention.qk_norm);
+  EXPECT_EQ(config->experts(), 128);
+  EXPECT_EQ(config->top_k(), 8);
+  EXPECT_EQ(config->routed().width, 1536);
+  EXPECT_TRUE(config->routed().router.renormalize);
   EXPECT_FALSE(config->tied_embeddings);
-  EXPECT_EQ(config->rope_theta, 1e6);
-  EXPECT_FLOAT_EQ(config->rms_norm_epsilon, 1e-6f);
+  expect_theta(*config, 1e6);
+  EXPECT_FLOAT_EQ(config->norm.epsilon, 1e-6f);
   EXPECT_THAT(config->eos_tokens, ElementsAre(151645));
   EXPECT_THAT(config->unknown_keys, IsEmpty());
   EXPECT_EQ(config->expert_layers(), 94);
 }
 
-TEST(ModelConfig, CountsParametersAsItsPublisherDoes) {
+TEST(ModelSpec, CountsParametersAsItsPublisherDoes) {
   // The model's card: 235 B in total, 22 B activated (with the 0.6 B of the embedding, which a token only looks up in),
   // 234 B without embeddings.
-  const auto config = parse_model_config(kQwen3_235B);
+  const auto config = parse_model_spec(kQwen3_235B);
   ASSERT_TRUE(config);
-  EXPECT_NEAR(static_cast<double>(config->parameters()), 235e9, 0.5e9);
-  EXPECT_NEAR(static_cast<double>(config->active_parameters() + config->vocabulary * config->hidden), 22e9, 0.5e9);
-  EXPECT_NEAR(static_cast<double>(config->parameters() - 2 * config->vocabulary * config->hidden), 234e9, 0.5e9);
-  EXPECT_THAT(config->summary(),
+  EXPECT_NEAR(static_cast<double>(parameter_count(*config)), 235e9, 0.5e9);
+  EXPECT_NEAR(static_cast<double>(active_parameter_count(*config) + config->vocabulary * config->hidden), 22e9, 0.5e9);
+  EXPECT_NEAR(static_cast<double>(parameter_count(*config) - 2 * config->vocabulary * config->hidden), 234e9, 0.5e9);
+  EXPECT_THAT(model_summary(*config),
               HasSubstr("94 layers, hidden 4096, 128 experts, top-8, 235.1 B parameters (21.6 B active)"));
 }
 
-TEST(ModelConfig, ReportsKeysThatNothingReads) {
-  const auto config = parse_model_config(with("attention_sinks", "true"));
+TEST(ModelSpec, ReportsKeysThatNothingReads) {
+  const auto config = parse_model_spec(with("attention_sinks", "true"));
   ASSERT_TRUE(config);
   EXPECT_THAT(config->unknown_keys, ElementsAre("attention_sinks"));
 }
 
-TEST(ModelConfig, ReadsWhatTransformers5Writes) {
+TEST(ModelSpec, ReadsWhatTransformers5Writes) {
   auto json = with("rope_parameters", R"({"rope_type": "default", "rope_theta": 5000000.0})", with("rope_theta", ""));
   json = with("num_local_experts", "128", with("num_experts", "", json));
-  const auto config = parse_model_config(json);
+  const auto config = parse_model_spec(json);
   ASSERT_TRUE(config) << config.error().message();
-  EXPECT_EQ(config->rope_theta, 5e6);
-  EXPECT_EQ(config->experts, 128);
+  expect_theta(*config, 5e6);
+  EXPECT_EQ(config->experts(), 128);
   EXPECT_THAT(config->unknown_keys, IsEmpty());
 }
 
-TEST(ModelConfig, TakesTransformersDefaultsForAbsentKeys) {
+TEST(ModelSpec, TakesTransformersDefaultsForAbsentKeys) {
   auto json = with("norm_topk_prob", "", with("rope_theta", "", with("tie_word_embeddings", "")));
   json = with("head_dim", "null", json);
-  const auto config = parse_model_config(json);
+  const auto config = parse_model_spec(json);
   ASSERT_TRUE(config) << config.error().message();
-  EXPECT_FALSE(config->renormalize);
+  EXPECT_FALSE(config->routed().router.renormalize);
   EXPECT_FALSE(config->tied_embeddings);
-  EXPECT_EQ(config->rope_theta, 10000.0);
-  EXPECT_EQ(config->head_dim, 64);
+  expect_theta(*config, 1e4);
+  EXPECT_EQ(std::get<GroupedAttention>(config->layers.front().mixer).head_dim, 64);
 }
 
-TEST(ModelConfig, KnowsWhichLayersHaveExperts) {
+TEST(ModelSpec, KnowsWhichLayersHaveExperts) {
   // transformers: experts iff layer not in mlp_only_layers and (layer + 1) % decoder_sparse_step == 0.
-  const auto config = parse_model_config(
+  const auto config = parse_model_spec(
       with("num_hidden_layers", "6", with("mlp_only_layers", "[3]", with("decoder_sparse_step", "2"))));
   ASSERT_TRUE(config) << config.error().message();
-  EXPECT_THAT(config->has_experts, ElementsAre(false, true, false, false, false, true));
+  const bool expected[] = {false, true, false, false, false, true};
+  for (std::int64_t layer = 0; layer < 6; ++layer) EXPECT_EQ(config->has_experts(layer), expected[layer]) << layer;
   EXPECT_EQ(config->expert_layers(), 2);
-  EXPECT_EQ(config->dense_width, 12288);
+  EXPECT_EQ(std::get<DenseMlp>(config->layers.front().feed_forward).width, 12288);
 }
 
-TEST(ModelConfig, RefusesOtherArchitectures) {
+TEST(ModelSpec, RefusesOtherArchitectures) {
   expect_error(with("model_type", "\"llama\""), ErrorCode::Unsupported, "model_type \"llama\" is not supported");
   expect_error(with("model_type", ""), ErrorCode::Unsupported, "model_type \"\" is not supported");
 }
 
-TEST(ModelConfig, RefusesFeaturesThatAreNotBuilt) {
+TEST(ModelSpec, RefusesFeaturesThatAreNotBuilt) {
   expect_error(with("attention_bias", "true"), ErrorCode::Unsupported, "attention_bias is true");
   expect_error(with("use_sliding_window", "true"), ErrorCode::Unsupported, "use_sliding_window is true");
   expect_error(with("hidden_act", "\"gelu\""), ErrorCode::Unsupported, "hidden_act is \"gelu\"");
@@ -135,14 +149,14 @@ TEST(ModelConfig, RefusesFeaturesThatAreNotBuilt) {
   expect_error(with("layer_types", R"(["sliding_attention"])"), ErrorCode::Unsupported, "layer_types");
 }
 
-TEST(ModelConfig, NamesEachRequiredKeyThatIsMissing) {
+TEST(ModelSpec, NamesEachRequiredKeyThatIsMissing) {
   for (const char* key : {"num_hidden_layers", "hidden_size", "vocab_size", "num_attention_heads",
                           "num_key_value_heads", "num_experts", "num_experts_per_tok", "moe_intermediate_size"}) {
     expect_error(with(key, ""), ErrorCode::InvalidArgument, std::string(key) + " is missing");
   }
 }
 
-TEST(ModelConfig, RefusesAbsurdNumbers) {
+TEST(ModelSpec, RefusesAbsurdNumbers) {
   for (const char* key :
        {"num_hidden_layers", "hidden_size", "vocab_size", "num_attention_heads", "num_key_value_heads", "num_experts",
         "num_experts_per_tok", "moe_intermediate_size", "head_dim", "max_position_embeddings", "decoder_sparse_step"}) {
@@ -166,7 +180,7 @@ TEST(ModelConfig, RefusesAbsurdNumbers) {
   expect_error(with("decoder_sparse_step", "95"), ErrorCode::Unsupported, "no layer of this model has experts");
 }
 
-TEST(ModelConfig, LargestNumbersDoNotOverflow) {
+TEST(ModelSpec, LargestNumbersDoNotOverflow) {
   std::string json = kQwen3_235B;
   for (const auto& [key, value] : {std::pair{"num_hidden_layers", "1024"},
                                    {"hidden_size", "65536"},
@@ -176,46 +190,46 @@ TEST(ModelConfig, LargestNumbersDoNotOverflow) {
                                    {"moe_intermediate_size", "1048576"}}) {
     json = with(key, value, json);
   }
-  const auto config = parse_model_config(json);
+  const auto config = parse_model_spec(json);
   ASSERT_TRUE(config) << config.error().message();
-  EXPECT_GT(static_cast<double>(config->parameters()), 8e17);  // and the sanitizer saw no overflow
+  EXPECT_GT(static_cast<double>(parameter_count(*config)), 8e17);  // and the sanitizer saw no overflow
 }
 
-TEST(ModelConfig, RefusesWhatIsNoJson) {
+TEST(ModelSpec, RefusesWhatIsNoJson) {
   expect_error("", ErrorCode::Corrupt, "config.json is not valid JSON");
   expect_error("{\"model_type\": ", ErrorCode::Corrupt, "config.json is not valid JSON");
   expect_error("[1, 2]", ErrorCode::Corrupt, "config.json is not a JSON object");
   expect_error(std::string(100000, '['), ErrorCode::Corrupt, "config.json is not valid JSON");
 }
 
-TEST(ModelConfigFolder, JoinsEndTokensAndNamesTheModel) {
+TEST(ModelFolder, JoinsEndTokensAndNamesTheModel) {
   const test::TemporaryDirectory directory;
   const auto model = directory.path() / "Some-MoE";
   std::filesystem::create_directory(model);
   test::write_file(model / "config.json", kQwen3_235B);
   test::write_file(model / "generation_config.json", R"({"eos_token_id": [151645, 151643], "temperature": 0.6})");
   for (const auto& path : {model, model / "", model / "config.json"}) {
-    const auto config = load_model_config(path);
+    const auto config = load_model_spec(path);
     ASSERT_TRUE(config) << config.error().message();
     EXPECT_EQ(config->name, "Some-MoE") << path;
     EXPECT_THAT(config->eos_tokens, ElementsAre(151645, 151643));
     EXPECT_FALSE(config->synthetic);
   }
-  const auto synthetic = model_config_of("synthetic:" + (model / "config.json").string());
+  const auto synthetic = model_spec_of("synthetic:" + (model / "config.json").string());
   ASSERT_TRUE(synthetic);
   EXPECT_EQ(synthetic->name, "Some-MoE (synthetic)");
   EXPECT_TRUE(synthetic->synthetic);
 }
 
-TEST(ModelConfigFolder, SaysWhatIsMissingOrBroken) {
+TEST(ModelFolder, SaysWhatIsMissingOrBroken) {
   const test::TemporaryDirectory directory;
-  const auto missing = load_model_config(directory.path());
+  const auto missing = load_model_spec(directory.path());
   ASSERT_FALSE(missing);
   EXPECT_EQ(missing.error().code, ErrorCode::NotFound);
   EXPECT_THAT(missing.error().message(), HasSubstr("config.json cannot be read"));
   test::write_file(directory.path() / "config.json", kQwen3_235B);
   test::write_file(directory.path() / "generation_config.json", "{");
-  const auto broken = load_model_config(directory.path());
+  const auto broken = load_model_spec(directory.path());
   ASSERT_FALSE(broken);
   EXPECT_THAT(broken.error().message(), HasSubstr("generation_config.json is not valid JSON"));
 }
