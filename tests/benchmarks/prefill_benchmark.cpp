@@ -24,7 +24,7 @@ struct Timing {
 Expected<Timing> time_text(Engine& engine, std::int64_t tokens, std::optional<PrefillPath> path, int new_tokens = 1) {
   std::vector<std::int32_t> prompt(static_cast<std::size_t>(tokens));
   for (std::size_t i = 0; i < prompt.size(); ++i) {
-    prompt[i] = static_cast<std::int32_t>((i + 1) * 7919 % static_cast<std::size_t>(engine.model().config.vocabulary));
+    prompt[i] = static_cast<std::int32_t>((i + 1) * 7919 % static_cast<std::size_t>(engine.model().spec.vocabulary));
   }
   Timing best;
   for (int repetition = 0; repetition < 3; ++repetition) {
