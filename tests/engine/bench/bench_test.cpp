@@ -146,7 +146,9 @@ TEST(Benchmark, MeasuresEveryRepetition) {
   const auto known = std::ranges::find_if(record.told, [](const auto& s) { return s.share > 0; });
   ASSERT_NE(known, record.told.end());
   for (auto s = known; s != record.told.end(); ++s) {
-    EXPECT_TRUE(s->share > 0 && s->share < 1 && s->left_s > 0) << s->stage;
+    // Only behind the verdict's last position nothing is left; whether that is told depends on when it is reached.
+    const bool over = s->stage == "verdict" && s->share == 1 && s->left_s == 0;
+    EXPECT_TRUE(over || (s->share > 0 && s->share < 1 && s->left_s > 0)) << s->stage;
   }
   ASSERT_EQ(record.samples.size(), 3U);
   for (const protocol::Sample& sample : record.samples) {
