@@ -21,7 +21,7 @@ double reference_seconds(const Engine& engine, std::size_t tokens) {
          (kScalarFlopPerSecond * engine.team().size());
 }
 
-/// What a pass over so many tokens computes. Attention grows with each token; the head is left out.
+/// Floating-point operations of a pass over `tokens` tokens. Attention grows with each token; the head is left out.
 double reference_flop(const Engine& engine, std::size_t tokens) {
   const ModelSpec& spec = engine.model().spec;
   const auto n = static_cast<double>(tokens);
@@ -31,7 +31,8 @@ double reference_flop(const Engine& engine, std::size_t tokens) {
   return 2.0 * static_cast<double>(active_parameter_count(spec)) * n + 2.0 * head_numbers * n * n;
 }
 
-/// A whole run is judged if the reference takes at most so long; otherwise a prompt of so many tokens (0 = the whole).
+/// Tokens of the prompt that is judged instead of a run whose reference pass would exceed kLongestReferenceSeconds; 0 if
+/// the whole run is judged.
 std::size_t short_prompt_tokens(const Engine& engine, std::size_t tokens_of_run) {
   if (reference_seconds(engine, tokens_of_run) <= Judge::kLongestReferenceSeconds) return 0;
   std::size_t tokens = 32;
