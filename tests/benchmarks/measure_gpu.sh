@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks and measures what docs/performance.md says of a GPU, correctness first:
+# Checks and measures what docs/performance/gpu.md says, correctness first:
 #   tests/benchmarks/measure_gpu.sh BUILD_DIR [STEP...]
 # Steps: checks operations decode load, and the names of sweeps (prefill-a, lengths-a, decode-a, host-a, ...); prefill
 # and host are all three shapes. Without any, all of them, some twenty minutes. Takes 64 GB of GPU memory, 48 GB of host

@@ -28,7 +28,7 @@ namespace {
 
 /// Up to so many tokens AVX-512 is faster, whose time grows with them from what the memory needs; that of tiles does
 /// not, but starts higher. Two tokens are as fast either way in the cache; from memory AVX-512 is faster in long rows,
-/// tiles in short ones. docs/performance.md has the measurement.
+/// tiles in short ones. docs/performance/cpu.md#several-tokens has the measurement.
 constexpr int kFewTokens = 1;
 constexpr std::int64_t kLongRow = 1024;  ///< columns
 constexpr int kTogether = 8;             ///< tokens of a C with both planes

@@ -14,8 +14,8 @@ namespace krasis {
 /// A fixed team of threads for the short parallel sections of decode: hundreds a token, some of 20 us. A section is
 /// handed out by one write that spinning members see. Each member has a share of neighbouring indices, in memory that
 /// nobody else writes until he is done with his own and helps the others; a member's own flag says that it is done. So
-/// no memory is fought over. Idle members spin, then give way, then sleep. docs/performance.md has what this and oneTBB
-/// cost for each section.
+/// no memory is fought over. Idle members spin, then give way, then sleep. docs/performance/cpu.md#parallel-sections has
+/// what this and oneTBB cost for each section.
 ///
 /// One section at a time: run() of a second thread waits for its turn. Members that do not come in time (other programs
 /// use their cores) are not waited for.
