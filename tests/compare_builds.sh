@@ -19,7 +19,7 @@
 # Prints a table of what was compared. Exit status: 0 equal, 1 a difference, 2 something could not be built or run. Both
 # programs are tests/compare as it is in this tree; the old commit is built in a temporary worktree, which is removed.
 # Takes about as long as building the engine (KRASIS_JOBS processes, 2) and then some minutes. To see that it can fail:
-# change one bit of a formula in a working copy, e.g. the epsilon that qwen3_moe.cpp gives to rms_norm.
+# change one bit of a formula in a working copy, e.g. an epsilon in engine/layers/layer_step.cpp.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 
