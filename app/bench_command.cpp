@@ -14,11 +14,11 @@
 
 #include "app/cli.h"
 #include "app/tables.h"
-#include "engine/config/configuration_io.h"
 #include "engine/config/sweep.h"
 #include "engine/worker/request_watch.h"
 #include "engine/worker/worker_process.h"
 #include "results_db/from_worker.h"
+#include "results_db/run_recorder.h"
 #include "results_db/telemetry.h"
 #include "results_db/validation.h"
 
@@ -28,15 +28,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 std::atomic<int> interrupts{0};
-
-/// What a table calls a model that no worker has read: the folder's name, or "embedded".
-std::string model_name(std::string_view model) {
-  constexpr std::string_view kSynthetic = "synthetic:";
-  if (model.starts_with(kSynthetic)) model.remove_prefix(kSynthetic.size());
-  std::filesystem::path path = std::filesystem::path(model).lexically_normal();
-  if (path.filename() == "config.json" || !path.has_filename()) path = path.parent_path();
-  return path.filename().string();
-}
 
 struct BenchOptions {
   std::string sweep_file, database = "krasis.db", format = "md", trace_directory;
@@ -90,22 +81,18 @@ class Bench {
   }
 
   Expected<void> run_one(const RunConfiguration& configuration, const std::string& id) {
-    run_.reset();
     uuid_ = results::new_uuid();
     configuration_ = configuration;
     RequestWatch watch(id, worker_ready_, Clock::now(), patience());
     KRASIS_TRY(const RequestEnd end, follow(id, watch));
     if (end.never_ready && end.kind == RequestEnd::Kind::Crashed) return fail(ErrorCode::Io, end.cause, end.remedy);
+    if (recorder_.run() == 0) KRASIS_CHECK(begin_run());  // cancelled before the worker was ready
+    if (end.worker_lost) KRASIS_CHECK(drop_worker(end.stage));
     const results::RunOutcome outcome = results::outcome_of(end);
-    if (!run_) KRASIS_CHECK(begin_run({}));  // it ended before its model was known
-    if (!outcome.failure.cause.empty()) {
-      KRASIS_CHECK(log("error", outcome.failure.stage, outcome.failure.cause + " " + outcome.failure.remedy));
-    }
-    KRASIS_CHECK(database_.finish(*run_, outcome));
+    KRASIS_CHECK(recorder_.finish(outcome));
     const bool passed = outcome.status == results::RunStatus::Done && outcome.verdict.verdict != results::Verdict::Fail;
     all_passed_ = all_passed_ && passed;
-    const char* over = ::isatty(STDERR_FILENO) ? "\r\033[K" : "";
-    std::cerr << fmt::format("{}{}: {}\n", over, label_, passed ? describe(outcome) : std::string(results::name_of(outcome.status)) + " " + describe(outcome));
+    tell(passed ? describe(outcome) : std::string(results::name_of(outcome.status)) + " " + describe(outcome));
     return {};
   }
 
@@ -150,6 +137,8 @@ class Bench {
     // One that does not listen any more is heard to its end below.
     if (!worker_->send(protocol::Benchmark{id, configuration_, trace_file()})) worker_->kill();
     for (std::optional<RequestEnd> end;;) {
+      // A worker that does not even start leaves no row.
+      if (watch.is_ready() && recorder_.run() == 0) KRASIS_CHECK(begin_run());
       if (interrupts > 0 && !watch.is_cancelling()) {
         watch.cancel();
         (void)worker_->send(protocol::Cancel{id});
@@ -157,7 +146,10 @@ class Bench {
       const auto event = worker_->next(std::chrono::milliseconds(200));
       if (event && *event) {
         const std::string* request = request_of(**event);
-        if (!request || *request == id) KRASIS_CHECK(store(**event));
+        if (!request || *request == id) {
+          show(**event);
+          KRASIS_CHECK(recorder_.hear(**event));
+        }
         end = watch.hear(**event);
       } else if (!event && event.error().code == ErrorCode::Io && worker_->end()) {
         for (const std::string& line : worker_->end()->last_lines) watch.remember(line);
@@ -168,85 +160,39 @@ class Bench {
       worker_ready_ = watch.is_ready();
       KRASIS_CHECK(renew());
       if (!end) end = watch.tick(Clock::now());
-      if (!end) continue;
-      if (end->worker_lost) KRASIS_CHECK(drop_worker(*end));
-      return *end;
+      if (end) return *end;
     }
   }
 
-  /// Ends the process; the last lines of its standard error become the run's, if it was ready to have one.
-  Expected<void> drop_worker(const RequestEnd& end) {
+  /// Ends the process; the last lines of its standard error become the run's.
+  Expected<void> drop_worker(const std::string& stage) {
+    if (!worker_) return {};
     worker_->kill();
     const auto lines = worker_->end() ? worker_->end()->last_lines : std::vector<std::string>{};
     worker_.reset();
     worker_ready_ = false;
-    if (lines.empty() || end.never_ready) return {};
-    if (!run_) KRASIS_CHECK(begin_run({}));
-    for (const std::string& line : lines) KRASIS_CHECK(log("error", end.stage, line));
+    for (const std::string& line : lines) KRASIS_CHECK(recorder_.hear(protocol::Log{"warning", stage, line}));
     return {};
   }
 
-  /// Stores what an event of the run says.
-  Expected<void> store(const protocol::Event& event) {
+  Expected<void> begin_run() {
+    results::NewRun run = results::new_run_of(configuration_, sweep_.title);
+    run.uuid = uuid_;
+    KRASIS_TRY(const results::RunId id, database_.enqueue(run));
+    ids_.push_back(id);
+    KRASIS_TRY(results::RunRecord claimed, database_.claim(id));
+    return recorder_.begin(database_, std::move(claimed));
+  }
+
+  void show(const protocol::Event& event) const {
     if (const auto* loading = std::get_if<protocol::Loading>(&event)) {
-      if (loading->stage.starts_with(protocol::kWaitingFor)) {
-        tell(loading->stage);
-      } else {
-        progress(fmt::format("{} {:.0f} %", loading->stage, loading->done * 100));
-      }
-    } else if (const auto* loaded = std::get_if<protocol::Loaded>(&event)) {
-      return begin_run(*loaded);
+      if (loading->stage.starts_with(protocol::kWaitingFor)) return tell(loading->stage);
+      progress(fmt::format("{} {:.0f} %", loading->stage, loading->done * 100));
     } else if (const auto* now = std::get_if<protocol::Stage>(&event)) {
       progress(describe(*now));
+    } else if (const auto* finished = std::get_if<protocol::Finished>(&event)) {
+      if (!finished->disturbance.empty()) tell("disturbed: " + finished->disturbance);
     }
-    if (!run_) return {};
-    if (const auto* environment = std::get_if<protocol::Environment>(&event)) {
-      return database_.set_environment(*run_, results::environment_of(environment->machine));
-    }
-    if (const auto* sample = std::get_if<protocol::Sample>(&event)) {
-      return database_.append_repetition(*run_, results::repetition_of(*sample));
-    }
-    if (const auto* line = std::get_if<protocol::Log>(&event)) return log(line->level, line->stage, line->text);
-    const auto* finished = std::get_if<protocol::Finished>(&event);
-    if (!finished) return {};
-    if (!finished->disturbance.empty()) KRASIS_CHECK(note_disturbance(finished->disturbance));
-    if (finished->cancelled) return {};
-    KRASIS_CHECK(database_.set_plan(*run_, finished->plan_json));
-    KRASIS_CHECK(database_.set_telemetry(*run_, finished->telemetry_json));
-    if (finished->verdict.explanation.empty()) return {};
-    return log("info", "verdict", finished->verdict.explanation);
-  }
-
-  Expected<void> note_disturbance(const std::string& sentences) {
-    tell("disturbed: " + sentences);
-    return database_.set_disturbance(*run_, sentences);
-  }
-
-  Expected<void> begin_run(const protocol::Loaded& loaded) {
-    results::NewRun run;
-    run.uuid = uuid_;
-    run.sweep = sweep_.title;
-    run.model = results::model_of(loaded.model);
-    if (run.model.fingerprint.empty()) {  // the worker died before it knew
-      run.model.fingerprint = "unknown: " + configuration_.model;
-      run.model.name = model_name(configuration_.model);
-      run.model.synthetic = configuration_.model.starts_with("synthetic:");
-    }
-    run.parameters = results::parameters_of(configuration_);
-    if (loaded.threads > 0) run.parameters.threads = loaded.threads;
-    run.parameters.prompt_fingerprint = loaded.prompt_fingerprint;
-    run.configuration_json = to_json(configuration_);
-    run.plan_json = loaded.plan_json;
-    KRASIS_TRY(run_, database_.enqueue(run));
-    KRASIS_CHECK(database_.claim(*run_));
-    ids_.push_back(*run_);
-    for (const std::string& note : loaded.notes) KRASIS_CHECK(log("info", "load", note));
-    return {};
-  }
-
-  Expected<void> log(const std::string& level, const std::string& stage, const std::string& text) {
-    const results::LogLine line{{}, level, stage, text};
-    return database_.append_log(*run_, {&line, 1});
   }
 
   /// A line that stays, on a terminal and in a file.
@@ -267,7 +213,7 @@ class Bench {
   bool worker_ready_ = false;  ///< the process has said so
   RunConfiguration configuration_;
   std::string uuid_;  ///< of the run
-  std::optional<results::RunId> run_;
+  results::RunRecorder recorder_;
   std::vector<results::RunId> ids_;
   std::string label_;
   bool all_passed_ = true;

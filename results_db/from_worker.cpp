@@ -1,8 +1,24 @@
 #include "results_db/from_worker.h"
 
+#include <filesystem>
+
+#include "engine/config/configuration_io.h"
 #include "engine/config/parameters.h"
 
 namespace krasis::results {
+namespace {
+
+constexpr std::string_view kSynthetic = "synthetic:";
+
+/// What a table calls a model that no worker has read: the folder's name, or "embedded".
+std::string model_name(std::string_view model) {
+  if (model.starts_with(kSynthetic)) model.remove_prefix(kSynthetic.size());
+  std::filesystem::path path = std::filesystem::path(model).lexically_normal();
+  if (path.filename() == "config.json" || !path.has_filename()) path = path.parent_path();
+  return path.filename().string();
+}
+
+}  // namespace
 
 RunParameters parameters_of(const RunConfiguration& c) {
   return {.device = c.device,
@@ -88,6 +104,38 @@ RunOutcome outcome_of(const RequestEnd& end) {
   if (status == RunStatus::Done) return {status, verdict_of(end.verdict), {}};
   if (status == RunStatus::Cancelled) return {status, {}, {}};
   return {status, {}, {end.cause, end.remedy, end.stage, end.signal}};
+}
+
+NewRun new_run_of(const RunConfiguration& configuration, std::string sweep) {
+  NewRun run;
+  run.sweep = std::move(sweep);
+  run.model.fingerprint = "unknown: " + configuration.model;
+  run.model.name = model_name(configuration.model);
+  run.model.synthetic = configuration.model.starts_with(kSynthetic);
+  run.parameters = parameters_of(configuration);
+  run.configuration_json = to_json(configuration);
+  return run;
+}
+
+std::vector<LogLine> log_lines_of(const protocol::Event& event) {
+  std::vector<LogLine> lines;
+  if (const auto* log = std::get_if<protocol::Log>(&event)) {
+    lines.push_back({{}, log->level, log->stage, log->text});
+  } else if (const auto* loaded = std::get_if<protocol::Loaded>(&event)) {
+    for (const std::string& note : loaded->notes) lines.push_back({{}, "info", "load", note});
+  } else if (const auto* finished = std::get_if<protocol::Finished>(&event)) {
+    const std::string& why = finished->verdict.explanation;
+    if (!why.empty() && !finished->cancelled) lines.push_back({{}, "info", "verdict", why});
+  } else if (const auto* failed = std::get_if<protocol::Failed>(&event); failed && failed->id.empty()) {
+    lines.push_back({{}, "warning", failed->stage, failed->cause});
+  }
+  return lines;
+}
+
+std::optional<LogLine> log_line_of(const RunOutcome& outcome) {
+  const FailureRecord& failure = outcome.failure;
+  if (failure.cause.empty()) return std::nullopt;
+  return LogLine{{}, is_failure(outcome.status) ? "error" : "info", failure.stage, failure.cause + " " + failure.remedy};
 }
 
 }  // namespace krasis::results

@@ -19,14 +19,12 @@ struct Scene {
     controller.set_patience({.first_word = std::chrono::seconds(5), .silence = std::chrono::milliseconds(2500)});
     QObject::connect(&controller, &WorkerController::finished, &controller,
                      [this](const results::RunOutcome& o) { outcomes.push_back(o); });
-    QObject::connect(&controller, &WorkerController::repetition_measured, &controller,
-                     [this](const results::Repetition& r) { repetitions.push_back(r); });
+    QObject::connect(&controller, &WorkerController::heard, &controller, [this](const protocol::Event& event) {
+      if (const auto* sample = std::get_if<protocol::Sample>(&event)) samples.push_back(*sample);
+      if (const auto* loaded = std::get_if<protocol::Loaded>(&event)) model = loaded->model.name;
+    });
     QObject::connect(&controller, &WorkerController::text_streamed, &controller,
                      [this](const QString& t, qint64) { text += t; });
-    QObject::connect(&controller, &WorkerController::model_reported, &controller,
-                     [this](const results::ModelRecord& m) { model = m; });
-    QObject::connect(&controller, &WorkerController::environment_reported, &controller,
-                     [this](const results::EnvironmentRecord& e) { environment = e; });
     configuration.warmups = 1;
     configuration.repetitions = 3;
   }
@@ -49,9 +47,8 @@ struct Scene {
   WorkerController controller;
   RunConfiguration configuration;
   std::vector<results::RunOutcome> outcomes;
-  std::vector<results::Repetition> repetitions;
-  results::ModelRecord model;
-  results::EnvironmentRecord environment;
+  std::vector<protocol::Sample> samples;
+  std::string model;
   QString text;
 };
 
@@ -68,16 +65,13 @@ TEST(WorkerController, ABenchmarkGivesItsSamplesAndVerdict) {
   const auto outcome = scene.benchmark();
   EXPECT_EQ(outcome.status, RunStatus::Done);
   EXPECT_EQ(outcome.verdict.verdict, Verdict::Pass);
-  ASSERT_EQ(scene.repetitions.size(), 4U);
-  EXPECT_TRUE(scene.repetitions[0].warm_up);
-  EXPECT_EQ(scene.repetitions[3].index, 2);
-  EXPECT_EQ(scene.model.name, "Fake-Model");
-  EXPECT_EQ(scene.environment.machine, "Fake machine");
+  ASSERT_EQ(scene.samples.size(), 4U);
+  EXPECT_TRUE(scene.samples[0].warm_up);
+  EXPECT_EQ(scene.samples[3].index, 2);
+  EXPECT_EQ(scene.model, "Fake-Model");
   EXPECT_EQ(scene.controller.state(), WorkerController::State::Idle);
   scene.outcomes.clear();
-  scene.environment = {};
   EXPECT_EQ(scene.benchmark().status, RunStatus::Done) << "the process serves the next run";
-  EXPECT_EQ(scene.environment.machine, "Fake machine") << "which needs its environment, too";
 }
 
 TEST(WorkerController, AFailedVerdictIsADoneRun) {
@@ -119,7 +113,7 @@ TEST_P(EveryDeath, IsOneOutcomeThatSaysWhy) {
   if (*death.stage != 0) {
     EXPECT_EQ(outcome.failure.stage, death.stage);
   }
-  EXPECT_EQ(scene.repetitions.size(), death.repetitions);
+  EXPECT_EQ(scene.samples.size(), death.repetitions);
   EXPECT_FALSE(scene.controller.is_busy());
 }
 
@@ -152,7 +146,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(WorkerController, AnErrorAboutALineThatWasNoRequestEndsNothing) {
   Scene scene("stray-error");
   EXPECT_EQ(scene.benchmark().status, RunStatus::Done);
-  EXPECT_EQ(scene.repetitions.size(), 4U);
+  EXPECT_EQ(scene.samples.size(), 4U);
 }
 
 TEST(WorkerController, AProgramThatIsNotThereIsACrashWithAdvice) {
@@ -170,7 +164,7 @@ TEST(WorkerController, AProgramThatIsNotThereIsACrashWithAdvice) {
 TEST(WorkerController, CancellingEndsTheRequestAndKeepsTheProcess) {
   Scene scene("slow");
   scene.controller.benchmark(scene.configuration);
-  ASSERT_TRUE(QTest::qWaitFor([&] { return scene.repetitions.size() == 4; }, 10000));
+  ASSERT_TRUE(QTest::qWaitFor([&] { return scene.samples.size() == 4; }, 10000));
   scene.controller.cancel();
   ASSERT_TRUE(scene.wait());
   EXPECT_EQ(scene.outcomes[0].status, RunStatus::Cancelled);
@@ -181,7 +175,7 @@ TEST(WorkerController, AWorkerThatIgnoresCancelIsKilled) {
   Scene scene("ignores-cancel");
   scene.controller.set_patience({});
   scene.controller.benchmark(scene.configuration);
-  ASSERT_TRUE(QTest::qWaitFor([&] { return !scene.repetitions.empty(); }, 10000));
+  ASSERT_TRUE(QTest::qWaitFor([&] { return !scene.samples.empty(); }, 10000));
   QElapsedTimer clock;
   clock.start();
   scene.controller.cancel();

@@ -27,36 +27,15 @@ QueueController::QueueController(DatabaseService* database, WorkerController* wo
       database_(database),
       right_(new MeasuringRight(database, this)),
       worker_(worker),
-      model_(model),
-      log_(log) {
+      model_(model) {
+  connect(worker_, &WorkerController::logged, log, &LogModel::append);
   connect(right_, &MeasuringRight::other_changed, this, &QueueController::on_others);
   connect(database_, &DatabaseService::opened, this, &QueueController::reload);
   connect(database_, &DatabaseService::changed, this, &QueueController::synchronize);
-  connect_worker();
-  if (database_->is_open()) reload();
-}
-
-void QueueController::connect_worker() {
+  connect(worker_, &WorkerController::heard, this, &QueueController::on_heard);
   connect(worker_, &WorkerController::progressed, this, &QueueController::on_progress);
-  connect(worker_, &WorkerController::repetition_measured, this, &QueueController::on_repetition);
-  connect(worker_, &WorkerController::logged, this, &QueueController::on_log);
   connect(worker_, &WorkerController::finished, this, &QueueController::on_finished);
-  connect(worker_, &WorkerController::facts_reported, this, &QueueController::on_facts);
-  connect(worker_, &WorkerController::environment_reported, this, [this](const results::EnvironmentRecord& facts) {
-    if (current_ != 0) report(database_->database().set_environment(current_, facts));
-  });
-  connect(worker_, &WorkerController::plan_reported, this, [this](const QByteArray& json) {
-    if (current_ != 0) report(database_->database().set_plan(current_, json.toStdString()));
-  });
-  connect(worker_, &WorkerController::telemetry_reported, this, [this](const QByteArray& json) {
-    if (current_ != 0) report(database_->database().set_telemetry(current_, json.toStdString()));
-  });
-  connect(worker_, &WorkerController::disturbance_reported, this, [this](const QString& sentences) {
-    if (current_ != 0) report(database_->database().set_disturbance(current_, sentences.toStdString()));
-  });
-  connect(worker_, &WorkerController::model_reported, this, [this](const results::ModelRecord& loaded) {
-    if (current_ != 0) report(database_->database().set_model(current_, loaded));
-  });
+  if (database_->is_open()) reload();
 }
 
 QString QueueController::title_of(const results::RunRecord& run) {
@@ -91,7 +70,7 @@ int QueueController::total() const {
 
 void QueueController::reload() {
   model_->clear();
-  current_ = 0;
+  recorder_.leave();
   forget_counts();
   notice_.clear();
   if (pause_ != Pause::ByUser) pause_ = Pause::None;
@@ -203,7 +182,7 @@ void QueueController::on_others() {
 }
 
 void QueueController::measure(const results::RunRecord& run) {
-  current_ = run.id;
+  report(recorder_.begin(database_->database(), run));
   user_cancelled_ = false;
   run_clock_.start();
   QueueRow row = row_of(run);
@@ -221,7 +200,7 @@ void QueueController::measure(const results::RunRecord& run) {
 }
 
 void QueueController::on_progress(const QString& stage, double fraction, const QString& text, double left_s) {
-  const auto* old = model_->row(current_);
+  const auto* old = model_->row(recorder_.run());
   if (!old) return;
   QueueRow row = *old;
   row.stage = text.isEmpty() ? stage : tr("%1: %2").arg(stage, text);
@@ -234,25 +213,9 @@ void QueueController::on_progress(const QString& stage, double fraction, const Q
   emit changed();
 }
 
-void QueueController::on_repetition(const results::Repetition& repetition) {
-  if (current_ == 0) return;
-  report(database_->database().append_repetition(current_, repetition));
-  database_->announce_change();
-}
-
-void QueueController::on_facts(qint64 threads, const QString& prompt) {
-  if (current_ == 0) return;
-  const auto run = database_->database().run(current_);
-  if (!run) return;
-  auto known = run->parameters;
-  if (threads > 0) known.threads = threads;
-  if (!prompt.isEmpty()) known.prompt_fingerprint = prompt.toStdString();
-  report(database_->database().set_parameters(current_, known));
-}
-
-void QueueController::on_log(const results::LogLine& line) {
-  log_->append(line);
-  if (current_ != 0 && database_->writable()) report(database_->database().append_log(current_, {&line, 1}));
+void QueueController::on_heard(const protocol::Event& event) {
+  report(recorder_.hear(event));
+  if (is_running() && std::holds_alternative<protocol::Sample>(event)) database_->announce_change();
 }
 
 void QueueController::on_started(const results::RunOutcome& outcome) {
@@ -270,9 +233,9 @@ void QueueController::on_started(const results::RunOutcome& outcome) {
 
 void QueueController::on_finished(const results::RunOutcome& outcome) {
   if (starting_) return on_started(outcome);
-  if (current_ == 0) return;
-  const auto id = std::exchange(current_, 0);
-  store_outcome(id, outcome);
+  if (!is_running()) return;
+  const auto id = recorder_.run();
+  store_outcome(outcome);
   QueueRow row = model_->row(id) ? *model_->row(id) : QueueRow{id};
   row.status = outcome.status;
   row.progress = outcome.status == RunStatus::Done ? 1 : row.progress;
@@ -290,19 +253,19 @@ void QueueController::on_finished(const results::RunOutcome& outcome) {
   QMetaObject::invokeMethod(this, &QueueController::start_next, Qt::QueuedConnection);
 }
 
-void QueueController::store_outcome(results::RunId id, results::RunOutcome outcome) {
+void QueueController::store_outcome(results::RunOutcome outcome) {
   const bool interrupted = shutting_down_ && !user_cancelled_ && outcome.status == RunStatus::Cancelled;
   if (interrupted) {
     outcome.failure = {"The window was closed while the run was going.", "A copy of it waits in the queue.", {}, 0};
-    if (const auto copy = database_->database().requeue(id, results::QueuePlace::Next); !copy) {
+    if (const auto copy = database_->database().requeue(recorder_.run(), results::QueuePlace::Next); !copy) {
       report(tl::unexpected(copy.error()));
     }
   }
-  report(database_->database().finish(id, outcome));
+  report(recorder_.finish(outcome));
 }
 
 double QueueController::eta_s() const {
-  const auto* row = model_->row(current_);
+  const auto* row = model_->row(recorder_.run());
   const double running = is_running() && row ? row->eta_s : 0;
   if (finished_runs_ == 0) return waiting() == 0 ? running : -1;
   const double average = finished_run_s_ / finished_runs_;
@@ -310,7 +273,7 @@ double QueueController::eta_s() const {
 }
 
 QString QueueController::running_text() const {
-  const auto* row = model_->row(current_);
+  const auto* row = model_->row(recorder_.run());
   if (!row) return {};
   const QString run = tr("Run %1 (%2)").arg(QString::fromStdString(row->uuid.substr(0, 8)), row->title);
   return row->stage.isEmpty() ? run : tr("%1, at %2,").arg(run, row->stage);
@@ -351,7 +314,7 @@ bool QueueController::is_same_run(const QueueRow& row) {
 }
 
 void QueueController::cancel(qlonglong run) {
-  if (run == current_ && current_ != 0) {
+  if (is_running() && run == recorder_.run()) {
     user_cancelled_ = true;
     return worker_->cancel();
   }
@@ -376,7 +339,7 @@ void QueueController::discard() {
 
 void QueueController::cancel_all() {
   discard();
-  if (is_running()) cancel(current_);
+  if (is_running()) cancel(recorder_.run());
   if (starting_) worker_->cancel();
 }
 

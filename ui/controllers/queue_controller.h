@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "base/error.h"
+#include "results_db/run_recorder.h"
 #include "ui/controllers/measuring_right.h"
 #include "ui/controllers/worker_controller.h"
 #include "ui/models/queue_model.h"
@@ -43,7 +44,7 @@ class QueueController : public QObject {
   bool writes_traces() const { return writes_traces_; }
   /// Beside the database, on the worker's machine.
   QString trace_folder() const;
-  bool is_running() const { return current_ != 0; }
+  bool is_running() const { return recorder_.run() != 0; }
   /// Nothing runs and nothing waits.
   bool is_idle() const { return !is_running() && !starting_ && waiting() == 0; }
   /// Asked before each run whether it may be measured now; go_on() asks again.
@@ -82,7 +83,6 @@ class QueueController : public QObject {
   void message(const QString& text);
 
  private:
-  void connect_worker();
   void reload();
   void synchronize();
   void start_next();
@@ -90,12 +90,10 @@ class QueueController : public QObject {
   void on_others();
   void measure(const results::RunRecord& run);
   void on_progress(const QString& stage, double fraction, const QString& text, double left_s);
-  void on_repetition(const results::Repetition& repetition);
+  void on_heard(const protocol::Event& event);
   void on_finished(const results::RunOutcome& outcome);
   void on_started(const results::RunOutcome& outcome);
-  void on_facts(qint64 threads, const QString& prompt);
-  void on_log(const results::LogLine& line);
-  void store_outcome(results::RunId id, results::RunOutcome outcome);
+  void store_outcome(results::RunOutcome outcome);
   void report(const Expected<void>& result);
   bool is_same_run(const QueueRow& row);
   int waiting() const;
@@ -108,8 +106,7 @@ class QueueController : public QObject {
   std::function<bool()> may_measure_;
   WorkerController* worker_;
   QueueModel* model_;
-  LogModel* log_;
-  results::RunId current_ = 0;
+  results::RunRecorder recorder_;
   Pause pause_ = Pause::None;
   QString notice_;
   bool starting_ = false;        ///< the worker's process

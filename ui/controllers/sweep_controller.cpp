@@ -137,12 +137,8 @@ Expected<int> SweepController::enqueue(Measured measured) {
     if (!models.contains(key)) {
       KRASIS_TRY(models[key], model_record(configuration, configuration_->services().resources));
     }
-    results::NewRun run;
-    run.sweep = name_.toStdString();
-    run.model = models[key];
-    run.parameters = results::parameters_of(configuration);
-    run.configuration_json = to_json(configuration);
-    runs.push_back(std::move(run));
+    runs.push_back(results::new_run_of(configuration, name_.toStdString()));
+    runs.back().model = models[key];
   }
   KRASIS_CHECK(queue_->enqueue(runs));
   return static_cast<int>(runs.size());

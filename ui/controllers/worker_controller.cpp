@@ -121,8 +121,6 @@ void WorkerController::send_request() {
     return finish({});
   }
   set_state(State::Loading);
-  // What the process said about its machine when it started holds for every run.
-  if (environment_) emit environment_reported(*environment_);
   if (request_ == Request::Benchmark) return write(protocol::Benchmark{id_, configuration_, trace_file_.toStdString()});
   protocol::Generate generate{id_, configuration_, {}, {}, max_tokens_};
   for (const auto& turn : turns_) generate.messages.push_back({turn.role.toStdString(), turn.text.toStdString()});
@@ -138,7 +136,6 @@ void WorkerController::cancel() {
 void WorkerController::stop() {
   stop_process();
   ready_ = false;
-  environment_.reset();
   set_state(State::Stopped);
   if (is_busy()) finish({results::RunStatus::Cancelled, {}, {}});
 }
@@ -161,7 +158,7 @@ void WorkerController::read_errors() {
   for (const auto& line : errors_.append({bytes.constData(), static_cast<std::size_t>(bytes.size())})) {
     if (!line || line->empty()) continue;
     if (watch_) watch_->remember(*line);
-    log("warning", QString::fromStdString(*line));
+    warn(*line);
   }
 }
 
@@ -169,7 +166,7 @@ void WorkerController::handle_line(const std::string& line) {
   if (line.empty()) return;
   const auto event = protocol::decode_event(line);
   if (event) return handle_event(*event);
-  log("warning", QString::fromStdString(line).left(300));  // a login banner, say
+  warn(QString::fromStdString(line).left(300).toStdString());  // a login banner, say
   handle_nonsense(event.error());
 }
 
@@ -181,14 +178,16 @@ void WorkerController::handle_nonsense(const Error& error) {
 void WorkerController::handle_event(const protocol::Event& event) {
   // What concerns a request that was given up comes too late.
   const std::string* request = request_of(event);
-  if (!request || (watch_ && *request == id_)) std::visit([this](const auto& e) { handle(e); }, event);
+  if (!request || (watch_ && *request == id_)) {
+    tell(event);
+    std::visit([this](const auto& e) { handle(e); }, event);
+  }
   if (watch_) conclude(watch_->hear(event));
 }
 
-void WorkerController::handle(const protocol::Ready& event) {
+void WorkerController::handle(const protocol::Ready&) {
   if (ready_) return;
   ready_ = true;
-  handle(protocol::Environment{event.machine});
   if (is_busy()) {
     send_request();
   } else {
@@ -196,22 +195,13 @@ void WorkerController::handle(const protocol::Ready& event) {
   }
 }
 
-void WorkerController::handle(const protocol::Environment& event) {
-  environment_ = results::environment_of(event.machine);
-  if (is_busy() && state_ != State::Starting) emit environment_reported(*environment_);
-}
-
 void WorkerController::handle(const protocol::Loading& event) {
   set_state(State::Loading);
   set_stage(tr("load"), request_ == Request::Generate ? event.done : 0, QString::fromStdString(event.stage));
 }
 
-void WorkerController::handle(const protocol::Loaded& event) {
+void WorkerController::handle(const protocol::Loaded&) {
   set_state(State::Busy);
-  for (const auto& note : event.notes) log("info", QString::fromStdString(note));
-  emit model_reported(results::model_of(event.model));
-  emit facts_reported(event.threads, QString::fromStdString(event.prompt_fingerprint));
-  emit plan_reported(QByteArray::fromStdString(event.plan_json));
   set_stage(tr("load"), 0, tr("done"));
 }
 
@@ -221,39 +211,22 @@ void WorkerController::handle(const protocol::Stage& event) {
   set_stage(QString::fromStdString(event.stage), progress.share, progress.text, progress.left_s);
 }
 
-void WorkerController::handle(const protocol::Sample& event) {
-  emit repetition_measured(results::repetition_of(event));
-}
-
 void WorkerController::handle(const protocol::Token& event) {
   set_state(State::Busy);
   emit text_streamed(QString::fromStdString(event.text), event.index + 1);
 }
 
 void WorkerController::handle(const protocol::Finished& event) {
-  if (event.plan_json != "{}") emit plan_reported(QByteArray::fromStdString(event.plan_json));
-  if (event.telemetry_json != "{}") emit telemetry_reported(QByteArray::fromStdString(event.telemetry_json));
-  if (!event.disturbance.empty()) emit disturbance_reported(QString::fromStdString(event.disturbance));
-  if (request_ == Request::Generate) {
-    AnswerFigures figures;
-    figures.prompt_tokens = event.prompt_tokens;
-    figures.tokens = event.tokens;
-    figures.ttft_s = event.ttft_s;
-    if (event.prefill_s > 0) figures.prefill_tokens_per_second = static_cast<double>(event.prompt_tokens) / event.prefill_s;
-    // The first token belongs to prefill.
-    if (event.decode_s > 0) figures.decode_tokens_per_second = static_cast<double>(event.tokens - 1) / event.decode_s;
-    figures.stop_reason = QString::fromStdString(event.stop_reason);
-    emit answered(figures);
-  }
-  if (!event.verdict.explanation.empty()) log("info", QString::fromStdString(event.verdict.explanation));
-}
-
-void WorkerController::handle(const protocol::Log& event) {
-  emit logged({QDateTime::currentDateTimeUtc().toString(Qt::ISODateWithMs).toStdString(), event.level, event.stage, event.text});
-}
-
-void WorkerController::handle(const protocol::Failed& event) {
-  log(event.id.empty() ? "warning" : "error", QString::fromStdString(event.cause));
+  if (request_ != Request::Generate) return;
+  AnswerFigures figures;
+  figures.prompt_tokens = event.prompt_tokens;
+  figures.tokens = event.tokens;
+  figures.ttft_s = event.ttft_s;
+  if (event.prefill_s > 0) figures.prefill_tokens_per_second = static_cast<double>(event.prompt_tokens) / event.prefill_s;
+  // The first token belongs to prefill.
+  if (event.decode_s > 0) figures.decode_tokens_per_second = static_cast<double>(event.tokens - 1) / event.decode_s;
+  figures.stop_reason = QString::fromStdString(event.stop_reason);
+  emit answered(figures);
 }
 
 void WorkerController::handle_exit(int code, QProcess::ExitStatus status) {
@@ -280,7 +253,6 @@ void WorkerController::drop_process() {
     process->kill();
   }
   ready_ = false;
-  environment_.reset();
   set_state(State::Stopped);
 }
 
@@ -291,13 +263,13 @@ void WorkerController::conclude(const std::optional<RequestEnd>& end) {
   } else {
     set_state(State::Idle);
   }
-  if (end->worker_lost && !end->cause.empty()) log("error", QString::fromStdString(end->cause));
   finish(results::outcome_of(*end));
 }
 
 void WorkerController::finish(const results::RunOutcome& outcome) {
   watch_.reset();
   tick_.stop();
+  if (const auto line = results::log_line_of(outcome)) show(*line);
   emit finished(outcome);
 }
 
@@ -311,9 +283,18 @@ void WorkerController::set_stage(const QString& stage, double fraction, const QS
   emit progressed(stage, fraction, text, left_s);
 }
 
-void WorkerController::log(const std::string& level, const QString& text) {
-  emit logged({QDateTime::currentDateTimeUtc().toString(Qt::ISODateWithMs).toStdString(), level,
-               watch_ ? watch_->stage() : std::string(), text.toStdString()});
+void WorkerController::tell(const protocol::Event& event) {
+  emit heard(event);
+  for (const results::LogLine& line : results::log_lines_of(event)) show(line);
+}
+
+void WorkerController::warn(const std::string& text) {
+  tell(protocol::Log{"warning", watch_ ? watch_->stage() : std::string(), text});
+}
+
+void WorkerController::show(results::LogLine line) {
+  line.time = QDateTime::currentDateTimeUtc().toString(Qt::ISODateWithMs).toStdString();
+  emit logged(line);
 }
 
 }  // namespace krasis::ui

@@ -79,15 +79,9 @@ class WorkerController : public QObject {
   /// @param fraction 0..1 of the request, or negative when it is not known
   /// @param left_s   seconds to its end, or negative when that is not known
   void progressed(const QString& stage, double fraction, const QString& text, double left_s);
-  void environment_reported(const krasis::results::EnvironmentRecord& environment);
-  void model_reported(const krasis::results::ModelRecord& model);
-  /// What only the worker knows. @param threads 0 if it did not say
-  void facts_reported(qint64 threads, const QString& prompt_fingerprint);
-  void plan_reported(const QByteArray& json);
-  void telemetry_reported(const QByteArray& json);
-  /// Who else computed on the machine while it was measured, in sentences.
-  void disturbance_reported(const QString& sentences);
-  void repetition_measured(const krasis::results::Repetition& repetition);
+  /// What a results::RunRecorder has to hear: every event of the process and of its request, and each line of its
+  /// standard error as a Log.
+  void heard(const krasis::protocol::Event& event);
   void text_streamed(const QString& text, qint64 tokens);
   void answered(const krasis::ui::AnswerFigures& figures);
   void logged(const krasis::results::LogLine& line);
@@ -114,20 +108,22 @@ class WorkerController : public QObject {
   void set_stage(const QString& stage, double fraction, const QString& text, double left_s = -1);
   void conclude(const std::optional<RequestEnd>& end);
   void finish(const results::RunOutcome& outcome);
-  void log(const std::string& level, const QString& text);
+  void tell(const protocol::Event& event);
+  void warn(const std::string& text);
+  void show(results::LogLine line);
 
   // One for each kind of event.
   void handle(const protocol::Ready& event);
-  void handle(const protocol::Environment& event);
+  void handle(const protocol::Environment&) {}
   void handle(const protocol::Loading& event);
   void handle(const protocol::Loaded& event);
   void handle(const protocol::Stage& event);
-  void handle(const protocol::Sample& event);
+  void handle(const protocol::Sample&) {}
   void handle(const protocol::Token& event);
   void handle(const protocol::Finished& event);
-  void handle(const protocol::Log& event);
+  void handle(const protocol::Log&) {}
   void handle(const protocol::Heartbeat&) {}
-  void handle(const protocol::Failed& event);
+  void handle(const protocol::Failed&) {}
 
   WorkerCommand command_;
   QProcess* process_ = nullptr;
@@ -144,7 +140,6 @@ class WorkerController : public QObject {
   qint64 requests_ = 0;
   bool ready_ = false;  ///< the process has said Ready
   protocol::LineSplitter lines_, errors_;
-  std::optional<results::EnvironmentRecord> environment_;
 };
 
 }  // namespace krasis::ui
