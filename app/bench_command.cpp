@@ -15,7 +15,7 @@
 #include "app/cli.h"
 #include "app/tables.h"
 #include "engine/config/sweep.h"
-#include "engine/worker/request_watch.h"
+#include "engine/protocol/request_watch.h"
 #include "engine/worker/worker_process.h"
 #include "results_db/from_worker.h"
 #include "results_db/run_recorder.h"

@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "engine/config/run_configuration.h"
-#include "engine/worker/protocol.h"
-#include "engine/worker/request_watch.h"
+#include "engine/protocol/protocol.h"
+#include "engine/protocol/request_watch.h"
 #include "results_db/records.h"
 
 /// From what a worker says to what the results database keeps.

@@ -2,7 +2,7 @@
 
 #include <optional>
 
-#include "engine/worker/protocol.h"
+#include "engine/protocol/protocol.h"
 #include "results_db/database.h"
 
 namespace krasis::results {

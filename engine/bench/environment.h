@@ -1,7 +1,7 @@
 #pragma once
 
 #include "engine/bench/limits.h"
-#include "engine/worker/protocol.h"
+#include "engine/protocol/protocol.h"
 
 namespace krasis {
 

@@ -9,7 +9,7 @@
 #include "engine/bench/prompt.h"
 #include "engine/bench/verdict.h"
 #include "engine/text/tokenizer.h"
-#include "engine/worker/protocol.h"
+#include "engine/protocol/protocol.h"
 
 namespace krasis {
 

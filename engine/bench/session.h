@@ -11,7 +11,7 @@
 #include "engine/runtime/engine.h"
 #include "engine/text/chat_template.h"
 #include "engine/text/tokenizer.h"
-#include "engine/worker/protocol.h"
+#include "engine/protocol/protocol.h"
 
 namespace krasis {
 

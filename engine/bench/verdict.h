@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "engine/runtime/engine.h"
-#include "engine/worker/protocol.h"
+#include "engine/protocol/protocol.h"
 
 namespace krasis {
 

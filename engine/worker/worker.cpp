@@ -17,12 +17,12 @@
 
 #include "engine/bench/environment.h"
 #include "engine/bench/runner.h"
+#include "engine/protocol/protocol.h"
+#include "engine/protocol/protocol_fields.h"
 #include "engine/runtime/platform.h"
 #include "engine/runtime/setup.h"
 #include "engine/text/detokenizer.h"
 #include "engine/worker/compute_turn.h"
-#include "engine/worker/protocol.h"
-#include "engine/worker/protocol_fields.h"
 
 namespace krasis {
 namespace {

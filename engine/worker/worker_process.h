@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/worker/protocol.h"
+#include "engine/protocol/protocol.h"
 
 namespace krasis {
 

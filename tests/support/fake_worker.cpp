@@ -19,7 +19,7 @@
 #include <thread>
 #include <vector>
 
-#include "engine/worker/protocol.h"
+#include "engine/protocol/protocol.h"
 #include "tests/support/fake_worker_scripts.h"
 
 namespace {

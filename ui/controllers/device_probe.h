@@ -5,7 +5,7 @@
 #include <QTimer>
 #include <vector>
 
-#include "engine/worker/protocol.h"
+#include "engine/protocol/protocol.h"
 #include "ui/controllers/worker_controller.h"
 
 namespace krasis::ui {

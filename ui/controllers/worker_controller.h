@@ -10,8 +10,8 @@
 #include <string>
 
 #include "engine/config/run_configuration.h"
-#include "engine/worker/protocol.h"
-#include "engine/worker/request_watch.h"
+#include "engine/protocol/protocol.h"
+#include "engine/protocol/request_watch.h"
 #include "results_db/records.h"
 
 namespace krasis::ui {

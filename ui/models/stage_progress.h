@@ -3,7 +3,7 @@
 #include <QString>
 
 #include "engine/config/run_configuration.h"
-#include "engine/worker/protocol.h"
+#include "engine/protocol/protocol.h"
 
 namespace krasis::ui {
 

@@ -12,7 +12,7 @@
 #include <deque>
 #include <thread>
 
-#include "engine/worker/protocol.h"
+#include "engine/protocol/protocol.h"
 #include "tests/support/temporary_directory.h"
 
 namespace krasis {

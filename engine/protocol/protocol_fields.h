@@ -6,7 +6,7 @@
 #include <array>
 #include <string_view>
 
-#include "engine/worker/protocol.h"
+#include "engine/protocol/protocol.h"
 
 namespace krasis::protocol {
 

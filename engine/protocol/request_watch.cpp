@@ -1,4 +1,4 @@
-#include "engine/worker/request_watch.h"
+#include "engine/protocol/request_watch.h"
 
 #include <fmt/format.h>
 

@@ -1,4 +1,4 @@
-#include "engine/worker/protocol.h"
+#include "engine/protocol/protocol.h"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 #include <span>
 
 #include "engine/config/configuration_io.h"
-#include "engine/worker/protocol_fields.h"
+#include "engine/protocol/protocol_fields.h"
 
 namespace krasis::protocol {
 namespace {

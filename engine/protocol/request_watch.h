@@ -5,7 +5,7 @@
 #include <optional>
 #include <string>
 
-#include "engine/worker/protocol.h"
+#include "engine/protocol/protocol.h"
 
 namespace krasis {
 

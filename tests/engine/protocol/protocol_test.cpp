@@ -1,4 +1,4 @@
-#include "engine/worker/protocol.h"
+#include "engine/protocol/protocol.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -305,7 +305,7 @@ TEST(LineSplitter, DropsAHugeLineAndGoesOn) {
 class Schema {
  public:
   Schema() {
-    std::ifstream file(KRASIS_SOURCE_DIR "/engine/worker/protocol.schema.json");
+    std::ifstream file(KRASIS_SOURCE_DIR "/engine/protocol/protocol.schema.json");
     root_ = json::parse(file);
   }
   const json& of(const std::string& kind, const std::string& type) const { return root_.at("$defs").at(kind).at(type); }

@@ -1,5 +1,5 @@
 // One table of everything that a worker can do to a request, and how the request then ends for every client.
-#include "engine/worker/request_watch.h"
+#include "engine/protocol/request_watch.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
