@@ -8,7 +8,7 @@
 #include <fmt/format.h>
 
 #include "engine/bench/reference_key.h"
-#include "engine/layers/reference.h"
+#include "engine/runtime/reference.h"
 
 namespace krasis {
 namespace {

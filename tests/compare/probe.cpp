@@ -10,9 +10,13 @@
 #include <string>
 #include <vector>
 
-#if __has_include("engine/layers/reference.h")
-#include "engine/layers/reference.h"
+#if __has_include("engine/placement/layer_groups.h")
 #include "engine/placement/layer_groups.h"
+#endif
+#if __has_include("engine/runtime/reference.h")
+#include "engine/runtime/reference.h"
+#elif __has_include("engine/layers/reference.h")
+#include "engine/layers/reference.h"
 #else
 #include "engine/model/reference.h"
 #endif

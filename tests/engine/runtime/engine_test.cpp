@@ -6,7 +6,7 @@
 #include <stop_token>
 #include <tuple>
 
-#include "engine/layers/reference.h"
+#include "engine/runtime/reference.h"
 #include "kernels/host/trace_summary.h"
 #include "tests/engine/runtime/test_engine.h"
 

@@ -2,7 +2,7 @@
 #include "tests/support/toy_family.h"
 
 #include "engine/bench/verdict.h"
-#include "engine/layers/reference.h"
+#include "engine/runtime/reference.h"
 #include "engine/runtime/setup.h"
 #include "kernels/host/operations/pack.h"
 #include "tests/engine/runtime/test_engine.h"

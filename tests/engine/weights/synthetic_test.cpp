@@ -6,7 +6,7 @@
 #include <numeric>
 #include <set>
 
-#include "engine/layers/reference.h"
+#include "engine/runtime/reference.h"
 #include "engine/weights/synthetic_source.h"
 #include "tests/support/safetensors_writer.h"
 #include "tests/support/temporary_directory.h"

@@ -1,4 +1,4 @@
-#include "engine/layers/reference.h"
+#include "engine/runtime/reference.h"
 
 #include <fmt/format.h>
 
