@@ -1,19 +1,10 @@
 #include "engine/text/chat_template.h"
 
-#include "engine/text/jinja/ast.h"
-#include "engine/text/jinja/parser.h"
-#include "engine/text/jinja/renderer.h"
-
 namespace krasis {
 
-ChatTemplate::ChatTemplate(std::unique_ptr<const jinja::Template> parsed) : template_(std::move(parsed)) {}
-ChatTemplate::ChatTemplate(ChatTemplate&&) noexcept = default;
-ChatTemplate& ChatTemplate::operator=(ChatTemplate&&) noexcept = default;
-ChatTemplate::~ChatTemplate() = default;
-
 Expected<ChatTemplate> ChatTemplate::parse(std::string_view text) {
-  KRASIS_TRY(jinja::Template parsed, jinja::parse_template(text));
-  return ChatTemplate(std::make_unique<const jinja::Template>(std::move(parsed)));
+  KRASIS_TRY(std::shared_ptr<const jinja::Template> parsed, jinja::parse(text));
+  return ChatTemplate(std::move(parsed));
 }
 
 Expected<std::string> ChatTemplate::render(std::span<const ChatMessage> messages, const ChatTemplateOptions& options,

@@ -25,11 +25,6 @@ Expected<std::array<Value, N>> bind(std::string_view callee, const Arguments& gi
   return bound;
 }
 
-inline Expected<void> expect_no_arguments(std::string_view callee, const Arguments& given) {
-  if (given.positional.empty() && given.named.empty()) return {};
-  return wrong("'" + std::string(callee) + "' has no arguments");
-}
-
 /// The reason why an undefined value cannot be used.
 inline std::string undefined_reason(const Value& value) {
   return value.string ? value.text() : "a value is undefined";

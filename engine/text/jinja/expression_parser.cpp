@@ -324,7 +324,7 @@ Expected<ExpressionPtr> ExpressionParser::parse_call(ExpressionPtr callee) {
   const std::size_t offset = callee->offset;
   ExpressionPtr call;
   if (callee->op == Op::Attribute) {
-    if (!is_one_of(callee->name, kStringMethods) && !is_one_of(callee->name, kDictMethods))
+    if (!find(string_methods(), callee->name) && !find(dict_methods(), callee->name))
       return unsupported(source_, offset, "the method '" + callee->name + "'");
     KRASIS_TRY(call, node(Op::Method, offset, callee->name, std::move(callee->children[0])));
   } else {
@@ -372,7 +372,7 @@ Expected<ExpressionPtr> ExpressionParser::parse_filter(ExpressionPtr input) {
   advance();
   const Token name = token();
   if (name.kind != TokenKind::Name) return unexpected();
-  if (!is_one_of(name.text, kFilters)) return unsupported(source_, name.offset, "the filter '" + name.text + "'");
+  if (!find(filters(), name.text)) return unsupported(source_, name.offset, "the filter '" + name.text + "'");
   advance();
   KRASIS_TRY(ExpressionPtr filter, node(Op::Filter, name.offset, name.text, std::move(input)));
   if (is_operator("(")) KRASIS_CHECK(parse_arguments(*filter));
@@ -385,7 +385,7 @@ Expected<ExpressionPtr> ExpressionParser::parse_test(ExpressionPtr input) {
   const Token name = token();
   if (name.kind != TokenKind::Name) return unexpected();
   std::string test = name.text == "None" ? "none" : name.text;
-  if (!is_one_of(test, kTests)) return unsupported(source_, name.offset, "the test '" + name.text + "'");
+  if (!find(tests(), test)) return unsupported(source_, name.offset, "the test '" + name.text + "'");
   advance();
   KRASIS_TRY(ExpressionPtr result, node(Op::Test, name.offset, std::move(test), std::move(input)));
   const TokenKind next = token().kind;

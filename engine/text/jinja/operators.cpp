@@ -127,7 +127,7 @@ Expected<Value> get_attribute(Heap& heap, const Value& object, const std::string
     case Kind::Undefined:
       return wrong(undefined_reason(object));
     case Kind::Dict:
-      if (is_one_of(name, kDictMethods))
+      if (find(dict_methods(), name))
         return fail(ErrorCode::Unsupported, "the method '" + name + "' without a call is not supported");
       [[fallthrough]];
     case Kind::Namespace: {

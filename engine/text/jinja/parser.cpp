@@ -1,9 +1,9 @@
-#include "engine/text/jinja/parser.h"
-
 #include <array>
 
+#include "engine/text/jinja/ast.h"
 #include "engine/text/jinja/builtins.h"
 #include "engine/text/jinja/expression_parser.h"
+#include "engine/text/jinja/jinja.h"
 #include "engine/text/utf8.h"
 
 namespace krasis::jinja {
@@ -243,17 +243,17 @@ std::string normalized_source(std::string_view text) {
 
 }  // namespace
 
-Expected<Template> parse_template(std::string_view text) {
+Expected<std::shared_ptr<const Template>> parse(std::string_view text) {
   if (text.size() > kLargestTemplate)
     return fail(ErrorCode::Unsupported, "The chat template is larger than 4 MiB.", "Choose another one.");
   if (const auto offset = find_invalid_utf8(text))
     return fail(ErrorCode::InvalidArgument,
                 "The chat template is not valid UTF-8 at byte " + std::to_string(*offset) + ".",
                 "Convert it to UTF-8.");
-  Template result;
-  result.source = normalized_source(text);
-  KRASIS_TRY(std::vector<Token> tokens, tokenize(result.source));
-  KRASIS_TRY(result.body, Parser(result.source, std::move(tokens)).run());
+  const auto result = std::make_shared<Template>();
+  result->source = normalized_source(text);
+  KRASIS_TRY(std::vector<Token> tokens, tokenize(result->source));
+  KRASIS_TRY(result->body, Parser(result->source, std::move(tokens)).run());
   return result;
 }
 

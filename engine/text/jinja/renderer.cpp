@@ -1,9 +1,9 @@
-#include "engine/text/jinja/renderer.h"
-
 #include <algorithm>
 #include <array>
 
+#include "engine/text/jinja/ast.h"
 #include "engine/text/jinja/builtins.h"
+#include "engine/text/jinja/jinja.h"
 
 namespace krasis::jinja {
 
@@ -19,16 +19,16 @@ using Scope = std::vector<std::pair<std::string, Value>>;
 
 class Renderer {
  public:
-  Renderer(const Template& parsed, const ChatTemplateLimits& limits)
+  Renderer(const Template& parsed, const Limits& limits)
       : template_(parsed), limits_(limits), heap_(limits.steps, limits.string_bytes) {}
 
   Expected<std::string> run(const nlohmann::ordered_json& variables) {
     scopes_.resize(2);
-    for (const std::string_view name : kFunctions) {
+    for (const Builtin<Value>& builtin : functions()) {
       Value function;
       function.kind = Kind::Function;
-      function.string = std::make_shared<const std::string>(name);
-      scopes_[0].emplace_back(name, std::move(function));
+      function.string = std::make_shared<const std::string>(builtin.name);
+      scopes_[0].emplace_back(builtin.name, std::move(function));
     }
     for (const auto& [name, json] : variables.items()) {
       auto value = from_json(heap_, json);
@@ -370,15 +370,15 @@ class Renderer {
         return at(e.offset, Error{ErrorCode::Unsupported, "passing on 'loop' is not supported", {}});
       arguments.named.emplace_back(name, std::move(value));
     }
-    if (e.op == Op::Filter) return placed(e.offset, apply_filter(heap_, e.name, subject, arguments));
+    if (e.op == Op::Filter) return placed(e.offset, call(filters(), {heap_, e.name, subject, arguments}));
     if (e.op == Op::Method) return placed(e.offset, call_method(heap_, e.name, subject, arguments));
     if (e.op == Op::Test) {
-      KRASIS_TRY(const bool holds, placed(e.offset, apply_test(heap_, e.name, subject, arguments)));
+      KRASIS_TRY(const bool holds, placed(e.offset, call(tests(), {heap_, e.name, subject, arguments})));
       return boolean(holds);
     }
     if (subject.is(Kind::Macro)) return call_macro(*subject.macro, arguments, e.offset);
     if (subject.is(Kind::Function)) {
-      auto result = call_function(heap_, subject.text(), arguments, limits_.now);
+      auto result = call(functions(), {heap_, subject.text(), subject, arguments, limits_.now});
       if (!result && subject.text() == "raise_exception" && result.error().code == ErrorCode::InvalidArgument)
         return fail(ErrorCode::InvalidArgument, kRefused + result.error().cause,
                     "Change the conversation as the template asks.");
@@ -430,7 +430,7 @@ class Renderer {
   }
 
   const Template& template_;
-  const ChatTemplateLimits& limits_;
+  const Limits& limits_;
   Heap heap_;
   std::vector<Scope> scopes_;
   std::size_t frame_ = 2;  // scopes from here on belong to the current macro (or to the template)
@@ -441,7 +441,7 @@ class Renderer {
 }  // namespace
 
 Expected<std::string> render(const Template& parsed, const nlohmann::ordered_json& variables,
-                             const ChatTemplateLimits& limits) {
+                             const Limits& limits) {
   if (!variables.is_object())
     return fail(ErrorCode::InvalidArgument, "The variables of a chat template are not an object.", "Give an object.");
   return Renderer(parsed, limits).run(variables);
