@@ -45,7 +45,7 @@ bench     | engine/bench/*                                | base host config sys
 worker    | engine/worker/*                               | base config system protocol text runtime bench
                                                                                            | compute_turn.h worker.h worker_process.h
 
-results   | results_db/*                                  | base                           | compare.h database.h exchange.h
+results   | results_db/*                                  | base config                    | compare.h database.h exchange.h
                                                                                              export_markdown.h records.h statistics.h
                                                                                              telemetry.h validation.h
 recorder  | results_db/from_worker.* results_db/run_recorder.* | base config protocol results | *

@@ -14,6 +14,7 @@
 
 #include "app/cli.h"
 #include "app/tables.h"
+#include "engine/config/parameters.h"
 #include "engine/config/sweep.h"
 #include "engine/protocol/request_watch.h"
 #include "engine/worker/worker_process.h"
@@ -50,7 +51,7 @@ class Bench {
     KRASIS_CHECK(wait_for_database());
     for (std::size_t i = 0; i < runs.size() && interrupts == 0; ++i) {
       label_ = fmt::format("{}/{} LGS {}, HCS {}, GPU {} bits, CPU {} bits", i + 1, runs.size(), runs[i].lgs,
-                           results::parameters_of(runs[i]).hcs, runs[i].gpu_bits, runs[i].cpu_bits);
+                           name_of(runs[i].hcs), runs[i].gpu_bits, runs[i].cpu_bits);
       KRASIS_CHECK(run_one(runs[i], fmt::format("run-{}", i)));
     }
     return {};

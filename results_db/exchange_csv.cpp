@@ -1,6 +1,6 @@
+#include "engine/config/parameters.h"
 #include "results_db/exchange.h"
 #include "results_db/number_text.h"
-#include "results_db/parameter_columns.h"
 
 namespace krasis::results {
 
@@ -55,7 +55,8 @@ std::string export_csv(std::span<const RunSummary> runs) {
        {"uuid", "created_at", "sweep", "model", "model_fingerprint", "synthetic", "machine", "build"}) {
     heading.add(std::string(name));
   }
-  for (const ParameterColumn& column : parameter_columns()) heading.add(std::string(column.name));
+  for (const Parameter* parameter : stored_parameters()) heading.add(std::string(parameter->name));
+  heading.add(std::string("prompt_fingerprint"));
   for (const char* name : {"status", "verdict", "verdict_figure", "verdict_value", "verdict_threshold", "cause"}) {
     heading.add(std::string(name));
   }
@@ -79,9 +80,10 @@ std::string export_csv(std::span<const RunSummary> runs) {
     line.add(std::int64_t{run.model.synthetic ? 1 : 0});
     line.add(run.environment ? run.environment->machine : std::string());
     line.add(run.environment ? run.environment->build : std::string());
-    for (const ParameterColumn& column : parameter_columns()) {
-      std::visit([&](auto member) { line.add(run.parameters.*member); }, column.member);
+    for (const Parameter* parameter : stored_parameters()) {
+      std::visit([&](const auto& value) { line.add(value); }, parameter->value(run.parameters));
     }
+    line.add(run.parameters.prompt_fingerprint);
     line.add(std::string(name_of(run.status)));
     line.add(std::string(name_of(run.verdict.verdict)));
     line.add(run.verdict.figure);

@@ -1,8 +1,9 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "engine/config/configuration_io.h"
+#include "engine/config/parameters.h"
 #include "results_db/exchange.h"
-#include "results_db/parameter_columns.h"
 #include "results_db/schema.h"
 
 namespace krasis::results {
@@ -49,9 +50,10 @@ Json to_json(const EnvironmentRecord& e) {
 
 Json to_json(const RunParameters& parameters) {
   Json json = Json::object();
-  for (const ParameterColumn& column : parameter_columns()) {
-    std::visit([&](auto member) { json[column.name] = parameters.*member; }, column.member);
+  for (const Parameter* parameter : stored_parameters()) {
+    std::visit([&](const auto& value) { json[std::string(parameter->name)] = value; }, parameter->value(parameters));
   }
+  json["prompt_fingerprint"] = parameters.prompt_fingerprint;
   return json;
 }
 
@@ -183,30 +185,29 @@ std::shared_ptr<const EnvironmentRecord> environment_of(const Json& json) {
   return e;
 }
 
-bool is_parameter(std::string_view name) {
-  const auto columns = parameter_columns();
-  return std::any_of(columns.begin(), columns.end(), [&](const ParameterColumn& column) { return column.name == name; });
-}
-
 /// Gives a run what its schema did not have yet, as a migration gives it to the runs of a file.
 void fill_in(Json& run, std::int64_t schema) {
   for (const AddedColumn& column : added_columns()) {
-    if (schema >= column.version || !run.is_object()) continue;
-    // Found anew each time: an ordered object moves its members when it grows.
-    const auto parameters = run.find("parameters");
-    if (is_parameter(column.name) && parameters == run.end()) continue;
-    Json& object = is_parameter(column.name) ? *parameters : run;
-    if (!object.is_object() || object.contains(column.name)) continue;
+    if (schema >= column.version || !run.is_object() || run.contains(column.name)) continue;
     Json before = Json::parse(column.before, nullptr, false);
     if (!before.is_object()) before = column.before;
-    object[std::string(column.name)] = std::move(before);
+    run[std::string(column.name)] = std::move(before);
   }
 }
 
-RunParameters parameters_of(const Json& json) {
+/// Those that came after `schema` have what was true of every run then, unless the export tells.
+RunParameters parameters_of(const Json& json, std::int64_t schema) {
   RunParameters parameters;
-  for (const ParameterColumn& column : parameter_columns()) {
-    std::visit([&](auto field) { take(json, column.name, parameters.*field); }, column.member);
+  take(json, "prompt_fingerprint", parameters.prompt_fingerprint);
+  for (const Parameter* parameter : stored_parameters()) {
+    const auto found = json.find(parameter->name);
+    if (found == json.end() && schema < parameter->stored.since) {
+      if (auto set = parameter->set(parameters, parameter->stored.before); !set) throw BadValue{set.error().cause};
+      continue;
+    }
+    const auto value = parameter_value(member(json, std::string(parameter->name).c_str()));
+    if (!value) throw BadValue{"\"" + std::string(parameter->name) + "\" is neither a number nor a text"};
+    if (auto held = parameter->restore(parameters, *value); !held) throw BadValue{held.error().cause};
   }
   return parameters;
 }
@@ -227,7 +228,7 @@ Repetition repetition_of(const Json& json) {
   return r;
 }
 
-RunRecord run_of(const Json& json) {
+RunRecord run_of(const Json& json, std::int64_t schema) {
   RunRecord run;
   take(json, "uuid", run.uuid);
   take(json, "created_at", run.created_at);
@@ -236,7 +237,7 @@ RunRecord run_of(const Json& json) {
   take(json, "sweep", run.sweep);
   run.model = model_of(member(json, "model"));
   run.environment = environment_of(member(json, "environment"));
-  run.parameters = parameters_of(member(json, "parameters"));
+  run.parameters = parameters_of(member(json, "parameters"), schema);
   run.configuration_json = take_object(json, "configuration");
   run.plan_json = take_object(json, "plan");
   run.telemetry_json = take_object(json, "telemetry");
@@ -264,9 +265,9 @@ RunRecord run_of(const Json& json) {
   return run;
 }
 
-Database::WholeRun whole_run_of(const Json& json) {
+Database::WholeRun whole_run_of(const Json& json, std::int64_t schema) {
   Database::WholeRun whole;
-  whole.run = run_of(json);
+  whole.run = run_of(json, schema);
   const Json& repetitions = member(json, "samples");
   if (!repetitions.is_array()) throw BadValue{"\"samples\" is no list"};
   for (const Json& repetition : repetitions) whole.repetitions.push_back(repetition_of(repetition));
@@ -348,7 +349,7 @@ Expected<Database::ImportReport> import_json(Database& database, std::string_vie
     for (Json run : list) {
       try {
         fill_in(run, schema);
-        runs.push_back(whole_run_of(run));
+        runs.push_back(whole_run_of(run, schema));
       } catch (const BadValue& bad) {
         return not_imported(ErrorCode::Corrupt, "Run " + std::to_string(runs.size() + 1) +
                                                     " of the exported results cannot be read: " + bad.what + ".");

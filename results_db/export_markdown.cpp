@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <csignal>
 #include <functional>
+#include <optional>
 
+#include "engine/config/parameters.h"
 #include "results_db/number_text.h"
 #include "results_db/telemetry.h"
 
@@ -26,13 +28,6 @@ template <class Value>
 bool constant(Runs runs, const Value& value) {
   return std::all_of(runs.begin(), runs.end(),
                      [&](const RunSummary& run) { return value(run) == value(runs.front()); });
-}
-
-std::string parameter(const RunSummary& summary, std::string_view name) {
-  for (const ParameterValue& value : describe(summary.run.parameters)) {
-    if (value.name == name) return value.value;
-  }
-  return {};
 }
 
 std::string machine_of(const RunSummary& summary) {
@@ -63,12 +58,15 @@ std::string status_of(const RunRecord& run) {
   return {};
 }
 
+std::string formats(const RunParameters& parameters) {
+  return shown(parameters, "gpu_bits") + "/" + shown(parameters, "cpu_bits");
+}
+
 /// One run in words, for the notes: "Qwen3, 2 GPUs, INT4/INT4, LGS 2, HCS ON".
 std::string label(const RunSummary& summary, std::span<const Column> extra) {
   const RunParameters& p = summary.run.parameters;
   std::string text = escape_markdown(summary.run.model.name) + ", " + plural(std::to_string(p.device_count), "GPU") +
-                     ", " + bits_name(p.gpu_bits) + "/" + bits_name(p.cpu_bits) + ", LGS " + std::to_string(p.lgs) +
-                     ", HCS " + escape_markdown(parameter(summary, "hcs"));
+                     ", " + formats(p) + ", LGS " + std::to_string(p.lgs) + ", HCS " + shown(p, "hcs");
   for (const Column& column : extra) text += ", " + column.heading + " " + column.cell(summary);
   return text;
 }
@@ -82,136 +80,81 @@ std::string figure(const Metric& metric, int decimals, bool spread) {
 
 // What all rows share stands in the Config line; each of these is a column when it varies.
 
-Column parameter_column(std::string_view name, bool right) {
-  Column column;
-  for (const ParameterValue& value : describe({})) {
-    if (value.name == name) column.heading = value.title;
+/// What these runs have in common; none if they differ. A run to which the parameter does not apply ("-") does not count.
+std::optional<std::string> common(Runs runs, const Parameter& parameter) {
+  std::string one = "-";
+  for (const RunSummary& run : runs) {
+    const std::string value = parameter.cell(run.run.parameters);
+    if (value == "-" || value == one) continue;
+    if (one != "-") return std::nullopt;
+    one = value;
   }
-  column.right = right;
-  column.cell = [name](const RunSummary& run) {
-    std::string value = parameter(run, name);
-    if (name == "prompt_fingerprint") value = value.substr(0, 8);
-    return value.empty() ? std::string(kNothing) : escape_markdown(value);
-  };
-  return column;
+  return one;
+}
+
+/// Every table has columns of these.
+bool has_column(const Parameter& parameter) {
+  constexpr std::string_view kAlways[] = {"device_count", "gpu_bits", "cpu_bits", "lgs", "hcs"};
+  return std::find(std::begin(kAlways), std::end(kAlways), parameter.name) != std::end(kAlways);
+}
+
+std::string or_nothing(const std::string& text) {
+  return text.empty() ? std::string(kNothing) : escape_markdown(text);
 }
 
 std::vector<Column> varying_columns(Runs runs) {
-  struct Candidate {
-    std::string_view name;
-    bool right;
-  };
-  constexpr Candidate kCandidates[] = {{"hcs_share", true},
-                                       {"hcs_policy", false},
-                                       {"vram_budget_mib", true},
-                                       {"prefill_path", false},
-                                       {"attention", false},
-                                       {"kv_cache", false},
-                                       {"attention_bits", false},
-                                       {"dense_mlp_bits", false},
-                                       {"lm_head_bits", false},
-                                       {"group_size", true},
-                                       {"chunk_tokens", true},
-                                       {"prompt_tokens", true},
-                                       {"decode_tokens", true},
-                                       {"prompt_fingerprint", false},
-                                       {"threads", true},
-                                       {"numa", false},
-                                       {"device", false},
-                                       {"gpus", false},
-                                       {"operations", false},
-                                       {"warmups", true},
-                                       {"repetitions", true},
-                                       {"seed", true}};
   std::vector<Column> columns;
-  for (const Candidate& candidate : kCandidates) {
-    bool varies = false;
-    if (candidate.name.starts_with("hcs_")) {
-      // Rows without a cache have none; it is a column only when the rows with one differ.
-      std::string one;
-      for (const RunSummary& run : runs) {
-        const std::string value = parameter(run, candidate.name);
-        if (value == "-") continue;
-        varies = varies || (!one.empty() && value != one);
-        one = value;
-      }
-    } else {
-      varies = !constant(runs, [&](const RunSummary& run) { return parameter(run, candidate.name); });
-    }
-    if (varies) columns.push_back(parameter_column(candidate.name, candidate.right));
+  for (const Parameter* parameter : stored_parameters()) {
+    if (has_column(*parameter) || common(runs, *parameter)) continue;
+    const bool number = parameter->type == ParameterType::Int || parameter->type == ParameterType::Real;
+    columns.push_back({std::string(parameter->column_heading()), number, [parameter](const RunSummary& run) {
+                         return or_nothing(parameter->cell(run.run.parameters));
+                       }});
+  }
+  if (!constant(runs, [](const RunSummary& run) { return run.run.parameters.prompt_fingerprint; })) {
+    columns.push_back({"Prompt", false, [](const RunSummary& run) {
+                         return or_nothing(run.run.parameters.prompt_fingerprint.substr(0, 8));
+                       }});
   }
   if (!constant(runs, machine_of)) {
-    columns.push_back({"Machine", false, [](const RunSummary& run) {
-                         const std::string machine = machine_of(run);
-                         return machine.empty() ? std::string(kNothing) : escape_markdown(machine);
-                       }});
+    columns.push_back({"Machine", false, [](const RunSummary& run) { return or_nothing(machine_of(run)); }});
   }
   return columns;
 }
 
-/// "INT8 attention/dense_mlp/lm_head": parts of one precision together, in order of first appearance.
-std::vector<std::string> precision_items(Runs runs) {
-  const std::pair<std::string_view, std::string> parts[] = {
-      {"attention_bits", "attention"}, {"dense_mlp_bits", "dense_mlp"}, {"lm_head_bits", "lm_head"}};
-  std::vector<std::pair<std::string, std::string>> groups;
-  for (const auto& [name, part] : parts) {
-    if (!constant(runs, [&, n = name](const RunSummary& run) { return parameter(run, n); })) continue;
-    const std::string bits = parameter(runs.front(), name);
-    const auto group = std::find_if(groups.begin(), groups.end(), [&](const auto& g) { return g.first == bits; });
-    if (group == groups.end()) {
-      groups.emplace_back(bits, part);
-    } else {
-      group->second += "/" + part;
+/// "{} warm-up(s)" with 1 for {}: "1 warm-up".
+std::string filled(std::string phrase, const std::string& value) {
+  if (const auto at = phrase.find("{}"); at != std::string::npos) phrase.replace(at, 2, value);
+  if (const auto at = phrase.find("(s)"); at != std::string::npos) phrase.replace(at, 3, value == "1" ? "" : "s");
+  return phrase;
+}
+
+/// What the runs have in common of a group's parameters; parts of one format together: "INT8 attention/lm_head".
+void add_common(std::vector<std::string>& items, Runs runs, ParameterGroup group) {
+  std::string format;  // of the last item
+  for (const Parameter* parameter : stored_parameters()) {
+    const auto value = common(runs, *parameter);
+    if (parameter->group != group || has_column(*parameter) || !value || *value == "-") continue;
+    const std::string phrase(parameter->phrase);
+    const bool part = parameter->type == ParameterType::Format && phrase.starts_with("{} ");
+    if (part && *value == format) {
+      items.back() += "/" + phrase.substr(3);
+    } else if (!phrase.empty()) {
+      items.push_back(filled(phrase, escape_markdown(*value)));
+    } else if (*value != parameter->default_text()) {
+      items.push_back(std::string(parameter->column_heading()) + " " + escape_markdown(*value));
     }
+    format = part ? *value : std::string();
   }
-  std::vector<std::string> items;
-  for (const auto& [bits, names] : groups) items.push_back(bits + " " + names);
-  return items;
 }
 
 std::string config_line(Runs runs) {
   std::vector<std::string> items;
-  const auto add = [&](std::string_view name, const std::function<std::string(const std::string&)>& phrase) {
-    if (!constant(runs, [&](const RunSummary& run) { return parameter(run, name); })) return;
-    std::string text = phrase(escape_markdown(parameter(runs.front(), name)));
-    if (!text.empty()) items.push_back(std::move(text));
-  };
-  const auto unless = [](const char* unknown, const std::string& text, const std::string& phrase) {
-    return text == unknown ? std::string() : phrase;
-  };
-  add("prompt_tokens", [](const std::string& v) { return v + " token prompt"; });
-  add("decode_tokens", [](const std::string& v) { return v + " decoded"; });
-  add("kv_cache", [](const std::string& v) { return v + " KV cache"; });
-  for (std::string& item : precision_items(runs)) items.push_back(std::move(item));
-  add("group_size", [](const std::string& v) { return "group size " + v; });
-  add("prefill_path", [](const std::string& v) { return v == "auto" ? std::string() : v == "cpu" ? std::string("prompts through the CPU's experts") : v == "picked" ? std::string("prompts by picked experts") : std::string("streamed prefill"); });
-  add("attention", [&](const std::string& v) { return unless("resident", v, v + " attention"); });
-  add("chunk_tokens", [&](const std::string& v) { return unless("0", v, v + " token chunks"); });
-  add("vram_budget_mib", [&](const std::string& v) { return unless("0", v, v + " MiB VRAM budget"); });
-  // What all rows with a cache have in common; empty if nothing.
-  const auto of_cached = [&](std::string_view name) {
-    std::string one;
-    for (const RunSummary& run : runs) {
-      const std::string value = parameter(run, name);
-      if (value == "-") continue;
-      if (!one.empty() && one != value) return std::string();
-      one = value;
-    }
-    return one;
-  };
-  if (const std::string share = of_cached("hcs_share"); !share.empty()) {
-    items.push_back(share == "auto" ? "as many experts cached with HCS as the VRAM budget leaves" : share + " of the experts cached with HCS");
+  for (const auto group : {ParameterGroup::Workload, ParameterGroup::Quantization, ParameterGroup::Model,
+                           ParameterGroup::Context, ParameterGroup::Placement, ParameterGroup::Sampling,
+                           ParameterGroup::Synthetic}) {
+    add_common(items, runs, group);
   }
-  if (of_cached("hcs_policy") == "adaptive") items.push_back("adaptive cache");
-  add("threads", [&](const std::string& v) { return unless("0", v, plural(v, "CPU thread")); });
-  add("numa", [&](const std::string& v) { return unless("interleave", v, "NUMA " + v); });
-  add("warmups", [](const std::string& v) { return plural(v, "warm-up"); });
-  add("repetitions", [](const std::string& v) { return plural(v, "repetition"); });
-  add("seed", [](const std::string& v) { return "seed " + v; });
-  add("device", [](const std::string& v) { return "device " + v; });
-  add("gpus", [&](const std::string& v) { return unless("all", v, "GPU " + v); });
-  const bool usual = parameter(runs.front(), "device") != "host" && parameter(runs.front(), "operations") == "simd";
-  if (!usual) add("operations", [](const std::string& v) { return v + " operations"; });
   if (const std::string machine = machine_of(runs.front()); !machine.empty() && constant(runs, machine_of)) {
     items.push_back(escape_markdown(machine));
   }
@@ -227,10 +170,10 @@ std::vector<Column> columns_of(std::span<const Column> varying, const MarkdownOp
                      }});
   columns.push_back({"GPUs", true, [](const RunSummary& s) { return std::to_string(s.run.parameters.device_count); }});
   columns.push_back({"GPU/CPU bits", true, [](const RunSummary& s) {
-                       return bits_name(s.run.parameters.gpu_bits) + "/" + bits_name(s.run.parameters.cpu_bits);
+                       return formats(s.run.parameters);
                      }});
   columns.push_back({"LGS", true, [](const RunSummary& s) { return std::to_string(s.run.parameters.lgs); }});
-  columns.push_back({"HCS", false, [](const RunSummary& s) { return escape_markdown(parameter(s, "hcs")); }});
+  columns.push_back({"HCS", false, [](const RunSummary& s) { return shown(s.run.parameters, "hcs"); }});
   columns.insert(columns.end(), varying.begin(), varying.end());
   const bool spread = options.spread;
   columns.push_back({"Prefill (tok/s)", true,

@@ -3,7 +3,6 @@
 #include <filesystem>
 
 #include "engine/config/configuration_io.h"
-#include "engine/config/parameters.h"
 
 namespace krasis::results {
 namespace {
@@ -19,36 +18,6 @@ std::string model_name(std::string_view model) {
 }
 
 }  // namespace
-
-RunParameters parameters_of(const RunConfiguration& c) {
-  return {.device = c.device,
-          .operations = c.operations,
-          .device_count = c.device_count,
-          .gpus = c.gpus,
-          .lgs = c.lgs,
-          .hcs = std::string(name_of(c.hcs)),
-          .hcs_share = c.hcs_share,
-          .hcs_policy = c.hcs_policy,
-          .vram_budget_mib = c.vram_budget_mib,
-          .threads = c.threads,
-          .numa = c.numa,
-          .gpu_bits = c.gpu_bits,
-          .cpu_bits = c.cpu_bits,
-          .attention_bits = c.attention_bits,
-          .dense_mlp_bits = c.dense_mlp_bits,
-          .lm_head_bits = c.lm_head_bits,
-          .group_size = c.group_size,
-          .prefill_path = c.prefill_path,
-          .attention = c.attention,
-          .kv_cache = c.kv_cache,
-          .chunk_tokens = c.chunk_tokens,
-          .prompt_tokens = c.prompt_tokens,
-          .decode_tokens = c.decode_tokens,
-          .warmups = c.warmups,
-          .repetitions = c.repetitions,
-          .seed = c.seed,
-          .prompt_fingerprint = {}};
-}
 
 ModelRecord model_of(const protocol::ModelFacts& f) {
   return {f.fingerprint, f.name, f.model_type, f.architecture, f.synthetic};
@@ -112,7 +81,7 @@ NewRun new_run_of(const RunConfiguration& configuration, std::string sweep) {
   run.model.fingerprint = "unknown: " + configuration.model;
   run.model.name = model_name(configuration.model);
   run.model.synthetic = configuration.model.starts_with(kSynthetic);
-  run.parameters = parameters_of(configuration);
+  run.parameters = {configuration};
   run.configuration_json = to_json(configuration);
   return run;
 }

@@ -3,7 +3,6 @@
 #include <optional>
 #include <vector>
 
-#include "engine/config/run_configuration.h"
 #include "engine/protocol/protocol.h"
 #include "engine/protocol/request_watch.h"
 #include "results_db/records.h"
@@ -11,7 +10,6 @@
 /// From what a worker says to what the results database keeps.
 namespace krasis::results {
 
-RunParameters parameters_of(const RunConfiguration& configuration);
 ModelRecord model_of(const protocol::ModelFacts& facts);
 EnvironmentRecord environment_of(const protocol::MachineFacts& facts);
 Repetition repetition_of(const protocol::Sample& sample);

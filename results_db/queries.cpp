@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "engine/config/parameters.h"
 #include "results_db/connection.h"
-#include "results_db/parameter_columns.h"
 #include "results_db/rows.h"
 
 namespace krasis::results {
@@ -15,40 +15,81 @@ constexpr const char* kModelName =
     "CASE WHEN NOT json_valid(r.configuration) THEN m.name "
     "WHEN json_extract(r.configuration, '$.model') = 'embedded' THEN 'embedded' ELSE m.name END";
 
+constexpr const char* kNote =
+    "ifnull((SELECT text FROM annotations WHERE run_id = r.id AND kind = 'note' ORDER BY id DESC LIMIT 1), '') AS note";
+constexpr const char* kTags =
+    "ifnull((SELECT text FROM annotations WHERE run_id = r.id AND kind = 'tags' ORDER BY id DESC LIMIT 1), '[]') AS tags";
+
+/// Visits each column of a run, as SQL, and where its value belongs: what selects and what reads cannot disagree.
+template <class Visit>
+void visit_columns(RunRecord& run, std::int64_t& environment_id, Visit&& visit) {
+  visit("r.id", run.id);
+  visit("r.uuid", run.uuid);
+  visit("r.created_at", run.created_at);
+  visit("r.started_at", run.started_at);
+  visit("r.finished_at", run.finished_at);
+  visit("r.sweep", run.sweep);
+  visit("m.fingerprint", run.model.fingerprint);
+  visit(kModelName, run.model.name);
+  visit("m.model_type", run.model.model_type);
+  visit("m.architecture", run.model.architecture);
+  visit("m.synthetic", run.model.synthetic);
+  visit("r.environment_id", environment_id);
+  visit("r.configuration", run.configuration_json);
+  visit("r.plan", run.plan_json);
+  visit("r.telemetry", run.telemetry_json);
+  visit("r.disturbance", run.disturbance);
+  visit("r.status", run.status);
+  visit("r.position", run.position);
+  visit("r.verdict", run.verdict.verdict);
+  visit("r.verdict_figure", run.verdict.figure);
+  visit("r.verdict_value", run.verdict.value);
+  visit("r.verdict_threshold", run.verdict.threshold);
+  visit("r.cause", run.failure.cause);
+  visit("r.remedy", run.failure.remedy);
+  visit("r.stage", run.failure.stage);
+  visit("r.signal", run.failure.signal);
+  visit(kNote, run.note);
+  visit(kTags, run.tags);
+  visit("r.prompt_fingerprint", run.parameters.prompt_fingerprint);
+  for (const Parameter* parameter : stored_parameters()) {
+    visit(("r." + std::string(parameter->name)).c_str(), *parameter);
+  }
+}
+
 const std::string& select_runs_sql() {
   static const std::string kSql = [] {
     std::string columns;
-    for (const ParameterColumn& column : parameter_columns()) columns += std::string(", r.") + column.name;
-    return "SELECT r.id, r.uuid, r.created_at, r.started_at, r.finished_at, r.sweep, m.fingerprint, " +
-           std::string(kModelName) +
-           ", "
-           "m.model_type, m.architecture, m.synthetic, r.environment_id, r.configuration, r.plan, r.telemetry, "
-           "r.disturbance, r.status, "
-           "r.position, "
-           "r.verdict, r.verdict_figure, r.verdict_value, r.verdict_threshold, r.cause, r.remedy, r.stage, r.signal, "
-           "ifnull((SELECT text FROM annotations WHERE run_id = r.id AND kind = 'note' ORDER BY id DESC LIMIT 1), '') "
-           "AS note, "
-           "ifnull((SELECT text FROM annotations WHERE run_id = r.id AND kind = 'tags' ORDER BY id DESC LIMIT 1), "
-           "'[]') "
-           "AS tags" +
-           columns + " FROM runs r JOIN models m ON m.id = r.model_id ";
+    RunRecord run;
+    std::int64_t environment_id = 0;
+    visit_columns(run, environment_id,
+                  [&](const char* column, const auto&) { columns += (columns.empty() ? "" : ", ") + std::string(column); });
+    return "SELECT " + columns + " FROM runs r JOIN models m ON m.id = r.model_id ";
   }();
   return kSql;
 }
 
-std::optional<double> optional_double(const SQLite::Column& column) {
-  if (column.isNull()) return std::nullopt;
-  return column.getDouble();
+void read(const SQLite::Column& column, std::string& value) { value = column.getString(); }
+void read(const SQLite::Column& column, std::int64_t& value) { value = column.getInt64(); }
+void read(const SQLite::Column& column, int& value) { value = column.getInt(); }
+void read(const SQLite::Column& column, bool& value) { value = column.getInt() != 0; }
+void read(const SQLite::Column& column, std::optional<double>& value) {
+  if (!column.isNull()) value = column.getDouble();
 }
-
-void read_parameter(const SQLite::Column& column, RunParameters& parameters, std::int64_t RunParameters::*member) {
-  parameters.*member = column.getInt64();
+void read(const SQLite::Column& column, RunStatus& value) {
+  value = run_status_of(column.getString()).value_or(RunStatus::Failed);
 }
-void read_parameter(const SQLite::Column& column, RunParameters& parameters, double RunParameters::*member) {
-  parameters.*member = column.getDouble();
+void read(const SQLite::Column& column, Verdict& value) {
+  value = verdict_of(column.getString()).value_or(Verdict::None);
 }
-void read_parameter(const SQLite::Column& column, RunParameters& parameters, std::string RunParameters::*member) {
-  parameters.*member = column.getString();
+void read(const SQLite::Column& column, std::vector<std::string>& value) {
+  value = texts_of_json_array(column.getString());
+}
+krasis::ParameterValue read(const SQLite::Column& column, const Parameter& parameter) {
+  const krasis::ParameterValue kind = parameter.default_value();
+  if (std::holds_alternative<std::int64_t>(kind)) return column.getInt64();
+  if (std::holds_alternative<double>(kind)) return column.getDouble();
+  return column.getString();
 }
 
 std::shared_ptr<const EnvironmentRecord> read_environment(SQLite::Database& sqlite, std::int64_t id) {
@@ -72,44 +113,23 @@ std::shared_ptr<const EnvironmentRecord> read_environment(SQLite::Database& sqli
   return environment;
 }
 
-/// Reads a row of select_runs_sql(); `environment_id` gets 0 when there is none.
-RunRecord read_run(SQLite::Statement& row, std::int64_t& environment_id) {
+/// Reads a row of select_runs_sql(); `environment_id` gets 0 when there is none. Corrupt for a parameter that cannot be
+/// what the file says.
+Expected<RunRecord> read_run(SQLite::Statement& row, std::int64_t& environment_id) {
   RunRecord run;
-  int column = 0;
-  const auto text = [&] { return row.getColumn(column++).getString(); };
-  run.id = row.getColumn(column++).getInt64();
-  run.uuid = text();
-  run.created_at = text();
-  run.started_at = text();
-  run.finished_at = text();
-  run.sweep = text();
-  run.model.fingerprint = text();
-  run.model.name = text();
-  run.model.model_type = text();
-  run.model.architecture = text();
-  run.model.synthetic = row.getColumn(column++).getInt() != 0;
-  environment_id = row.getColumn(column++).getInt64();
-  run.configuration_json = text();
-  run.plan_json = text();
-  run.telemetry_json = text();
-  run.disturbance = text();
-  run.status = run_status_of(text()).value_or(RunStatus::Failed);
-  run.position = row.getColumn(column++).getInt64();
-  run.verdict.verdict = verdict_of(text()).value_or(Verdict::None);
-  run.verdict.figure = text();
-  run.verdict.value = optional_double(row.getColumn(column++));
-  run.verdict.threshold = optional_double(row.getColumn(column++));
-  run.failure.cause = text();
-  run.failure.remedy = text();
-  run.failure.stage = text();
-  run.failure.signal = row.getColumn(column++).getInt();
-  run.note = text();
-  run.tags = texts_of_json_array(text());
-  for (const ParameterColumn& parameter : parameter_columns()) {
-    const SQLite::Column value = row.getColumn(column++);
-    std::visit([&](auto member) { read_parameter(value, run.parameters, member); }, parameter.member);
-  }
-  return run;
+  int index = 0;
+  Expected<void> done;
+  visit_columns(run, environment_id, [&]<class Value>(const char*, Value& value) {
+    const SQLite::Column column = row.getColumn(index++);
+    if constexpr (std::is_same_v<Value, const Parameter>) {
+      if (auto held = value.restore(run.parameters, read(column, value)); !held && done) done = std::move(held);
+    } else {
+      read(column, value);
+    }
+  });
+  if (done) return run;
+  return fail(ErrorCode::Corrupt, "Run " + run.uuid + " cannot be read: " + done.error().cause,
+              "Update the program, if a newer one wrote the database.");
 }
 
 /// The WHERE clause of a filter and the texts to bind, in order.
@@ -158,7 +178,8 @@ Expected<std::vector<RunRecord>> Database::runs(const RunFilter& filter) {
     std::vector<RunRecord> runs;
     while (select.executeStep()) {
       std::int64_t environment_id = 0;
-      runs.push_back(read_run(select, environment_id));
+      KRASIS_TRY(RunRecord run, read_run(select, environment_id));
+      runs.push_back(std::move(run));
       if (environment_id == 0) continue;
       auto& environment = connection_->environments[environment_id];
       if (!environment) environment = read_environment(*connection_->sqlite, environment_id);

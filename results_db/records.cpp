@@ -3,8 +3,7 @@
 #include <array>
 #include <utility>
 
-#include "base/format_parameter.h"
-#include "results_db/number_text.h"
+#include "engine/config/parameters.h"
 
 namespace krasis::results {
 
@@ -20,50 +19,21 @@ constexpr std::array<std::pair<RunStatus, std::string_view>, 7> kStatuses{{{RunS
 constexpr std::array<std::pair<Verdict, std::string_view>, 3> kVerdicts{
     {{Verdict::None, "none"}, {Verdict::Pass, "pass"}, {Verdict::Fail, "fail"}}};
 
-std::string upper(std::string text) {
-  for (char& c : text) {
-    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
-  }
-  return text;
-}
-
 }  // namespace
 
-std::string bits_name(std::int64_t bits) {
-  const auto element = element_of_bits(bits);
-  return element ? std::string(name_of(*element)) : std::to_string(bits) + " bits";
+std::vector<ParameterValue> describe(const RunParameters& parameters) {
+  std::vector<ParameterValue> values;
+  for (const Parameter* parameter : stored_parameters()) {
+    values.push_back({parameter->name, parameter->column_heading(), parameter->cell(parameters)});
+  }
+  values.push_back({"prompt_fingerprint", "Prompt", parameters.prompt_fingerprint});
+  return values;
 }
 
-std::vector<ParameterValue> describe(const RunParameters& p) {
-  const auto number = [](std::int64_t value) { return std::to_string(value); };
-  const std::string hcs = p.hcs == "off" ? "OFF" : p.hcs == "on" ? "ON" : p.hcs;
-  return {{"device", "Device", p.device},
-          {"operations", "Operations", p.operations},
-          {"device_count", "GPUs", number(p.device_count)},
-          {"gpus", "Which GPUs", p.gpus},
-          {"gpu_bits", "GPU bits", bits_name(p.gpu_bits)},
-          {"cpu_bits", "CPU bits", bits_name(p.cpu_bits)},
-          {"lgs", "LGS", number(p.lgs)},
-          {"hcs", "HCS", hcs},
-          {"hcs_share", "HCS share", p.hcs == "off" ? "-" : p.hcs_share == 0 ? "auto" : significant(100 * p.hcs_share) + " %"},
-          {"hcs_policy", "HCS policy", p.hcs == "off" ? "-" : p.hcs_policy},
-          {"vram_budget_mib", "VRAM budget (MiB)", number(p.vram_budget_mib)},
-          {"threads", "CPU threads", number(p.threads)},
-          {"numa", "NUMA", p.numa},
-          {"attention_bits", "Attention", bits_name(p.attention_bits)},
-          {"dense_mlp_bits", "Dense MLP", bits_name(p.dense_mlp_bits)},
-          {"lm_head_bits", "LM head", bits_name(p.lm_head_bits)},
-          {"group_size", "Group size", number(p.group_size)},
-          {"prefill_path", "Prefill path", p.prefill_path},
-          {"attention", "Attention weights", p.attention},
-          {"kv_cache", "KV cache", upper(p.kv_cache)},
-          {"chunk_tokens", "Chunk (tokens)", number(p.chunk_tokens)},
-          {"prompt_tokens", "Prompt (tokens)", number(p.prompt_tokens)},
-          {"decode_tokens", "Decoded (tokens)", number(p.decode_tokens)},
-          {"warmups", "Warm-ups", number(p.warmups)},
-          {"repetitions", "Repetitions", number(p.repetitions)},
-          {"seed", "Seed", number(p.seed)},
-          {"prompt_fingerprint", "Prompt", p.prompt_fingerprint}};
+std::string shown(const RunParameters& parameters, std::string_view name) {
+  if (name == "prompt_fingerprint") return parameters.prompt_fingerprint;
+  const Parameter* parameter = find_parameter(name);
+  return parameter == nullptr ? std::string() : parameter->cell(parameters);
 }
 
 std::string_view name_of(RunStatus status) {

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/config/run_configuration.h"
 #include "results_db/statistics.h"
 
 namespace krasis::results {
@@ -39,36 +40,11 @@ struct EnvironmentRecord {
   bool operator==(const EnvironmentRecord&) const = default;
 };
 
-/// The parameters that tables, filters and comparisons use; each is an indexed column with the name of the parameter
-/// table (engine/config). The complete configuration is stored beside them as JSON.
-struct RunParameters {
-  std::string device = "host";      ///< kind of device: "host" (pretended devices) or "cuda"
-  std::string operations = "simd";  ///< of the host device: "simd", "avx2", "avx512", "amx" or "scalar"
-  std::int64_t device_count = 1;
-  std::string gpus = "all";          ///< which of them: "0,2", "all"
-  std::int64_t lgs = 1;              ///< layer group size
-  std::string hcs = "off";           ///< hot-cache strategy: "off", "on", "multi"
-  double hcs_share = 0.0;            ///< of all experts that are cached, 0..1; 0 = what the VRAM budget left; without meaning when hcs is off
-  std::string hcs_policy = "static"; ///< "static" or "adaptive"; without meaning when hcs is off
-  std::int64_t vram_budget_mib = 0;  ///< of each device; 0 = not limited
-  std::int64_t threads = 0;          ///< CPU threads that really worked; 0 = unknown
-  std::string numa = "interleave";   ///< or "shards"
-  std::int64_t gpu_bits = 4;         ///< 4, 8 (integers) or 16 (BF16); so are the others
-  std::int64_t cpu_bits = 4;
-  std::int64_t attention_bits = 8;
-  std::int64_t dense_mlp_bits = 8;
-  std::int64_t lm_head_bits = 8;
-  std::int64_t group_size = 128;
-  std::string prefill_path = "auto";  ///< "auto", "stream", "picked" or "cpu"
-  std::string attention = "resident";  ///< or "streamed"
-  std::string kv_cache = "bf16";  ///< "bf16" or "fp8"
-  std::int64_t chunk_tokens = 512;
-  std::int64_t prompt_tokens = 0;
-  std::int64_t decode_tokens = 0;
-  std::int64_t warmups = 0;
-  std::int64_t repetitions = 0;
-  std::int64_t seed = 0;
-  std::string prompt_fingerprint;
+/// What was run: the configuration, with what only the worker knows put right (`threads`: those that really worked). Those
+/// of the parameter table (engine/config) that are stored_parameters() have columns of their own, for tables, filters and
+/// comparisons; the others have their defaults here. The configuration as it was asked for is stored beside them as JSON.
+struct RunParameters : RunConfiguration {
+  std::string prompt_fingerprint = {};  ///< of the prompt's tokens; empty until a worker has told it
   bool operator==(const RunParameters&) const = default;
 };
 
@@ -80,12 +56,10 @@ struct ParameterValue {
   bool operator==(const ParameterValue&) const = default;
 };
 
-/// All parameters in table order. `hcs_share` and `hcs_policy` are "-" when hcs is off.
+/// All that are stored, in table order, and the prompt's fingerprint. "-" for a parameter that does not apply.
 std::vector<ParameterValue> describe(const RunParameters& parameters);
-
-/// The name of the format (base/format.h) that a parameter of 4, 8 or 16 bits asks for: "INT4", "INT8", "BF16";
-/// otherwise "N bits".
-std::string bits_name(std::int64_t bits);
+/// The value of one of them; empty for an unknown name.
+std::string shown(const RunParameters& parameters, std::string_view name);
 
 enum class RunStatus : std::uint8_t { Queued, Running, Done, Failed, Crashed, Cancelled, OutOfMemory };
 enum class Verdict : std::uint8_t { None, Pass, Fail };

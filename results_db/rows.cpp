@@ -4,7 +4,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
-#include "results_db/parameter_columns.h"
+#include "engine/config/parameters.h"
 #include "results_db/validation.h"
 
 namespace krasis::results {
@@ -20,24 +20,19 @@ std::string dump(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-std::string parameter_names() {
-  std::string names;
-  for (const ParameterColumn& column : parameter_columns())
-    names += std::string(names.empty() ? "" : ", ") + column.name;
-  return names;
+/// Columns of what was run, each followed by `after`, with commas between them.
+std::string parameter_columns(const char* after = "") {
+  std::string columns;
+  for (const Parameter* parameter : stored_parameters()) columns += std::string(parameter->name) + after + ", ";
+  return columns + "prompt_fingerprint" + after;
 }
 
-std::string question_marks(std::size_t count) {
-  std::string marks = "?";
-  for (std::size_t i = 1; i < count; ++i) marks += ", ?";
-  return marks;
-}
-
-/// Binds all parameters from `index` on; returns the next index.
+/// Binds them from `index` on; returns the next index.
 int bind_parameters(SQLite::Statement& statement, int index, const RunParameters& parameters) {
-  for (const ParameterColumn& column : parameter_columns()) {
-    std::visit([&](auto member) { statement.bind(index++, parameters.*member); }, column.member);
+  for (const Parameter* parameter : stored_parameters()) {
+    std::visit([&](const auto& value) { statement.bind(index++, value); }, parameter->value(parameters));
   }
+  statement.bind(index++, parameters.prompt_fingerprint);
   return index;
 }
 
@@ -114,12 +109,14 @@ std::int64_t environment_row(SQLite::Database& sqlite, const EnvironmentRecord& 
 
 RunId insert_run(SQLite::Database& sqlite, const NewRun& run) {
   const std::int64_t model = model_row(sqlite, run.model);
+  std::string marks;
+  for (std::size_t i = 0; i < stored_parameters().size(); ++i) marks += "?, ";
   SQLite::Statement insert(
       sqlite, "INSERT INTO runs (uuid, created_at, sweep, model_id, configuration, plan, status, position, " +
-                  parameter_names() +
+                  parameter_columns() +
                   ") VALUES (?, ?, ?, ?, ?, ?, 'queued', (SELECT ifnull(max(position), 0) + 1 FROM runs WHERE status = "
                   "'queued'), " +
-                  question_marks(parameter_columns().size()) + ")");
+                  marks + "?)");
   insert.bind(1, run.uuid.empty() ? new_uuid() : run.uuid);
   insert.bind(2, run.created_at.empty() ? utc_now() : run.created_at);
   insert.bind(3, run.sweep);
@@ -132,11 +129,7 @@ RunId insert_run(SQLite::Database& sqlite, const NewRun& run) {
 }
 
 void update_parameters(SQLite::Database& sqlite, RunId run, const RunParameters& parameters) {
-  std::string assignments;
-  for (const ParameterColumn& column : parameter_columns()) {
-    assignments += std::string(assignments.empty() ? "" : ", ") + column.name + " = ?";
-  }
-  SQLite::Statement update(sqlite, "UPDATE runs SET " + assignments + " WHERE id = ?");
+  SQLite::Statement update(sqlite, "UPDATE runs SET " + parameter_columns(" = ?") + " WHERE id = ?");
   const int next = bind_parameters(update, 1, parameters);
   update.bind(next, run);
   update.exec();

@@ -38,7 +38,7 @@ Expected<void> RunRecorder::finish(const RunOutcome& outcome) {
 Expected<void> RunRecorder::store(const protocol::Loaded& event) {
   KRASIS_CHECK(database_->set_model(run_.id, model_of(event.model)));
   RunParameters& known = run_.parameters;
-  if (event.threads > 0) known.threads = event.threads;
+  if (event.threads > 0) known.threads = static_cast<int>(event.threads);
   if (!event.prompt_fingerprint.empty()) known.prompt_fingerprint = event.prompt_fingerprint;
   KRASIS_CHECK(database_->set_parameters(run_.id, known));
   return database_->set_plan(run_.id, event.plan_json);

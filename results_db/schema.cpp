@@ -1,7 +1,8 @@
 #include "results_db/schema.h"
 
-#include <algorithm>
 #include <vector>
+
+#include "engine/config/parameters.h"
 
 namespace krasis::results {
 
@@ -163,19 +164,30 @@ CREATE TABLE measuring (
 );
 )sql";
 
-/// Every column that a step added to runs, in order of the versions. `before` says what was true of older runs.
-constexpr AddedColumn kAddedColumns[] = {{3, "prefill_path", "stream"},  // every prompt was streamed
-                                         {4, "gpus", "all"},             // all GPUs were used
-                                         {4, "telemetry", "{}"},         // nothing was seen of what they did
-                                         {5, "hcs_policy", "static"},    // every cache kept what it began with
-                                         {6, "attention", "resident"},   // all attention weights were resident
-                                         {7, "numa", "interleave"},      // pages were always interleaved
-                                         {8, "disturbance", ""}};        // nobody looked for other workers
+/// Every column but parameters' that a step added to runs. `before` says what was true of older runs.
+constexpr AddedColumn kAddedColumns[] = {{4, "telemetry", "{}"},   // nothing was seen of what GPUs did
+                                         {8, "disturbance", ""}};  // nobody looked for other workers
 
-constexpr int kVersion = 8;
+std::string add_column(std::string_view name, std::string_view type, std::string_view before) {
+  std::string sql = "ALTER TABLE runs ADD COLUMN ";
+  sql.append(name).append(" ").append(type).append(" NOT NULL DEFAULT '").append(before).append("';\n");
+  return sql;
+}
 
-std::string sql_of(const AddedColumn& column) {
-  return std::string("ALTER TABLE runs ADD COLUMN ") + std::string(column.name) + " TEXT NOT NULL DEFAULT '" + std::string(column.before) + "';\n";
+/// An added parameter's column takes texts or numbers, as the parameter's values are.
+std::string add_column(const Parameter& parameter) {
+  const krasis::ParameterValue kind = parameter.default_value();
+  const char* type = std::holds_alternative<std::string>(kind) ? "TEXT" : std::holds_alternative<double>(kind) ? "REAL" : "INTEGER";
+  return add_column(parameter.name, type, parameter.stored.before);
+}
+
+/// What only SQL can say, by the version that it leads to.
+std::vector<std::string> written_steps() {
+  std::vector<std::string> steps(8);
+  steps[0] = kTables;
+  steps[1] = kEvidence;
+  steps[7] = kMeasuring;
+  return steps;
 }
 
 }  // namespace
@@ -184,18 +196,18 @@ std::span<const AddedColumn> added_columns() {
   return kAddedColumns;
 }
 
-const AddedColumn* added_column(std::string_view name) {
-  const auto* found = std::find_if(std::begin(kAddedColumns), std::end(kAddedColumns),
-                                   [&](const AddedColumn& column) { return column.name == name; });
-  return found == std::end(kAddedColumns) ? nullptr : found;
-}
-
 std::span<const std::string> migrations() {
   static const std::vector<std::string> kMigrations = [] {
-    std::vector<std::string> steps{kTables, kEvidence};
-    steps.resize(kVersion);
-    steps[7] = kMeasuring;
-    for (const AddedColumn& column : kAddedColumns) steps[static_cast<std::size_t>(column.version - 1)] += sql_of(column);
+    std::vector<std::string> steps = written_steps();
+    const auto step = [&steps](int version) -> std::string& {
+      const auto count = static_cast<std::size_t>(version);
+      if (steps.size() < count) steps.resize(count);
+      return steps[count - 1];
+    };
+    for (const AddedColumn& column : kAddedColumns) step(column.version) += add_column(column.name, "TEXT", column.before);
+    for (const Parameter* parameter : stored_parameters()) {
+      if (parameter->stored.since > 1) step(parameter->stored.since) += add_column(*parameter);
+    }
     return steps;
   }();
   return kMigrations;

@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
+#include "engine/config/parameters.h"
 #include "results_db/number_text.h"
-#include "results_db/parameter_columns.h"
 
 namespace krasis::results {
 
@@ -88,14 +88,14 @@ Expected<void> validate(const EnvironmentRecord& environment) {
 }
 
 Expected<void> validate(const RunParameters& parameters) {
-  for (const ParameterColumn& column : parameter_columns()) {
-    if (const auto* integer = std::get_if<std::int64_t RunParameters::*>(&column.member)) {
-      const bool may_be_negative = std::string_view(column.name) == "seed";
-      if (parameters.**integer < 0 && !may_be_negative) return invalid(column.name, "is negative.");
+  for (const Parameter* parameter : stored_parameters()) {
+    const krasis::ParameterValue value = parameter->value(parameters);
+    const auto* integer = std::get_if<std::int64_t>(&value);
+    const auto* real = std::get_if<double>(&value);
+    if (integer != nullptr && *integer < 0) return invalid(parameter->name, "is negative.");
+    if (real != nullptr && !(*real >= parameter->minimum && *real <= parameter->maximum)) {
+      return invalid(parameter->name, "is not " + parameter->range_text() + ".");
     }
-  }
-  if (!std::isfinite(parameters.hcs_share) || parameters.hcs_share < 0 || parameters.hcs_share > 1) {
-    return invalid("hcs_share", "is not between 0 and 1.");
   }
   return {};
 }

@@ -108,6 +108,14 @@ Expected<RunConfiguration> configuration_from_json(std::string_view text, const 
   }
 }
 
+std::optional<ParameterValue> parameter_value(const nlohmann::ordered_json& json) {
+  const bool large = json.is_number_unsigned() && json.get<std::uint64_t>() > std::uint64_t{INT64_MAX};
+  if (json.is_number_float() || large) return json.get<double>();
+  if (json.is_number_integer()) return json.get<std::int64_t>();
+  if (json.is_string()) return json.get<std::string>();
+  return std::nullopt;
+}
+
 Expected<RunConfiguration> configuration_from_json_value(const nlohmann::ordered_json& object,
                                                          const RunConfiguration& base) {
   if (!object.is_object()) return fail(ErrorCode::InvalidArgument, "A configuration must be a JSON object.");
@@ -115,20 +123,12 @@ Expected<RunConfiguration> configuration_from_json_value(const nlohmann::ordered
   for (const auto& [key, value] : object.items()) {
     const Parameter* parameter = find_parameter(key);
     if (parameter == nullptr || parameter->name != key) return tl::unexpected(unknown_parameter(key));
-    ParameterValue wanted;
-    if (value.is_number_unsigned() && value.get<std::uint64_t>() > static_cast<std::uint64_t>(INT64_MAX)) {
-      wanted = value.get<double>();
-    } else if (value.is_number_integer()) {
-      wanted = value.get<std::int64_t>();
-    } else if (value.is_number_float()) {
-      wanted = value.get<double>();
-    } else if (value.is_string()) {
-      wanted = value.get<std::string>();
-    } else {
+    const auto wanted = parameter_value(value);
+    if (!wanted) {
       return fail(ErrorCode::InvalidArgument, fmt::format("{} is neither a number nor a text.", key),
                   "Write a number, or a text in quotes.");
     }
-    KRASIS_CHECK(parameter->set_value(configuration, wanted));
+    KRASIS_CHECK(parameter->set_value(configuration, *wanted));
   }
   return configuration;
 }

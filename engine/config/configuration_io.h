@@ -1,11 +1,12 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "base/error.h"
-#include "engine/config/run_configuration.h"
+#include "engine/config/parameters.h"
 
 namespace krasis {
 
@@ -22,5 +23,8 @@ Expected<RunConfiguration> configuration_from_toml(std::string_view text, const 
 Expected<RunConfiguration> configuration_from_json(std::string_view text, const RunConfiguration& base = {});
 Expected<RunConfiguration> configuration_from_json_value(const nlohmann::ordered_json& object,
                                                          const RunConfiguration& base = {});
+
+/// A JSON number or text as a parameter's value; none for anything else. A number beyond 2^63 is a real.
+std::optional<ParameterValue> parameter_value(const nlohmann::ordered_json& json);
 
 }  // namespace krasis

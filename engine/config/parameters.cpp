@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 namespace krasis {
 namespace {
@@ -87,6 +88,42 @@ Expected<void> set_number(const Parameter& parameter, RunConfiguration& configur
   return {};
 }
 
+std::string upper(std::string text) {
+  for (char& c : text) {
+    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
+  }
+  return text;
+}
+
+/// False if the field cannot hold the value.
+bool hold(const Parameter&, std::string& field, const ParameterValue& value) {
+  const auto* text = std::get_if<std::string>(&value);
+  if (text != nullptr) field = *text;
+  return text != nullptr;
+}
+bool hold(const Parameter&, double& field, const ParameterValue& value) {
+  const auto* integer = std::get_if<std::int64_t>(&value);
+  const auto* real = std::get_if<double>(&value);
+  if (integer != nullptr) field = static_cast<double>(*integer);
+  if (real != nullptr) field = *real;
+  return integer != nullptr || real != nullptr;
+}
+bool hold(const Parameter& parameter, HotCache& field, const ParameterValue& value) {
+  for (std::size_t i = 0; i < parameter.choices.size(); ++i) {
+    if (value != ParameterValue(std::string(parameter.choices[i].value))) continue;
+    field = static_cast<HotCache>(i);
+    return true;
+  }
+  return false;
+}
+template <class Integer>
+bool hold(const Parameter&, Integer& field, const ParameterValue& value) {
+  const auto* integer = std::get_if<std::int64_t>(&value);
+  if (integer == nullptr || !std::in_range<Integer>(*integer)) return false;
+  field = static_cast<Integer>(*integer);
+  return true;
+}
+
 }  // namespace
 
 ParameterValue Parameter::value(const RunConfiguration& configuration) const {
@@ -103,11 +140,17 @@ std::string Parameter::text(const RunConfiguration& configuration) const {
 }
 
 std::string Parameter::display(const RunConfiguration& configuration) const {
-  std::string stored = text(configuration);
+  std::string value = text(configuration);
   for (const auto& choice : choices) {
-    if (choice.value == stored) return std::string(choice.label);
+    if (choice.value == value) return std::string(choice.label);
   }
-  return stored;
+  return value;
+}
+
+std::string Parameter::cell(const RunConfiguration& configuration) const {
+  if (!applies(configuration)) return "-";
+  if (shown != nullptr) return shown(configuration);
+  return type == ParameterType::Format ? upper(display(configuration)) : text(configuration);
 }
 
 ParameterValue Parameter::default_value() const {
@@ -132,7 +175,7 @@ std::string Parameter::range_text() const {
 Expected<void> Parameter::set(RunConfiguration& configuration, std::string_view given) const {
   const std::string_view text = trim(given);
   if (type == ParameterType::Text) return set_text(*this, configuration, text);
-  if (type == ParameterType::Choice) return set_choice(*this, configuration, text);
+  if (!choices.empty()) return set_choice(*this, configuration, text);
   if (type == ParameterType::Int) {
     std::int64_t number = 0;
     if (!parse_number(text, number)) return refuse(*this, text);
@@ -155,6 +198,12 @@ Expected<void> Parameter::set_value(RunConfiguration& configuration, const Param
   }
   if (type == ParameterType::Int && std::holds_alternative<double>(value)) return refuse(*this, text);
   return set(configuration, std::string_view(text));
+}
+
+Expected<void> Parameter::restore(RunConfiguration& configuration, const ParameterValue& value) const {
+  const bool held = std::visit([&](auto member) { return hold(*this, configuration.*member, value); }, field);
+  if (held) return {};
+  return fail(ErrorCode::InvalidArgument, fmt::format("{} cannot be \"{}\".", name, shortened(value_text(value))));
 }
 
 Error unknown_parameter(std::string_view name) {

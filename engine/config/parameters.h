@@ -16,6 +16,7 @@ enum class ParameterType : std::uint8_t {
   Int,
   Real,
   Choice,  ///< one of `choices`; stored as text, or as a number where the configuration has one (bits)
+  Format,  ///< a choice, too: how numbers are stored; results show it in capitals
   Text,
 };
 
@@ -41,8 +42,15 @@ struct Applicability {
   explicit operator bool() const { return applies; }
 };
 
-/// One row of the table from which the form, the command line, validation, sweep axes, Markdown headers and the
-/// documentation are made.
+/// Whether results keep a parameter in a column of its own (all of them stand in the configuration that is kept with a
+/// run), and what is true of runs and exports from before.
+struct StoredParameter {
+  int since = 0;            ///< the first schema of the results database that has the column; 0: none
+  std::string_view before;  ///< what the parameter was in runs of older schemas, as text
+};
+
+/// One row of the table from which the form, the command line, validation, sweep axes, columns of the results database,
+/// exports, comparisons and the documentation are made.
 struct Parameter {
   using Field = std::variant<int RunConfiguration::*, std::int64_t RunConfiguration::*, double RunConfiguration::*,
                              std::string RunConfiguration::*, HotCache RunConfiguration::*>;
@@ -51,14 +59,20 @@ struct Parameter {
   std::string_view label;  ///< in forms and column headings
   ParameterGroup group = ParameterGroup::Model;
   ParameterType type = ParameterType::Int;
-  Field field;
+  Field field = {};
   double minimum = 0, maximum = 0;  ///< inclusive, of Int and Real
-  std::vector<ParameterChoice> choices;
-  std::string_view unit;  ///< "tokens", "MiB", or empty
-  std::string_view help;  ///< one sentence or two, shown as it is
-  unsigned affects = 0;   ///< bits of Affects
-  bool sweepable = true;  ///< may be an axis of a sweep
+  std::vector<ParameterChoice> choices = {};
+  std::string_view unit = {};  ///< "tokens", "MiB", or empty
+  unsigned affects = 0;        ///< bits of Affects
+  bool sweepable = true;       ///< may be an axis of a sweep
   Applicability (*applicability)(const RunConfiguration&) = nullptr;
+  StoredParameter stored = {};
+  std::string_view heading = {};  ///< of its column in results; empty: the label
+  /// How a line of what runs have in common says it, with {} for the value: "{} token prompt", "{} warm-up(s)". Empty:
+  /// label and value, and nothing at the default.
+  std::string_view phrase = {};
+  std::string (*shown)(const RunConfiguration&) = nullptr;  ///< in results, where that is not text()
+  std::string_view help = {};                               ///< one sentence or two, shown as it is
 
   Applicability applies(const RunConfiguration& configuration) const {
     return applicability == nullptr ? Applicability{} : applicability(configuration);
@@ -69,6 +83,9 @@ struct Parameter {
   std::string text(const RunConfiguration& configuration) const;
   /// As shown: the label of a choice, otherwise text().
   std::string display(const RunConfiguration& configuration) const;
+  /// As tables of results show it: "-" where it does not apply.
+  std::string cell(const RunConfiguration& configuration) const;
+  std::string_view column_heading() const { return heading.empty() ? label : heading; }
   /// The value that a default-made configuration has.
   ParameterValue default_value() const;
   std::string default_text() const;
@@ -79,10 +96,15 @@ struct Parameter {
   /// value or label, in any case. InvalidArgument, naming the parameter and what it may be, leaves it as it was.
   Expected<void> set(RunConfiguration& configuration, std::string_view text) const;
   Expected<void> set_value(RunConfiguration& configuration, const ParameterValue& value) const;
+  /// Sets the field to what a database or an export holds. Ranges are not checked, because they change: only that the
+  /// field can hold the value. InvalidArgument leaves it as it was.
+  Expected<void> restore(RunConfiguration& configuration, const ParameterValue& value) const;
 };
 
 /// All parameters, in the order of the form.
 std::span<const Parameter> parameters();
+/// Those that have a column in the results database, in the same order.
+std::span<const Parameter* const> stored_parameters();
 /// Null if there is none of this name; '-' counts as '_'.
 const Parameter* find_parameter(std::string_view name);
 /// The name that is most like `name`, for "did you mean"; empty when none is similar.

@@ -40,7 +40,7 @@ TEST(Compare, ParametersThatDiffer) {
   for (const ParameterComparison& row : result.parameters) {
     if (row.differs) names.push_back(row.name);
   }
-  EXPECT_THAT(names, ElementsAre("gpu_bits", "lgs"));
+  EXPECT_THAT(names, ElementsAre("lgs", "gpu_bits"));
   for (const ParameterComparison& row : result.parameters) {
     if (row.name == "gpu_bits") {
       EXPECT_THAT(row.values, ElementsAre("INT4", "INT8"));

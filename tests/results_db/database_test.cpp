@@ -39,11 +39,11 @@ TEST_F(DatabaseTest, ARunKeepsEverythingThatWasRecorded) {
   NewRun run = example_run();
   run.uuid = "12345678-9abc-4def-8123-456789abcdef";
   run.created_at = "2026-02-22T10:11:12.345Z";
-  run.parameters.hcs = "multi";
+  run.parameters.hcs = HotCache::Multi;
   run.parameters.hcs_share = 0.125;
   run.parameters.hcs_policy = "adaptive";
   run.parameters.kv_cache = "fp8";
-  run.parameters.seed = -7;
+  run.parameters.seed = 7;
   run.parameters.prompt_fingerprint = "p1";
   run.plan_json = R"({"device0":100})";
   const RunId id = must(database.enqueue(run));
@@ -450,6 +450,16 @@ TEST_F(DatabaseTest, MigratesFromVersion1) {
   EXPECT_EQ(must(database.mark_interrupted()), std::vector<RunId>{2});
   EXPECT_EQ(RawSqlite(path).exec("UPDATE runs SET lgs = 9"), SQLITE_CONSTRAINT);  // the new rules hold
   must(database.check_integrity());
+}
+
+TEST_F(DatabaseTest, AValueThatAParameterCannotHaveNamesTheRun) {
+  Database database = open();
+  must(database.enqueue(example_run()));
+  ASSERT_EQ(RawSqlite(path).exec("UPDATE runs SET hcs = 'sometimes'"), SQLITE_OK);
+  const auto runs = database.runs();
+  ASSERT_FALSE(runs);
+  EXPECT_EQ(runs.error().code, ErrorCode::Corrupt);
+  EXPECT_NE(runs.error().cause.find("hcs cannot be \"sometimes\""), std::string::npos) << runs.error().cause;
 }
 
 TEST_F(DatabaseTest, TenThousandRunsAreListed) {

@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "base/format_parameter.h"
+#include "engine/config/parameters.h"
 #include "tests/results_db/fixture.h"
 
 namespace krasis::results {
@@ -17,9 +17,9 @@ class ExchangeTest : public ::testing::Test {
   /// One finished run with everything, one queued.
   void fill(Database& database) {
     NewRun run = example_run("comma, \"quote\" and\nline");
-    run.parameters.hcs = "on";
+    run.parameters.hcs = HotCache::On;
     run.parameters.hcs_share = 1.0 / 3;
-    run.parameters.seed = -1;
+    run.parameters.seed = 7;
     const RunId id = must(database.enqueue(run));
     must(database.claim(id));
     must(database.set_environment(id, example_environment()));
@@ -126,6 +126,10 @@ TEST_F(ExchangeTest, BadJsonAddsNothing) {
   EXPECT_EQ(code_of(with([](Json& run) { run["status"] = "splendid"; })), ErrorCode::Corrupt);
   EXPECT_EQ(code_of(with([](Json& run) { run["parameters"]["lgs"] = 1e300; })), ErrorCode::Corrupt);
   EXPECT_EQ(code_of(with([](Json& run) { run["parameters"]["lgs"] = 18446744073709551615u; })), ErrorCode::Corrupt);
+  EXPECT_EQ(code_of(with([](Json& run) { run["parameters"]["lgs"] = 1ll << 40; })), ErrorCode::Corrupt);
+  EXPECT_EQ(code_of(with([](Json& run) { run["parameters"]["lgs"] = "2"; })), ErrorCode::Corrupt);
+  EXPECT_EQ(code_of(with([](Json& run) { run["parameters"]["hcs"] = "sometimes"; })), ErrorCode::Corrupt);
+  EXPECT_EQ(code_of(with([](Json& run) { run["parameters"]["kv_cache"] = nullptr; })), ErrorCode::Corrupt);
   EXPECT_EQ(code_of(with([](Json& run) { run["failure"]["signal"] = 1ll << 40; })), ErrorCode::Corrupt);
   EXPECT_EQ(code_of(with([](Json& run) { run["samples"][0]["prefill_s"] = "fast"; })), ErrorCode::Corrupt);
   EXPECT_EQ(code_of(with([](Json& run) { run["samples"][0]["prefill_s"] = 0; })), ErrorCode::Corrupt);
@@ -181,22 +185,23 @@ TEST_F(ExchangeTest, AnExportThatTellsItsSchemaLacksNothingOfIt) {
   EXPECT_EQ(must(to.run_count()), 0);
 }
 
-TEST(Labels, TakeAFormatsNameFromTheFormat) {
-  for (const Element element : kElements) EXPECT_EQ(element_named(name_of(element)), element);
-  EXPECT_EQ(bits_name(4), name_of(Element::Int4));
-  EXPECT_EQ(bits_name(8), name_of(Element::Int8));
-  EXPECT_EQ(bits_name(16), name_of(Element::Bf16));
-  EXPECT_EQ(bits_name(5), "5 bits");
-  // A number of bits never means MXFP4, whatever its size.
-  for (int bits = 0; bits <= 64; ++bits) EXPECT_NE(element_of_bits(bits), Element::Mxfp4);
+TEST(Parameters, AreDescribedAsTheTableDeclaresThem) {
   RunParameters parameters;
+  parameters.prompt_fingerprint = "p";
+  const auto values = describe(parameters);
+  ASSERT_EQ(values.size(), stored_parameters().size() + 1);
+  for (std::size_t i = 0; i + 1 < values.size(); ++i) EXPECT_EQ(values[i].name, stored_parameters()[i]->name);
+  EXPECT_EQ(values.back().value, "p");
+  EXPECT_EQ(shown(parameters, "hcs"), "OFF");
+  EXPECT_EQ(shown(parameters, "hcs_share"), "-") << "without a cache";
+  parameters.hcs = HotCache::Multi;
+  parameters.hcs_share = 1.0 / 3;
   parameters.gpu_bits = 8;
-  for (const ParameterValue& value : describe(parameters)) {
-    const bool bits = value.name == "gpu_bits" || value.name == "cpu_bits";
-    if (bits) {
-      EXPECT_EQ(value.value, name_of(value.name == "gpu_bits" ? Element::Int8 : Element::Int4));
-    }
-  }
+  EXPECT_EQ(shown(parameters, "hcs"), "multi");
+  EXPECT_EQ(shown(parameters, "hcs_share"), "33.33 %");
+  EXPECT_EQ(shown(parameters, "gpu_bits"), "INT8");
+  EXPECT_EQ(shown(parameters, "kv_cache"), "BF16");
+  EXPECT_EQ(shown(parameters, "no_such"), "");
 }
 
 TEST_F(ExchangeTest, CsvIsQuotedAndExact) {

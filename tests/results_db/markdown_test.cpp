@@ -62,14 +62,14 @@ std::vector<RunSummary> example_runs() {
   failed.parameters.device_count = 2;
   failed.parameters.gpu_bits = 8;
   failed.parameters.lgs = 4;
-  failed.parameters.hcs = "multi";
+  failed.parameters.hcs = HotCache::Multi;
   failed.parameters.hcs_share = 0.5;
   failed.verdict = {Verdict::Fail, "KL divergence, nats", 0.31, 0.1};
   runs.push_back(summarize(failed, steady()));
   RunRecord crashed = example_record();
   crashed.uuid = "cccccccc-0000-4000-8000-000000000003";
   crashed.created_at = "2026-02-23T00:00:00Z";
-  crashed.parameters.hcs = "on";
+  crashed.parameters.hcs = HotCache::On;
   crashed.parameters.hcs_share = 0.5;
   crashed.status = RunStatus::Crashed;
   crashed.verdict = {};
@@ -84,7 +84,7 @@ TEST(Markdown, ThePageOfASmallSweep) {
   EXPECT_EQ(export_markdown(example_runs(), options),
             R"md(## First sweep — 2026-02-23
 
-Config: 512 token prompt, 64 decoded, BF16 KV cache, INT8 attention/dense_mlp, BF16 lm_head, group size 128, 512 token chunks, 4096 MiB VRAM budget, 50 % of the experts cached with HCS, 8 CPU threads, 1 warm-up, 3 repetitions, seed 1, device host, simd operations, EPYC, 64 GiB.
+Config: 512 token prompt, 64 decoded, 1 warm-up, 3 repetitions, INT8 attention/dense_mlp, BF16 lm_head, group size 128, BF16 KV cache, 512 token chunks, device host, HCS share 50 %, 4096 MiB VRAM budget, 8 CPU threads, seed 1, EPYC, 64 GiB.
 
 | Model | GPUs | GPU/CPU bits | LGS | HCS | Prefill (tok/s) | TTFT (s) | Decode (tok/s) | ms/tok | Status | Log |
 |-------|-----:|-------------:|----:|-----|----------------:|---------:|---------------:|-------:|--------|-----|
@@ -121,8 +121,26 @@ TEST(Markdown, WhatVariesIsAColumnAfterHcs) {
   EXPECT_THAT(page, HasSubstr("| OFF | BF16 | 512 | EPYC, 64 GiB | 997.4 |"));
   EXPECT_THAT(page, HasSubstr("| multi | FP8 | 1024 | – | 2048.0 |"));
   EXPECT_THAT(page, HasSubstr("| [log](runs/bbbbbbbb-0000-4000-8000-000000000002.log) |"));
-  EXPECT_THAT(page, ::testing::StartsWith("Config: 64 decoded, INT8 attention"));
+  EXPECT_THAT(page, ::testing::StartsWith("Config: 64 decoded, 1 warm-up, 3 repetitions, INT8 attention"));
   EXPECT_THAT(page, Not(HasSubstr("###")));
+}
+
+// What a run does not have differs from nothing; what is as usual needs no words.
+TEST(Markdown, AParameterThatDoesNotApplyNeverVaries) {
+  auto runs = example_runs();
+  runs[0].run.parameters.hcs_policy = "adaptive";  // without a cache
+  runs[1].run.parameters.group_size = 32;
+  RunParameters& without_groups = runs[2].run.parameters;
+  without_groups.gpu_bits = without_groups.cpu_bits = without_groups.attention_bits = 16;
+  without_groups.dense_mlp_bits = without_groups.lm_head_bits = 16;
+  const std::string page = export_markdown(runs);
+  EXPECT_THAT(page, HasSubstr("| Group size |"));
+  EXPECT_THAT(page, HasSubstr("| CRASHED* |"));
+  EXPECT_THAT(page, Not(HasSubstr("HCS policy")));
+  runs[0].run.parameters.group_size = 32;
+  EXPECT_THAT(export_markdown(runs), HasSubstr(", group size 32,")) << "all that have groups have this one";
+  for (RunSummary& run : runs) run.run.parameters.numa = "shards";
+  EXPECT_THAT(export_markdown(runs), HasSubstr(", NUMA shards,"));
 }
 
 TEST(Markdown, SpreadSyntheticAndTooFewRepetitions) {
@@ -148,7 +166,7 @@ TEST(Markdown, NotesAppearOnlyWhenNeeded) {
   RunRecord run = example_record();
   run.parameters.device = "cuda";
   const std::string page = export_markdown(std::vector{summarize(run, steady())});
-  EXPECT_THAT(page, HasSubstr("device cuda,"));
+  EXPECT_THAT(page, HasSubstr(", device cuda,"));
   for (const char* text : {"pretends", "synthetic", "n too small", "DONE", "FAIL", "outlier", "operations"}) {
     EXPECT_THAT(page, Not(HasSubstr(text)));
   }

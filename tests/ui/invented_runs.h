@@ -24,7 +24,7 @@ inline results::Repetition repetition(int index, double prefill, double decode) 
 }
 
 /// A finished run of an invented model in memory.
-inline results::RunSummary summary(results::RunId id, int lgs, const char* hcs, const std::vector<double>& prefill,
+inline results::RunSummary summary(results::RunId id, int lgs, HotCache hcs, const std::vector<double>& prefill,
                                    const std::vector<double>& decode, results::Verdict verdict = results::Verdict::Pass) {
   results::RunRecord run;
   run.id = id;
@@ -54,7 +54,7 @@ inline results::RunId store(results::Database& database, const RunConfiguration&
   results::NewRun run;
   run.model = {"fp", "Invented", "qwen3_moe", "5 layers, hidden 256, 16 experts", false};
   run.sweep = "invented";
-  run.parameters = results::parameters_of(configuration);
+  run.parameters = {configuration};
   const auto id = database.enqueue(run).value();
   must(database.claim(id));
   must(database.set_environment(id, {{}, "Invented machine", "Invented CPU", std::int64_t{1} << 34, "", "", "Linux", "b1"}));

@@ -26,8 +26,8 @@ using testing::ElementsAre;
 constexpr auto kFatal = QAbstractItemModelTester::FailureReportingMode::Fatal;
 
 std::vector<results::RunSummary> four_runs() {
-  return {summary(1, 2, "off", {100, 110}, {9.5, 9.7}), summary(2, 4, "off", {200, 210}, {10.5, 10.7}),
-          summary(3, 2, "on", {90, 95}, {4, 4.2}), summary(4, 4, "on", {80, 85}, {99, 99}, Verdict::Fail)};
+  return {summary(1, 2, HotCache::Off, {100, 110}, {9.5, 9.7}), summary(2, 4, HotCache::Off, {200, 210}, {10.5, 10.7}),
+          summary(3, 2, HotCache::On, {90, 95}, {4, 4.2}), summary(4, 4, HotCache::On, {80, 85}, {99, 99}, Verdict::Fail)};
 }
 
 QStringList column_of(const QAbstractItemModel& model, int column) {
@@ -146,10 +146,10 @@ TEST(ResultsModel, KeepsRowsWhenValuesChangeAndAddsNewOnes) {
 }
 
 TEST(ResultsModel, ADisturbedRunIsMarkedAtItsFigures) {
-  auto disturbed = summary(1, 2, "off", {100, 110}, {9.5, 9.7});
+  auto disturbed = summary(1, 2, HotCache::Off, {100, 110}, {9.5, 9.7});
   disturbed.run.disturbance = "krasis chat (process 7, user id 0) computed meanwhile: 3.1 s of CPU time in 9.0 s.";
   ResultsModel model;
-  model.set_runs({disturbed, summary(2, 4, "off", {200, 210}, {10.5, 10.7})});
+  model.set_runs({disturbed, summary(2, 4, HotCache::Off, {200, 210}, {10.5, 10.7})});
   for (const char* key : {"prefill", "decode"}) {
     const int column = model.column_of(key);
     EXPECT_TRUE(model.index(0, column).data().toString().endsWith(QChar(0x26a0))) << key;
@@ -209,8 +209,8 @@ TEST(ChartData, SeriesAreWhatVariesAndFailedVerdictsStayOut) {
 TEST(ChartData, CachesOfTwoSizesAreTwoSeries) {
   auto runs = four_runs();
   runs.pop_back();
-  runs.push_back(summary(5, 2, "on", {80, 85}, {7, 7.2}));
-  runs.back().run.parameters.hcs_share = 0.5;
+  runs.push_back(summary(5, 2, HotCache::On, {80, 85}, {7, 7.2}));
+  runs.back().run.parameters.hcs_share = 0.25;
   const auto data = decode_chart(runs);
   ASSERT_EQ(data.series.size(), 3U);
   EXPECT_EQ(data.series[0].name, "HCS off");
@@ -222,9 +222,9 @@ TEST(ChartData, CachesOfTwoSizesAreTwoSeries) {
 TEST(CompareModel, OnlyWhatDiffersAndFiguresWithTheirChange) {
   CompareModel model;
   QAbstractItemModelTester tester(&model, kFatal);
-  const std::vector<results::RunSummary> runs{summary(1, 2, "off", {100, 110, 105}, {9.5, 9.7, 9.6}),
-                                              summary(2, 4, "off", {200, 210, 205}, {10.5, 10.7, 10.6}),
-                                              summary(3, 2, "on", {90, 95, 92}, {4, 4.2, 4.1})};
+  const std::vector<results::RunSummary> runs{summary(1, 2, HotCache::Off, {100, 110, 105}, {9.5, 9.7, 9.6}),
+                                              summary(2, 4, HotCache::Off, {200, 210, 205}, {10.5, 10.7, 10.6}),
+                                              summary(3, 2, HotCache::On, {90, 95, 92}, {4, 4.2, 4.1})};
   model.set_runs(runs[0], {runs[1], runs[2]});
   EXPECT_EQ(model.columnCount(), 4);
   const QStringList names = column_of(model, 0);
@@ -246,9 +246,9 @@ TEST(CompareModel, OnlyWhatDiffersAndFiguresWithTheirChange) {
 TEST(CompareModel, NoiseHasNeitherArrowNorChange) {
   CompareModel model;
   // Noise of three repetitions, a large difference of two, and a difference that can be told.
-  model.set_runs(summary(1, 2, "off", {100, 100, 100}, {9, 11, 10}),
-                 {summary(2, 4, "off", {100, 100, 100}, {9.5, 12.5, 10}), summary(3, 4, "off", {100, 100}, {90, 92}),
-                  summary(4, 4, "off", {100, 100, 100}, {90, 91, 92})});
+  model.set_runs(summary(1, 2, HotCache::Off, {100, 100, 100}, {9, 11, 10}),
+                 {summary(2, 4, HotCache::Off, {100, 100, 100}, {9.5, 12.5, 10}), summary(3, 4, HotCache::Off, {100, 100}, {90, 92}),
+                  summary(4, 4, HotCache::Off, {100, 100, 100}, {90, 91, 92})});
   const auto row = static_cast<int>(column_of(model, 0).indexOf("Decode (tok/s)"));
   const auto change = [&](int column) {
     return static_cast<results::Change>(model.index(row, column).data(CompareModel::ChangeRole).toInt());

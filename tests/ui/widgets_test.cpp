@@ -106,9 +106,9 @@ TEST(FitPanel, ShowsAdviceOnlyWhenOverBudget) {
 TEST(MetricChart, AClickOnABarNamesItsRun) {
   MetricChart chart(MetricChart::Form::Bars);
   chart.resize(600, 400);
-  const std::vector<results::RunSummary> runs{test::summary(1, 2, "off", {100, 110}, {9, 9}),
-                                              test::summary(2, 4, "off", {50, 55}, {8, 8}),
-                                              test::summary(3, 2, "on", {80, 85}, {7, 7})};
+  const std::vector<results::RunSummary> runs{test::summary(1, 2, HotCache::Off, {100, 110}, {9, 9}),
+                                              test::summary(2, 4, HotCache::Off, {50, 55}, {8, 8}),
+                                              test::summary(3, 2, HotCache::On, {80, 85}, {7, 7})};
   chart.set_data(prefill_chart(runs));
   chart.show();
   QTest::qWait(50);
@@ -128,7 +128,7 @@ TEST(MetricChart, AClickOnABarNamesItsRun) {
 TEST(MetricChart, AClickOnALinesPointNamesItsRun) {
   MetricChart chart(MetricChart::Form::Lines);
   chart.resize(600, 400);
-  chart.set_data(decode_chart({test::summary(1, 2, "off", {100}, {9}), test::summary(2, 4, "off", {50}, {3})}));
+  chart.set_data(decode_chart({test::summary(1, 2, HotCache::Off, {100}, {9}), test::summary(2, 4, HotCache::Off, {50}, {3})}));
   chart.show();
   QTest::qWait(50);
   QSignalSpy clicks(&chart, &MetricChart::run_clicked);

@@ -65,7 +65,7 @@ TEST_F(Window, ASweepByClicksBecomesRowsChartsAndMarkdown) {
     ASSERT_NE(run.run.environment, nullptr);
     EXPECT_EQ(run.run.environment->machine, "Fake machine");
   }
-  EXPECT_EQ(runs[1].run.parameters.hcs, "on");
+  EXPECT_EQ(runs[1].run.parameters.hcs, HotCache::On);
   EXPECT_EQ(runs[3].run.parameters.lgs, 2);
   EXPECT_EQ(child<QLabel>("queueProgress")->text(), "4/4 done");
 

@@ -63,9 +63,9 @@ QString status_text(RunStatus status) {
 
 QString configuration_label(const results::RunParameters& p) {
   QString text = QStringLiteral("%1/%2 LGS %3 HCS %4")
-                     .arg(from(results::bits_name(p.gpu_bits)), from(results::bits_name(p.cpu_bits)))
+                     .arg(from(results::shown(p, "gpu_bits")), from(results::shown(p, "cpu_bits")))
                      .arg(p.lgs)
-                     .arg(from(p.hcs));
+                     .arg(from(name_of(p.hcs)));
   if (p.device_count > 1) text += QCoreApplication::translate("ResultsModel", ", %1 devices").arg(p.device_count);
   return text;
 }

@@ -192,7 +192,7 @@ QWidget* ParameterForm::make_editor(const Parameter& parameter, QWidget* parent)
     editor = make_model_picker(parameter, parent);
   } else if (parameter.name == "gpus") {
     editor = make_gpu_picker(parameter, parent);
-  } else if (parameter.type == ParameterType::Choice) {
+  } else if (!parameter.choices.empty()) {
     auto* box = new QComboBox(parent);
     for (const auto& choice : parameter.choices) box->addItem(from(choice.label), from(choice.value));
     connect(box, &QComboBox::currentIndexChanged, this, [box, set] { set(box->currentData().toString()); });

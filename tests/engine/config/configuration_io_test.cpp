@@ -17,7 +17,7 @@ RunConfiguration random_configuration(std::mt19937_64& random) {
   RunConfiguration configuration;
   for (const Parameter& parameter : parameters()) {
     std::string text;
-    if (parameter.type == ParameterType::Choice) {
+    if (!parameter.choices.empty()) {
       text = parameter.choices[random() % parameter.choices.size()].value;
     } else if (parameter.type == ParameterType::Text) {
       text = "synthetic:/päth \"with\\quotes\" # and = signs " + std::to_string(random());

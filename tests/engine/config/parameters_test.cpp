@@ -26,7 +26,12 @@ TEST(ParameterTable, EveryRowIsComplete) {
     EXPECT_TRUE(names.insert(parameter.name).second) << "twice";
     EXPECT_FALSE(parameter.label.empty());
     EXPECT_TRUE(parameter.help.ends_with('.'));
-    EXPECT_EQ(parameter.type == ParameterType::Choice, !parameter.choices.empty());
+    const bool choice = parameter.type == ParameterType::Choice || parameter.type == ParameterType::Format;
+    EXPECT_EQ(choice, !parameter.choices.empty());
+    const auto& [since, before] = parameter.stored;
+    EXPECT_EQ(before.empty(), since < 2) << "a column that came later says what was true before";
+    RunConfiguration old;
+    EXPECT_TRUE(before.empty() || parameter.set(old, before)) << before;
     if (parameter.type == ParameterType::Int || parameter.type == ParameterType::Real) {
       EXPECT_LT(parameter.minimum, parameter.maximum);
     }
@@ -49,7 +54,7 @@ TEST(ParameterTable, EachRowHasItsOwnField) {
   for (const Parameter& changed : parameters()) {
     RunConfiguration configuration;
     std::string other;
-    if (changed.type == ParameterType::Choice) {
+    if (!changed.choices.empty()) {
       for (const auto& choice : changed.choices) {
         if (choice.value != changed.default_text()) other = choice.value;
       }
@@ -128,6 +133,26 @@ TEST(Parameter, ValuesHaveTheKindOfTheField) {
   EXPECT_FALSE(row("lgs").set_value(r, ParameterValue(2.0)));
   EXPECT_FALSE(row("lgs").set_value(r, ParameterValue(std::string("2"))));
   EXPECT_FALSE(row("hcs").set_value(r, ParameterValue(std::int64_t{1})));
+}
+
+// A database or an export may hold what is out of today's range, but nothing that the field cannot hold.
+TEST(Parameter, RestoresWhateverItsFieldCanHold) {
+  using Value = ParameterValue;
+  RunConfiguration r;
+  EXPECT_TRUE(row("lgs").restore(r, Value(std::int64_t{5000})));
+  EXPECT_EQ(r.lgs, 5000);
+  EXPECT_TRUE(row("device").restore(r, Value("quantum")));
+  EXPECT_EQ(row("device").text(r), "quantum");
+  EXPECT_TRUE(row("kv_cache").restore(r, Value("fp4")));
+  EXPECT_EQ(row("kv_cache").cell(r), "FP4");
+  EXPECT_TRUE(row("hcs_share").restore(r, Value(std::int64_t{1})));
+  EXPECT_TRUE(row("hcs").restore(r, Value("multi")));
+  const RunConfiguration before = r;
+  EXPECT_FALSE(row("hcs").restore(r, Value("sometimes")));
+  EXPECT_FALSE(row("lgs").restore(r, Value(std::int64_t{1} << 40)));
+  EXPECT_FALSE(row("lgs").restore(r, Value(2.0)));
+  EXPECT_FALSE(row("device").restore(r, Value(std::int64_t{1})));
+  EXPECT_EQ(r, before);
 }
 
 TEST(Parameter, AppliesSaysWhyNot) {
