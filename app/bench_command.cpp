@@ -50,8 +50,8 @@ class Bench {
   Expected<void> run(const std::vector<RunConfiguration>& runs) {
     KRASIS_CHECK(wait_for_database());
     for (std::size_t i = 0; i < runs.size() && interrupts == 0; ++i) {
-      label_ = fmt::format("{}/{} LGS {}, HCS {}, GPU {} bits, CPU {} bits", i + 1, runs.size(), runs[i].lgs,
-                           name_of(runs[i].hcs), runs[i].gpu_bits, runs[i].cpu_bits);
+      label_ = fmt::format("{}/{} LGS {}, HCS {}, GPU {}, CPU {}", i + 1, runs.size(), runs[i].lgs,
+                           name_of(runs[i].hcs), runs[i].gpu_format, runs[i].cpu_format);
       KRASIS_CHECK(run_one(runs[i], fmt::format("run-{}", i)));
     }
     return {};

@@ -40,22 +40,30 @@ std::filesystem::path cache_directory() {
   return error ? std::filesystem::path() : path;
 }
 
+namespace {
+
+CLI::Option* add_flag(CLI::App& command, std::string name, const Parameter& parameter,
+                      RunConfiguration& configuration) {
+  std::replace(name.begin(), name.end(), '_', '-');
+  return command.add_option_function<std::string>("--" + name, [&](const std::string& text) {
+    if (auto done = parameter.set(configuration, text); !done) throw CLI::ValidationError(done.error().message());
+  });
+}
+
+}  // namespace
+
 void add_parameters(CLI::App& command, RunConfiguration& configuration) {
   for (const Parameter& parameter : parameters()) {
-    std::string name = "--" + std::string(parameter.name);
-    std::replace(name.begin(), name.end(), '_', '-');
     std::string help(parameter.help);
     if (const std::string range = parameter.range_text(); !range.empty()) help += " (" + range + ")";
     help += " [" + parameter.default_text() + "]";
-    command
-        .add_option_function<std::string>(
-            name,
-            [&parameter, &configuration](const std::string& text) {
-              if (auto done = parameter.set(configuration, text); !done) throw CLI::ValidationError(done.error().message());
-            },
-            help)
+    add_flag(command, std::string(parameter.name), parameter, configuration)
+        ->description(help)
         ->type_name(parameter.unit.empty() ? "VALUE" : std::string(parameter.unit))
         ->group(std::string(name_of(parameter.group)));
+  }
+  for (const Parameter& renamed : renamed_parameters()) {
+    add_flag(command, std::string(renamed.old_name), renamed, configuration)->group("");  // not in the help
   }
 }
 

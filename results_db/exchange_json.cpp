@@ -200,14 +200,16 @@ RunParameters parameters_of(const Json& json, std::int64_t schema) {
   RunParameters parameters;
   take(json, "prompt_fingerprint", parameters.prompt_fingerprint);
   for (const Parameter* parameter : stored_parameters()) {
-    const auto found = json.find(parameter->name);
-    if (found == json.end() && schema < parameter->stored.since) {
+    const Parameter* read = parameter;
+    if (!parameter->old_name.empty() && !json.contains(parameter->name)) read = find_parameter(parameter->old_name);
+    const std::string key(read == parameter ? parameter->name : parameter->old_name);
+    if (!json.contains(key) && schema < parameter->stored.since) {
       if (auto set = parameter->set(parameters, parameter->stored.before); !set) throw BadValue{set.error().cause};
       continue;
     }
-    const auto value = parameter_value(member(json, std::string(parameter->name).c_str()));
-    if (!value) throw BadValue{"\"" + std::string(parameter->name) + "\" is neither a number nor a text"};
-    if (auto held = parameter->restore(parameters, *value); !held) throw BadValue{held.error().cause};
+    const auto value = parameter_value(member(json, key.c_str()));
+    if (!value) throw BadValue{"\"" + key + "\" is neither a number nor a text"};
+    if (auto held = read->restore(parameters, *value); !held) throw BadValue{held.error().cause};
   }
   return parameters;
 }

@@ -59,7 +59,7 @@ std::string status_of(const RunRecord& run) {
 }
 
 std::string formats(const RunParameters& parameters) {
-  return shown(parameters, "gpu_bits") + "/" + shown(parameters, "cpu_bits");
+  return shown(parameters, "gpu_format") + "/" + shown(parameters, "cpu_format");
 }
 
 /// One run in words, for the notes: "Qwen3, 2 GPUs, INT4/INT4, LGS 2, HCS ON".
@@ -80,7 +80,8 @@ std::string figure(const Metric& metric, int decimals, bool spread) {
 
 // What all rows share stands in the Config line; each of these is a column when it varies.
 
-/// What these runs have in common; none if they differ. A run to which the parameter does not apply ("-") does not count.
+/// What these runs have in common; none if they differ. A run to which the parameter does not apply ("-") does not
+/// count.
 std::optional<std::string> common(Runs runs, const Parameter& parameter) {
   std::string one = "-";
   for (const RunSummary& run : runs) {
@@ -94,7 +95,7 @@ std::optional<std::string> common(Runs runs, const Parameter& parameter) {
 
 /// Every table has columns of these.
 bool has_column(const Parameter& parameter) {
-  constexpr std::string_view kAlways[] = {"device_count", "gpu_bits", "cpu_bits", "lgs", "hcs"};
+  constexpr std::string_view kAlways[] = {"device_count", "gpu_format", "cpu_format", "lgs", "hcs"};
   return std::find(std::begin(kAlways), std::end(kAlways), parameter.name) != std::end(kAlways);
 }
 
@@ -107,9 +108,8 @@ std::vector<Column> varying_columns(Runs runs) {
   for (const Parameter* parameter : stored_parameters()) {
     if (has_column(*parameter) || common(runs, *parameter)) continue;
     const bool number = parameter->type == ParameterType::Int || parameter->type == ParameterType::Real;
-    columns.push_back({std::string(parameter->column_heading()), number, [parameter](const RunSummary& run) {
-                         return or_nothing(parameter->cell(run.run.parameters));
-                       }});
+    columns.push_back({std::string(parameter->column_heading()), number,
+                       [parameter](const RunSummary& run) { return or_nothing(parameter->cell(run.run.parameters)); }});
   }
   if (!constant(runs, [](const RunSummary& run) { return run.run.parameters.prompt_fingerprint; })) {
     columns.push_back({"Prompt", false, [](const RunSummary& run) {
@@ -150,9 +150,9 @@ void add_common(std::vector<std::string>& items, Runs runs, ParameterGroup group
 
 std::string config_line(Runs runs) {
   std::vector<std::string> items;
-  for (const auto group : {ParameterGroup::Workload, ParameterGroup::Quantization, ParameterGroup::Model,
-                           ParameterGroup::Context, ParameterGroup::Placement, ParameterGroup::Sampling,
-                           ParameterGroup::Synthetic}) {
+  for (const auto group :
+       {ParameterGroup::Workload, ParameterGroup::Quantization, ParameterGroup::Model, ParameterGroup::Context,
+        ParameterGroup::Placement, ParameterGroup::Sampling, ParameterGroup::Synthetic}) {
     add_common(items, runs, group);
   }
   if (const std::string machine = machine_of(runs.front()); !machine.empty() && constant(runs, machine_of)) {
@@ -169,9 +169,7 @@ std::vector<Column> columns_of(std::span<const Column> varying, const MarkdownOp
                        return escape_markdown(s.run.model.name) + (s.run.model.synthetic ? " (synthetic)" : "");
                      }});
   columns.push_back({"GPUs", true, [](const RunSummary& s) { return std::to_string(s.run.parameters.device_count); }});
-  columns.push_back({"GPU/CPU bits", true, [](const RunSummary& s) {
-                       return formats(s.run.parameters);
-                     }});
+  columns.push_back({"GPU/CPU format", true, [](const RunSummary& s) { return formats(s.run.parameters); }});
   columns.push_back({"LGS", true, [](const RunSummary& s) { return std::to_string(s.run.parameters.lgs); }});
   columns.push_back({"HCS", false, [](const RunSummary& s) { return shown(s.run.parameters, "hcs"); }});
   columns.insert(columns.end(), varying.begin(), varying.end());

@@ -18,7 +18,8 @@ constexpr const char* kModelName =
 constexpr const char* kNote =
     "ifnull((SELECT text FROM annotations WHERE run_id = r.id AND kind = 'note' ORDER BY id DESC LIMIT 1), '') AS note";
 constexpr const char* kTags =
-    "ifnull((SELECT text FROM annotations WHERE run_id = r.id AND kind = 'tags' ORDER BY id DESC LIMIT 1), '[]') AS tags";
+    "ifnull((SELECT text FROM annotations WHERE run_id = r.id AND kind = 'tags' ORDER BY id DESC LIMIT 1), '[]') AS "
+    "tags";
 
 /// Visits each column of a run, as SQL, and where its value belongs: what selects and what reads cannot disagree.
 template <class Visit>
@@ -62,17 +63,26 @@ const std::string& select_runs_sql() {
     std::string columns;
     RunRecord run;
     std::int64_t environment_id = 0;
-    visit_columns(run, environment_id,
-                  [&](const char* column, const auto&) { columns += (columns.empty() ? "" : ", ") + std::string(column); });
+    visit_columns(run, environment_id, [&](const char* column, const auto&) {
+      columns += (columns.empty() ? "" : ", ") + std::string(column);
+    });
     return "SELECT " + columns + " FROM runs r JOIN models m ON m.id = r.model_id ";
   }();
   return kSql;
 }
 
-void read(const SQLite::Column& column, std::string& value) { value = column.getString(); }
-void read(const SQLite::Column& column, std::int64_t& value) { value = column.getInt64(); }
-void read(const SQLite::Column& column, int& value) { value = column.getInt(); }
-void read(const SQLite::Column& column, bool& value) { value = column.getInt() != 0; }
+void read(const SQLite::Column& column, std::string& value) {
+  value = column.getString();
+}
+void read(const SQLite::Column& column, std::int64_t& value) {
+  value = column.getInt64();
+}
+void read(const SQLite::Column& column, int& value) {
+  value = column.getInt();
+}
+void read(const SQLite::Column& column, bool& value) {
+  value = column.getInt() != 0;
+}
 void read(const SQLite::Column& column, std::optional<double>& value) {
   if (!column.isNull()) value = column.getDouble();
 }

@@ -40,9 +40,10 @@ struct EnvironmentRecord {
   bool operator==(const EnvironmentRecord&) const = default;
 };
 
-/// What was run: the configuration, with what only the worker knows put right (`threads`: those that really worked). Those
-/// of the parameter table (engine/config) that are stored_parameters() have columns of their own, for tables, filters and
-/// comparisons; the others have their defaults here. The configuration as it was asked for is stored beside them as JSON.
+/// What was run: the configuration, with what only the worker knows put right (`threads`: those that really worked).
+/// Those of the parameter table (engine/config) that are stored_parameters() have columns of their own, for tables,
+/// filters and comparisons; the others have their defaults here. The configuration as it was asked for is stored beside
+/// them as JSON.
 struct RunParameters : RunConfiguration {
   std::string prompt_fingerprint = {};  ///< of the prompt's tokens; empty until a worker has told it
   bool operator==(const RunParameters&) const = default;

@@ -1,5 +1,6 @@
 #include "results_db/schema.h"
 
+#include <utility>
 #include <vector>
 
 #include "engine/config/parameters.h"
@@ -164,6 +165,34 @@ CREATE TABLE measuring (
 );
 )sql";
 
+/// Precisions become names of formats: a number of bits does not tell INT4 from MXFP4. And indexes go that no query of
+/// the program uses; tests look at the plan of each query that has one.
+constexpr std::pair<const char*, const char*> kRenamed[] = {{"gpu_bits", "gpu_format"},
+                                                            {"cpu_bits", "cpu_format"},
+                                                            {"attention_bits", "attention_format"},
+                                                            {"dense_mlp_bits", "dense_mlp_format"},
+                                                            {"lm_head_bits", "lm_head_format"}};
+constexpr const char* kUnusedIndexes[] = {
+    "model",          "environment",  "device",   "lgs",    "hcs",           "gpu_bits", "cpu_bits",
+    "attention_bits", "lm_head_bits", "kv_cache", "prompt", "decode_tokens", "seed"};
+constexpr const char* kFinal = R"sql(
+CREATE TRIGGER runs_final BEFORE UPDATE ON runs WHEN OLD.status NOT IN ('queued', 'running')
+BEGIN SELECT RAISE(ABORT, 'a run that has ended is never changed'); END;
+)sql";
+
+std::string formats_by_name() {
+  std::string sql = "DROP TRIGGER runs_final;\n";
+  for (const char* index : kUnusedIndexes) sql += "DROP INDEX IF EXISTS runs_by_" + std::string(index) + ";\n";
+  for (const auto& [bits, format] : kRenamed) {
+    const std::string old = bits, name = format;
+    sql += "ALTER TABLE runs ADD COLUMN " + name + " TEXT NOT NULL DEFAULT '';\n";
+    sql += "UPDATE runs SET " + name + " = CASE " + old +
+           " WHEN 4 THEN 'int4' WHEN 8 THEN 'int8' WHEN 16 THEN 'bf16' ELSE " + old + " || ' bits' END;\n";
+    sql += "ALTER TABLE runs DROP COLUMN " + old + ";\n";
+  }
+  return sql + kFinal;
+}
+
 /// Every column but parameters' that a step added to runs. `before` says what was true of older runs.
 constexpr AddedColumn kAddedColumns[] = {{4, "telemetry", "{}"},   // nothing was seen of what GPUs did
                                          {8, "disturbance", ""}};  // nobody looked for other workers
@@ -177,16 +206,19 @@ std::string add_column(std::string_view name, std::string_view type, std::string
 /// An added parameter's column takes texts or numbers, as the parameter's values are.
 std::string add_column(const Parameter& parameter) {
   const krasis::ParameterValue kind = parameter.default_value();
-  const char* type = std::holds_alternative<std::string>(kind) ? "TEXT" : std::holds_alternative<double>(kind) ? "REAL" : "INTEGER";
+  const char* type = std::holds_alternative<std::string>(kind) ? "TEXT"
+                     : std::holds_alternative<double>(kind)    ? "REAL"
+                                                               : "INTEGER";
   return add_column(parameter.name, type, parameter.stored.before);
 }
 
 /// What only SQL can say, by the version that it leads to.
 std::vector<std::string> written_steps() {
-  std::vector<std::string> steps(8);
+  std::vector<std::string> steps(9);
   steps[0] = kTables;
   steps[1] = kEvidence;
   steps[7] = kMeasuring;
+  steps[8] = formats_by_name();
   return steps;
 }
 
@@ -204,7 +236,8 @@ std::span<const std::string> migrations() {
       if (steps.size() < count) steps.resize(count);
       return steps[count - 1];
     };
-    for (const AddedColumn& column : kAddedColumns) step(column.version) += add_column(column.name, "TEXT", column.before);
+    for (const AddedColumn& column : kAddedColumns)
+      step(column.version) += add_column(column.name, "TEXT", column.before);
     for (const Parameter* parameter : stored_parameters()) {
       if (parameter->stored.since > 1) step(parameter->stored.since) += add_column(*parameter);
     }

@@ -37,8 +37,8 @@ Expected<ParameterValue> parameter_value(const Parameter& parameter, const toml:
 }
 
 Expected<void> set_from_toml(RunConfiguration& configuration, std::string_view name, const toml::node& node) {
-  const Parameter* parameter = find_parameter(name);
-  if (parameter == nullptr || parameter->name != name) return tl::unexpected(unknown_parameter(name));
+  const Parameter* parameter = parameter_of_key(name);
+  if (parameter == nullptr) return tl::unexpected(unknown_parameter(name));
   KRASIS_TRY(const ParameterValue value, parameter_value(*parameter, node));
   return parameter->set_value(configuration, value);
 }
@@ -121,8 +121,8 @@ Expected<RunConfiguration> configuration_from_json_value(const nlohmann::ordered
   if (!object.is_object()) return fail(ErrorCode::InvalidArgument, "A configuration must be a JSON object.");
   RunConfiguration configuration = base;
   for (const auto& [key, value] : object.items()) {
-    const Parameter* parameter = find_parameter(key);
-    if (parameter == nullptr || parameter->name != key) return tl::unexpected(unknown_parameter(key));
+    const Parameter* parameter = parameter_of_key(key);
+    if (parameter == nullptr) return tl::unexpected(unknown_parameter(key));
     const auto wanted = parameter_value(value);
     if (!wanted) {
       return fail(ErrorCode::InvalidArgument, fmt::format("{} is neither a number nor a text.", key),

@@ -26,7 +26,8 @@ Applicability with_hot_cache(const R& r) {
   return {r.hcs != HotCache::Off, "The hot cache is off, so no experts are cached."};
 }
 Applicability with_integer_weights(const R& r) {
-  const bool any = std::min({r.gpu_bits, r.cpu_bits, r.attention_bits, r.dense_mlp_bits, r.lm_head_bits}) < 16;
+  const auto formats = {r.gpu_format, r.cpu_format, r.attention_format, r.dense_mlp_format, r.lm_head_format};
+  const bool any = std::any_of(formats.begin(), formats.end(), [](const auto& format) { return format != "bf16"; });
   return {any, "Everything is BF16, which has no groups."};
 }
 Applicability with_sampling(const R& r) {
@@ -36,9 +37,13 @@ Applicability with_synthetic_weights(const R& r) {
   return {r.model.starts_with("synthetic:"), "The model's weights are not synthetic."};
 }
 
-std::vector<ParameterChoice> bits() {
-  return {{"4", name_of(Element::Int4)}, {"8", name_of(Element::Int8)}, {"16", name_of(Element::Bf16)}};
+/// The formats that weights can be computed in. MXFP4 weights are read, but nothing computes with them yet.
+std::vector<ParameterChoice> formats() {
+  return {{"int4", name_of(Element::Int4)}, {"int8", name_of(Element::Int8)}, {"bf16", name_of(Element::Bf16)}};
 }
+
+/// Formats were numbers of bits once, gpu_bits = 4, when there was one format of each size.
+constexpr OldValue kFormatOfBits[] = {{"4", "int4"}, {"8", "int8"}, {"16", "bf16"}};
 
 std::string shown_hcs(const R& r) {
   return r.hcs == HotCache::Off ? "OFF" : r.hcs == HotCache::On ? "ON" : "multi";
@@ -51,13 +56,14 @@ std::string shown_threads(const R& r) {
   return r.threads == 0 ? "-" : fmt::format("{}", r.threads);  // a run that did not come to compute
 }
 
-// clang-format off: three to six lines a row are read at a glance
+// A row of three to six lines is read at a glance; the formatter would make fifteen of it.
+// clang-format off
 
 std::vector<Parameter> model_parameters() {
   return {{.name = "model", .label = "Model", .group = G::Model, .type = T::Text, .field = &R::model,
            .affects = kMemory | kPrefill | kDecode | kQuality,
            .help = "The model: \"embedded\", a folder in Hugging Face layout, or \"synthetic:PATH/config.json\" for "
-                   "weights that are drawn at the real shapes."}};
+               "weights that are drawn at the real shapes."}};
 }
 
 std::vector<Parameter> placement_parameters() {
@@ -65,8 +71,8 @@ std::vector<Parameter> placement_parameters() {
       {.name = "device", .label = "Device", .group = G::Placement, .type = T::Choice, .field = &R::device,
        .choices = {{"host", "Host"}, {"cuda", "CUDA"}},
        .affects = kPrefill | kDecode, .stored = {1}, .phrase = "device {}",
-       .help = "What prefills and caches experts: GPUs, or the host device, which runs the whole hybrid pipeline on the "
-               "CPU."},
+       .help = "What prefills and caches experts: GPUs, or the host device, which runs the whole hybrid pipeline on "
+               "the CPU."},
       {.name = "operations", .label = "Operations", .group = G::Placement, .type = T::Choice, .field = &R::operations,
        .choices = {{"simd", "SIMD"}, {"avx2", "AVX2"}, {"avx512", "AVX-512"}, {"amx", "AMX"}, {"scalar", "Scalar"}},
        .affects = kPrefill | kDecode, .stored = {1},
@@ -75,8 +81,8 @@ std::vector<Parameter> placement_parameters() {
       {.name = "device_count", .label = "Devices", .group = G::Placement, .type = T::Int, .field = &R::device_count,
        .minimum = 1, .maximum = 16,
        .affects = kMemory | kPrefill | kDecode, .stored = {1}, .heading = "GPUs",
-       .help = "How many devices share the layers; the host device pretends to be several, and more devices than GPUs "
-               "share them."},
+       .help = "How many devices share the layers; the host device pretends to be several, and more devices than "
+               "GPUs share them."},
       {.name = "gpus", .label = "GPUs", .group = G::Placement, .type = T::Text, .field = &R::gpus,
        .affects = kPrefill | kDecode, .applicability = with_gpus, .stored = {4, "all"}, .heading = "Which GPUs",
        .help = "Which GPUs, as numbers in CUDA's order: \"0,2\"; or \"all\". Devices are given out to them in this "
@@ -84,25 +90,25 @@ std::vector<Parameter> placement_parameters() {
       {.name = "lgs", .label = "LGS", .group = G::Placement, .type = T::Int, .field = &R::lgs,
        .minimum = 1, .maximum = 1024, .unit = "layers",
        .affects = kMemory | kPrefill, .stored = {1},
-       .help = "Layer group size: how many layers' experts are on the device together while prefilling; two groups are "
-               "held, so memory grows with 2 x LGS, and copies get fewer and larger."},
+       .help = "Layer group size: how many layers' experts are on the device together while prefilling; two groups "
+               "are held, so memory grows with 2 x LGS, and copies get fewer and larger."},
       {.name = "hcs", .label = "HCS", .group = G::Placement, .type = T::Choice, .field = &R::hcs,
        .choices = {{"off", "Off"}, {"on", "On"}, {"multi", "Multi"}},
        .affects = kMemory | kDecode, .stored = {1}, .shown = shown_hcs,
-       .help = "Hot-cache strategy: experts kept on the device for decode. Off: the CPU decodes all of them; On: a cache "
-               "on one device; Multi: on every device."},
+       .help = "Hot-cache strategy: experts kept on the device for decode. Off: the CPU decodes all of them; On: a "
+               "cache on one device; Multi: on every device."},
       {.name = "hcs_share", .label = "HCS share", .group = G::Placement, .type = T::Real, .field = &R::hcs_share,
        .minimum = 0, .maximum = 1,
        .affects = kMemory | kDecode, .applicability = with_hot_cache, .stored = {1}, .phrase = "HCS share {}",
        .shown = shown_hcs_share,
-       .help = "Share of all experts that the hot cache holds, the most used ones first; 0 takes as many as the VRAM "
-               "budget leaves."},
+       .help = "Share of all experts that the hot cache holds, the most used ones first; 0 takes as many as the "
+               "VRAM budget leaves."},
       {.name = "hcs_policy", .label = "HCS policy", .group = G::Placement, .type = T::Choice, .field = &R::hcs_policy,
        .choices = {{"static", "Static"}, {"adaptive", "Adaptive"}},
        .affects = kMemory | kDecode, .applicability = with_hot_cache, .stored = {5, "static"},
-       .help = "Which experts the hot cache holds. Static: those that a measured text used most; Adaptive: begins with "
-               "them and exchanges them for those that the text being written uses, also in the group buffers while no "
-               "prompt needs them."},
+       .help = "Which experts the hot cache holds. Static: those that a measured text used most; Adaptive: begins "
+               "with them and exchanges them for those that the text being written uses, also in the group buffers "
+               "while no prompt needs them."},
       {.name = "vram_budget_mib", .label = "VRAM budget", .group = G::Placement, .type = T::Int,
        .field = &R::vram_budget_mib, .minimum = 1, .maximum = 16 * 1024 * 1024, .unit = "MiB",
        .affects = kMemory, .stored = {1}, .heading = "VRAM budget (MiB)", .phrase = "{} MiB VRAM budget",
@@ -112,15 +118,15 @@ std::vector<Parameter> placement_parameters() {
        .choices = {{"auto", "Auto"}, {"stream", "Stream"}, {"picked", "Picked experts"}, {"cpu", "CPU"}},
        .affects = kPrefill, .stored = {3, "stream"},
        .help = "Where a prompt's experts are computed. Stream: on the device, layer group by layer group; Picked "
-               "experts: there, too, but only those that its tokens picked are copied, for prompts of up to 512 tokens "
-               "and one chunk; CPU: where they lie, for up to 64 tokens; longer ones are streamed. Auto: the one that "
-               "was faster for such a length when the model was loaded."},
+               "experts: there, too, but only those that its tokens picked are copied, for prompts of up to 512 "
+               "tokens and one chunk; CPU: where they lie, for up to 64 tokens; longer ones are streamed. Auto: the "
+               "one that was faster for such a length when the model was loaded."},
       {.name = "attention", .label = "Attention weights", .group = G::Placement, .type = T::Choice,
        .field = &R::attention, .choices = {{"resident", "Resident"}, {"streamed", "Streamed"}},
        .affects = kMemory | kPrefill | kDecode, .stored = {6, "resident"},
-       .help = "Where the attention's weights are. Resident: on their device; Streamed: in host memory, and pass through "
-               "two buffers of a layer group for each prompt and each token, for cards that cannot hold them. The KV "
-               "cache stays on the device."},
+       .help = "Where the attention's weights are. Resident: on their device; Streamed: in host memory, and pass "
+               "through two buffers of a layer group for each prompt and each token, for cards that cannot hold "
+               "them. The KV cache stays on the device."},
       {.name = "threads", .label = "CPU threads", .group = G::Placement, .type = T::Int, .field = &R::threads,
        .minimum = 0, .maximum = 4096,
        .affects = kDecode, .stored = {1}, .phrase = "{} CPU thread(s)", .shown = shown_threads,
@@ -128,35 +134,35 @@ std::vector<Parameter> placement_parameters() {
       {.name = "numa", .label = "NUMA", .group = G::Placement, .type = T::Choice, .field = &R::numa,
        .choices = {{"interleave", "Interleave"}, {"shards", "Shards"}},
        .affects = kPrefill | kDecode, .stored = {7, "interleave"},
-       .help = "Where weights lie in a machine with several NUMA nodes. Interleave: page by page on all nodes, in huge "
-               "pages; Shards: each node has the rows that its cores read, those of experts in small pages. With one "
-               "node both are the same."},
+       .help = "Where weights lie in a machine with several NUMA nodes. Interleave: page by page on all nodes, in "
+               "huge pages; Shards: each node has the rows that its cores read, those of experts in small pages. "
+               "With one node both are the same."},
   };
 }
 
 std::vector<Parameter> quantization_parameters() {
   return {
-      {.name = "gpu_bits", .label = "GPU bits", .group = G::Quantization, .type = T::Format, .field = &R::gpu_bits,
-       .choices = bits(),
+      {.name = "gpu_format", .label = "GPU format", .group = G::Quantization, .type = T::Format,
+       .field = &R::gpu_format, .choices = formats(), .old_name = "gpu_bits",
        .affects = kMemory | kPrefill | kDecode | kQuality, .stored = {1},
-       .help = "Precision of the experts that the device computes with."},
-      {.name = "cpu_bits", .label = "CPU bits", .group = G::Quantization, .type = T::Format, .field = &R::cpu_bits,
-       .choices = bits(),
+       .help = "Format of the experts that the device computes with."},
+      {.name = "cpu_format", .label = "CPU format", .group = G::Quantization, .type = T::Format,
+       .field = &R::cpu_format, .choices = formats(), .old_name = "cpu_bits",
        .affects = kMemory | kDecode | kQuality, .stored = {1},
-       .help = "Precision of the experts that the CPU computes with; when it differs from the GPU's, host memory holds "
+       .help = "Format of the experts that the CPU computes with; when it differs from the GPU's, host memory holds "
                "two copies."},
-      {.name = "attention_bits", .label = "Attention bits", .group = G::Quantization, .type = T::Format,
-       .field = &R::attention_bits, .choices = bits(),
+      {.name = "attention_format", .label = "Attention format", .group = G::Quantization, .type = T::Format,
+       .field = &R::attention_format, .choices = formats(), .old_name = "attention_bits",
        .affects = kMemory | kPrefill | kDecode | kQuality, .stored = {1}, .phrase = "{} attention",
-       .help = "Precision of the attention's projections."},
-      {.name = "dense_mlp_bits", .label = "Dense MLP bits", .group = G::Quantization, .type = T::Format,
-       .field = &R::dense_mlp_bits, .choices = bits(),
+       .help = "Format of the attention's projections."},
+      {.name = "dense_mlp_format", .label = "Dense MLP format", .group = G::Quantization, .type = T::Format,
+       .field = &R::dense_mlp_format, .choices = formats(), .old_name = "dense_mlp_bits",
        .affects = kMemory | kPrefill | kDecode | kQuality, .stored = {1}, .phrase = "{} dense_mlp",
-       .help = "Precision of the MLP in layers without experts."},
-      {.name = "lm_head_bits", .label = "LM head bits", .group = G::Quantization, .type = T::Format,
-       .field = &R::lm_head_bits, .choices = bits(),
+       .help = "Format of the MLP in layers without experts."},
+      {.name = "lm_head_format", .label = "LM head format", .group = G::Quantization, .type = T::Format,
+       .field = &R::lm_head_format, .choices = formats(), .old_name = "lm_head_bits",
        .affects = kMemory | kDecode | kQuality, .stored = {1}, .phrase = "{} lm_head",
-       .help = "Precision of the product that gives the logits."},
+       .help = "Format of the product that gives the logits."},
       {.name = "group_size", .label = "Group size", .group = G::Quantization, .type = T::Int, .field = &R::group_size,
        .minimum = 2, .maximum = 4096, .unit = "elements",
        .affects = kMemory | kQuality, .applicability = with_integer_weights, .stored = {1}, .phrase = "group size {}",
@@ -164,7 +170,7 @@ std::vector<Parameter> quantization_parameters() {
       {.name = "kv_cache", .label = "KV cache", .group = G::Quantization, .type = T::Format, .field = &R::kv_cache,
        .choices = {{"bf16", "BF16"}, {"fp8", "FP8"}},
        .affects = kMemory | kPrefill | kDecode | kQuality, .stored = {1}, .phrase = "{} KV cache",
-       .help = "Precision of the cached keys and values."},
+       .help = "Format of the cached keys and values."},
   };
 }
 
@@ -177,7 +183,8 @@ std::vector<Parameter> run_parameters() {
       {.name = "chunk_tokens", .label = "Chunk", .group = G::Context, .type = T::Int, .field = &R::chunk_tokens,
        .minimum = 1, .maximum = 1024 * 1024, .unit = "tokens",
        .affects = kMemory | kPrefill, .stored = {1}, .heading = "Chunk (tokens)", .phrase = "{} token chunks",
-       .help = "Prefill works on this many tokens at a time: more use each copied weight longer and need more memory."},
+       .help = "Prefill works on this many tokens at a time: more use each copied weight longer and need more "
+               "memory."},
       {.name = "prompt_tokens", .label = "Prompt", .group = G::Workload, .type = T::Int, .field = &R::prompt_tokens,
        .minimum = 1, .maximum = 16 * 1024 * 1024, .unit = "tokens",
        .affects = kPrefill | kDecode, .stored = {1}, .heading = "Prompt (tokens)", .phrase = "{} token prompt",
@@ -202,8 +209,8 @@ std::vector<Parameter> sampling_parameters() {
       {.name = "temperature", .label = "Temperature", .group = G::Sampling, .type = T::Real, .field = &R::temperature,
        .minimum = 0, .maximum = 10,
        .affects = kQuality, .sweepable = false,
-       .help = "Flattens (above 1) or sharpens the distribution that tokens are drawn from; 0 takes the most likely one. "
-               "Benchmarks use 0."},
+       .help = "Flattens (above 1) or sharpens the distribution that tokens are drawn from; 0 takes the most likely "
+               "one. Benchmarks use 0."},
       {.name = "top_k", .label = "Top-k", .group = G::Sampling, .type = T::Int, .field = &R::top_k,
        .minimum = 0, .maximum = 1024 * 1024, .unit = "tokens",
        .affects = kQuality, .sweepable = false, .applicability = with_sampling,
@@ -274,6 +281,19 @@ std::span<const Parameter> parameters() {
   return table;
 }
 
+std::span<const Parameter> renamed_parameters() {
+  static const std::vector<Parameter> renamed = [] {
+    std::vector<Parameter> rows;
+    for (Parameter parameter : parameters()) {
+      if (parameter.old_name.empty()) continue;
+      parameter.old_values = kFormatOfBits;
+      rows.push_back(std::move(parameter));
+    }
+    return rows;
+  }();
+  return renamed;
+}
+
 std::span<const Parameter* const> stored_parameters() {
   static const std::vector<const Parameter*> stored = [] {
     std::vector<const Parameter*> rows;
@@ -290,7 +310,14 @@ const Parameter* find_parameter(std::string_view name) {
   for (const Parameter& parameter : parameters()) {
     if (parameter.name == wanted) return &parameter;
   }
+  for (const Parameter& parameter : renamed_parameters()) {
+    if (parameter.old_name == wanted) return &parameter;
+  }
   return nullptr;
+}
+
+const Parameter* parameter_of_key(std::string_view key) {
+  return key.find('-') == std::string_view::npos ? find_parameter(key) : nullptr;
 }
 
 std::string_view nearest_parameter(std::string_view name) {
@@ -298,13 +325,14 @@ std::string_view nearest_parameter(std::string_view name) {
   const std::string wanted = with_underscores(name);
   std::string_view best;
   std::size_t best_distance = wanted.size() / 3 + 2;
-  for (const Parameter& parameter : parameters()) {
-    const std::size_t distance = edit_distance(wanted, parameter.name);
-    if (distance < best_distance && distance < parameter.name.size()) {
-      best = parameter.name;
-      best_distance = distance;
-    }
-  }
+  const auto compare = [&](std::string_view known, std::string_view answer) {
+    const std::size_t distance = edit_distance(wanted, known);
+    if (distance >= best_distance || distance >= known.size()) return;
+    best = answer;
+    best_distance = distance;
+  };
+  for (const Parameter& parameter : parameters()) compare(parameter.name, parameter.name);
+  for (const Parameter& parameter : renamed_parameters()) compare(parameter.old_name, parameter.name);
   return best;
 }
 

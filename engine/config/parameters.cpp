@@ -66,17 +66,25 @@ Expected<void> set_text(const Parameter& parameter, RunConfiguration& configurat
   return {};
 }
 
-Expected<void> set_choice(const Parameter& parameter, RunConfiguration& configuration, std::string_view text) {
+std::string_view current_value(const Parameter& parameter, std::string_view text) {
+  for (const OldValue& old : parameter.old_values) {
+    if (old.old == text) return old.value;
+  }
+  return text;
+}
+
+Expected<void> set_choice(const Parameter& parameter, RunConfiguration& configuration, std::string_view given) {
+  const std::string_view text = current_value(parameter, given);
   for (std::size_t i = 0; i < parameter.choices.size(); ++i) {
     const auto& choice = parameter.choices[i];
     if (!same_ignoring_case(text, choice.value) && !same_ignoring_case(text, choice.label)) continue;
     std::visit(Overloaded{[&](std::string RunConfiguration::*field) { configuration.*field = choice.value; },
                           [&](HotCache RunConfiguration::*field) { configuration.*field = static_cast<HotCache>(i); },
-                          [&](auto field) { parse_number(choice.value, configuration.*field); }},
+                          [](auto) {}},
                parameter.field);
     return {};
   }
-  return refuse(parameter, text);
+  return refuse(parameter, given);
 }
 
 Expected<void> set_number(const Parameter& parameter, RunConfiguration& configuration, double number,
@@ -96,10 +104,12 @@ std::string upper(std::string text) {
 }
 
 /// False if the field cannot hold the value.
-bool hold(const Parameter&, std::string& field, const ParameterValue& value) {
-  const auto* text = std::get_if<std::string>(&value);
-  if (text != nullptr) field = *text;
-  return text != nullptr;
+bool hold(const Parameter& parameter, std::string& field, const ParameterValue& value) {
+  const std::string text = value_text(value);
+  const std::string_view current = current_value(parameter, text);
+  const bool held = std::holds_alternative<std::string>(value) || current != text;
+  if (held) field = current;
+  return held;
 }
 bool hold(const Parameter&, double& field, const ParameterValue& value) {
   const auto* integer = std::get_if<std::int64_t>(&value);
@@ -190,7 +200,7 @@ Expected<void> Parameter::set_value(RunConfiguration& configuration, const Param
   const std::string text = value_text(value);
   const bool is_text = std::holds_alternative<std::string>(value);
   const bool stored_as_text = std::holds_alternative<std::string>(default_value());
-  if (is_text != stored_as_text) {
+  if (is_text != stored_as_text && old_values.empty()) {
     return fail(ErrorCode::InvalidArgument,
                 fmt::format("{} is a {}, but \"{}\" is a {}.", name, stored_as_text ? "text" : "number",
                             shortened(text), is_text ? "text" : "number"),

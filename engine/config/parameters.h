@@ -15,7 +15,7 @@ namespace krasis {
 enum class ParameterType : std::uint8_t {
   Int,
   Real,
-  Choice,  ///< one of `choices`; stored as text, or as a number where the configuration has one (bits)
+  Choice,  ///< one of `choices`
   Format,  ///< a choice, too: how numbers are stored; results show it in capitals
   Text,
 };
@@ -28,8 +28,13 @@ struct Affects {
 };
 
 struct ParameterChoice {
-  std::string_view value;  ///< as stored and typed: "4", "off"
+  std::string_view value;  ///< as stored and typed: "int4", "off"
   std::string_view label;  ///< as shown: "INT4", "Off"
+};
+
+/// What stood for a value while a parameter had its old name.
+struct OldValue {
+  std::string_view old, value;  ///< "4", "int4"
 };
 
 /// A value as JSON or TOML have it: integer, real or text.
@@ -62,9 +67,11 @@ struct Parameter {
   Field field = {};
   double minimum = 0, maximum = 0;  ///< inclusive, of Int and Real
   std::vector<ParameterChoice> choices = {};
-  std::string_view unit = {};  ///< "tokens", "MiB", or empty
-  unsigned affects = 0;        ///< bits of Affects
-  bool sweepable = true;       ///< may be an axis of a sweep
+  std::string_view old_name = {};             ///< still read: in TOML, JSON, exports, on the command line
+  std::span<const OldValue> old_values = {};  ///< read besides, as text or number; only renamed_parameters() have them
+  std::string_view unit = {};                 ///< "tokens", "MiB", or empty
+  unsigned affects = 0;                       ///< bits of Affects
+  bool sweepable = true;                      ///< may be an axis of a sweep
   Applicability (*applicability)(const RunConfiguration&) = nullptr;
   StoredParameter stored = {};
   std::string_view heading = {};  ///< of its column in results; empty: the label
@@ -79,7 +86,7 @@ struct Parameter {
   }
 
   ParameterValue value(const RunConfiguration& configuration) const;
-  /// As typed and stored: "4", "0.5", "multi". Reals with the fewest digits that read back as the same number.
+  /// As typed and stored: "int4", "0.5", "multi". Reals with the fewest digits that read back as the same number.
   std::string text(const RunConfiguration& configuration) const;
   /// As shown: the label of a choice, otherwise text().
   std::string display(const RunConfiguration& configuration) const;
@@ -89,7 +96,7 @@ struct Parameter {
   /// The value that a default-made configuration has.
   ParameterValue default_value() const;
   std::string default_text() const;
-  /// "1 to 1024", "4, 8 or 16"; empty for texts.
+  /// "1 to 1024", "int4, int8 or bf16"; empty for texts.
   std::string range_text() const;
 
   /// Sets the field from text, or from a value of the same kind (an integer will do for a real). Accepts a choice's
@@ -105,8 +112,12 @@ struct Parameter {
 std::span<const Parameter> parameters();
 /// Those that have a column in the results database, in the same order.
 std::span<const Parameter* const> stored_parameters();
-/// Null if there is none of this name; '-' counts as '_'.
+/// Those with an old name once more, as found under it: they have the new name, and read old values, too.
+std::span<const Parameter> renamed_parameters();
+/// By its name or its old name; null if there is none. '-' counts as '_'.
 const Parameter* find_parameter(std::string_view name);
+/// The same for a key of a file or message, where '-' is no '_'.
+const Parameter* parameter_of_key(std::string_view key);
 /// The name that is most like `name`, for "did you mean"; empty when none is similar.
 std::string_view nearest_parameter(std::string_view name);
 /// An InvalidArgument for a name that no parameter has, with nearest_parameter in its remedy.

@@ -28,12 +28,12 @@ struct RunConfiguration {
   int threads = 0;                      ///< CPU threads of the experts; 0 = physical cores
   std::string numa = "interleave";      ///< or "shards": each NUMA node has the rows that its cores read
 
-  // Quantization (bits: 4, 8 or 16 = BF16)
-  int gpu_bits = 4;
-  int cpu_bits = 4;
-  int attention_bits = 8;
-  int dense_mlp_bits = 8;
-  int lm_head_bits = 8;
+  // Quantization: formats by name, "int4", "int8" or "bf16"
+  std::string gpu_format = "int4";  ///< of the experts that the device computes with
+  std::string cpu_format = "int4";  ///< of those that the CPU computes with
+  std::string attention_format = "int8";
+  std::string dense_mlp_format = "int8";
+  std::string lm_head_format = "int8";
   int group_size = 128;
   std::string kv_cache = "bf16";  ///< "bf16" or "fp8"
 

@@ -17,8 +17,7 @@ tl::unexpected<Error> wrong(std::string cause, std::string remedy = {}) {
 }
 
 Expected<const Parameter*> parameter_named(std::string_view name, std::string_view where) {
-  const Parameter* parameter = find_parameter(name);
-  if (parameter != nullptr && parameter->name == name) return parameter;
+  if (const Parameter* parameter = parameter_of_key(name)) return parameter;
   Error error = unknown_parameter(name);
   error.cause = fmt::format("In {}: {}", where, error.cause);
   return tl::unexpected(std::move(error));
@@ -28,7 +27,7 @@ Expected<const Parameter*> parameter_named(std::string_view name, std::string_vi
 Expected<std::string> canonical_text(const Parameter& parameter, const toml::node& node) {
   RunConfiguration scratch;
   KRASIS_TRY(const ParameterValue value, parameter_value(parameter, node));
-  // As on the command line, "INT4" or "4" will do for 4; a number for a text will not.
+  // As on the command line, "4" will do for a number; a number for a text will not.
   if (const auto* text = std::get_if<std::string>(&value)) {
     KRASIS_CHECK(parameter.set(scratch, *text));
   } else {
@@ -42,7 +41,7 @@ Expected<SweepAxis> read_axis(std::string_view name, const toml::node& node) {
   if (!parameter->sweepable) {
     return wrong(fmt::format("{} cannot be an axis of a sweep.", name), "Set it under [base].");
   }
-  SweepAxis axis{std::string(name), {}};
+  SweepAxis axis{std::string(parameter->name), {}};
   if (const auto* text = node.as_string()) {
     KRASIS_TRY(axis.values, parse_values(*parameter, text->get()));
     return axis;
@@ -83,7 +82,7 @@ Expected<SweepExclusion> read_exclusion(const toml::node& node) {
   for (const auto& [name, value] : in_order_of_the_text(*table)) {
     KRASIS_TRY(const Parameter* parameter, parameter_named(name, "[[exclude]]"));
     KRASIS_TRY(std::string text, canonical_text(*parameter, *value));
-    exclusion.emplace_back(name, std::move(text));
+    exclusion.emplace_back(parameter->name, std::move(text));
   }
   return exclusion;
 }
@@ -113,8 +112,8 @@ Expected<void> read_key(Sweep& sweep, std::string_view key, const toml::node& no
   } else if (key == "base") {
     KRASIS_TRY(const toml::table* table, table_of(node, key));
     for (const auto& [name, value] : *table) {
-      KRASIS_TRY(const Parameter* parameter, parameter_named(name.str(), "[base]"));
-      KRASIS_CHECK(set_from_toml(sweep.base, parameter->name, value));
+      KRASIS_CHECK(parameter_named(name.str(), "[base]"));
+      KRASIS_CHECK(set_from_toml(sweep.base, name.str(), value));
     }
   } else if (key == "axes") {
     KRASIS_TRY(const toml::table* table, table_of(node, key));

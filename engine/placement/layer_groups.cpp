@@ -30,10 +30,10 @@ int owner_of_layer(std::int64_t layer, const RunConfiguration& configuration) {
 }
 
 Precision precision_of(const RunConfiguration& configuration) {
-  const auto element = [](int bits) { return element_of_bits(bits).value_or(Element::Bf16); };
-  return {element(configuration.gpu_bits),       element(configuration.cpu_bits),
-          element(configuration.attention_bits), element(configuration.dense_mlp_bits),
-          element(configuration.lm_head_bits),   configuration.group_size};
+  const auto element = [](std::string_view format) { return element_named(format).value_or(Element::Bf16); };
+  return {element(configuration.gpu_format),       element(configuration.cpu_format),
+          element(configuration.attention_format), element(configuration.dense_mlp_format),
+          element(configuration.lm_head_format),   configuration.group_size};
 }
 
 KvElement kv_element_of(const RunConfiguration& configuration) {

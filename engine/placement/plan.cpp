@@ -48,7 +48,7 @@ class Sizes {
 class Meanings {
  public:
   Meanings(const ModelSpec& model, const RunConfiguration& run, int device, const CacheSize& cache)
-      : model_(model), run_(run), cache_(cache) {
+      : model_(model), run_(run), precision_(precision_of(run)), cache_(cache) {
     for (const LayerGroup& group : layer_groups(model, run)) {
       if (group.owner != device) continue;
       layers_ += group.count;
@@ -64,23 +64,24 @@ class Meanings {
       return fmt::format("norms and routers of {} layers", layers_);
     }
     if (place == place::kResident) {
-      return fmt::format("attention, norms and routers of {} layers, {} bits", layers_, r.attention_bits);
+      return fmt::format("attention, norms and routers of {} layers, {}", layers_, name_of(precision_.attention));
     }
     if (place == place::kStreamed) {
       const auto halves = std::min<std::int64_t>(groups_, 2);
-      return fmt::format("{} x attention of {} layers, {} bits", halves, most_layers_, r.attention_bits);
+      return fmt::format("{} x attention of {} layers, {}", halves, most_layers_, name_of(precision_.attention));
     }
     if (place == place::kHead) {
-      return fmt::format("{} tokens x {}, head {} bits", model_.vocabulary, model_.hidden, r.lm_head_bits);
+      return fmt::format("{} tokens x {}, head {}", model_.vocabulary, model_.hidden, name_of(precision_.lm_head));
     }
     if (place == place::kGroups) {
       const auto buffers = std::min<std::int64_t>(loaded_, 2);
-      return fmt::format("{} x {} layers of {} experts, {} bits", buffers, r.lgs, model_.experts(), r.gpu_bits);
+      return fmt::format("{} x {} layers of {} experts, {}", buffers, r.lgs, model_.experts(),
+                         name_of(precision_.gpu_experts));
     }
     if (place == place::kState) return fmt::format("{} layers x {} tokens, {}", layers_, r.max_context, r.kv_cache);
     if (place == place::kActivations) return fmt::format("chunks of {} tokens", chunk_of(r));
     if (place == place::kTables) return "where each expert lies; how often it was picked";
-    std::string meaning = fmt::format("{} hot experts, {} bits", cache_.experts, r.gpu_bits);
+    std::string meaning = fmt::format("{} hot experts, {}", cache_.experts, name_of(precision_.gpu_experts));
     if (cache_.spare > 0) meaning += fmt::format("; {} spare places", cache_.spare);
     return meaning;
   }
@@ -88,6 +89,7 @@ class Meanings {
  private:
   const ModelSpec& model_;
   const RunConfiguration& run_;
+  Precision precision_;
   const CacheSize& cache_;
   std::int64_t layers_ = 0, groups_ = 0, loaded_ = 0, most_layers_ = 0;
 };
@@ -134,14 +136,15 @@ void predict_times(Plan& plan, const ModelSpec& m, const RunConfiguration& r, co
 Plan plan_without_advice(const ModelSpec& m, const RunConfiguration& r, const Hardware& hw) {
   Plan plan;
   const Sizes sizes(m, r);
-  const PackedBytes packed = packed_bytes(m, precision_of(r));
+  const Precision precision = precision_of(r);
+  const PackedBytes packed = packed_bytes(m, precision);
   plan.items.push_back({-1, "dense weights", packed.dense, "attention, norms, routers, embedding and head"});
   plan.items.push_back({-1, "experts (GPU)", packed.gpu_experts,
-                        r.gpu_bits == r.cpu_bits ? fmt::format("all experts, {} bits, for GPU and CPU", r.gpu_bits)
-                                                 : fmt::format("all experts, {} bits", r.gpu_bits)});
+                        fmt::format("all experts, {}{}", name_of(precision.gpu_experts),
+                                    precision.gpu_experts == precision.cpu_experts ? ", for GPU and CPU" : "")});
   if (packed.cpu_experts > 0) {
-    plan.items.push_back(
-        {-1, "experts (CPU)", packed.cpu_experts, fmt::format("all experts once more, {} bits", r.cpu_bits)});
+    plan.items.push_back({-1, "experts (CPU)", packed.cpu_experts,
+                          fmt::format("all experts once more, {}", name_of(precision.cpu_experts))});
   }
   MeasuringCarver staging;
   StagingMemory().carve(staging, m, r);
@@ -183,10 +186,11 @@ std::vector<std::string> advise(const ModelSpec& m, const RunConfiguration& r, c
   change(fmt::format("hcs_share {:.2f}", r.hcs_share / 2), [](auto& c) {
     if (c.hcs != HotCache::Off) c.hcs_share /= 2;
   });
-  change("GPU bits 4", [](auto& c) { c.gpu_bits = 4; });
-  change("attention bits 8", [](auto& c) { c.attention_bits = std::min(c.attention_bits, 8); });
+  const auto smaller = [](std::string& format) { format = format == "bf16" ? "int8" : format; };
+  change("GPU format INT4", [](auto& c) { c.gpu_format = "int4"; });
+  change("attention format INT8", [&](auto& c) { smaller(c.attention_format); });
   change("streamed attention", [](auto& c) { c.attention = "streamed"; });
-  change("LM head bits 8", [](auto& c) { c.lm_head_bits = std::min(c.lm_head_bits, 8); });
+  change("LM head format INT8", [&](auto& c) { smaller(c.lm_head_format); });
   change("KV cache fp8", [](auto& c) { c.kv_cache = "fp8"; });
   const int needed_context = r.prompt_tokens + r.decode_tokens + 1;
   change(fmt::format("max_context {}", needed_context),
@@ -250,12 +254,10 @@ std::vector<Problem> validate(const ModelSpec& m, const RunConfiguration& r, con
     refuse("device_count", fmt::format("{} devices were asked for, but {} exist.", r.device_count, hardware.devices),
            fmt::format("Choose a device count from 1 to {}.", hardware.devices));
   }
-  for (const auto& [name, bits] :
-       {std::pair{"gpu_bits", r.gpu_bits}, std::pair{"cpu_bits", r.cpu_bits},
-        std::pair{"attention_bits", r.attention_bits}, std::pair{"dense_mlp_bits", r.dense_mlp_bits},
-        std::pair{"lm_head_bits", r.lm_head_bits}}) {
-    if (bits != 4 && bits != 8 && bits != 16)
-      refuse(name, fmt::format("{} is {}.", name, bits), "Choose 4, 8 or 16 bits.");
+  for (const Parameter& parameter : parameters()) {
+    if (parameter.type != ParameterType::Format) continue;
+    RunConfiguration scratch;
+    if (auto set = parameter.set(scratch, parameter.text(r)); !set) problems.push_back({parameter.name, set.error()});
   }
   if (r.group_size < 2 || r.group_size > 4096 || (r.group_size & (r.group_size - 1)) != 0) {
     refuse("group_size", fmt::format("group_size is {}.", r.group_size),
@@ -284,9 +286,6 @@ std::vector<Problem> validate(const ModelSpec& m, const RunConfiguration& r, con
         fmt::format("A prompt of {} tokens, the first one and {} decoded ones do not fit into a context of {} tokens.",
                     r.prompt_tokens, r.decode_tokens, r.max_context),
         "Raise max_context or shorten the prompt; both counts must be at least 1.");
-  }
-  if (r.kv_cache != "bf16" && r.kv_cache != "fp8") {
-    refuse("kv_cache", fmt::format("kv_cache is \"{}\".", r.kv_cache), "Choose bf16 or fp8.");
   }
   if (r.attention != "resident" && r.attention != "streamed") {
     refuse("attention", fmt::format("attention is \"{}\".", r.attention), "Choose resident or streamed.");

@@ -1,11 +1,10 @@
 #include "engine/runtime/engine.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <limits>
 
-#include <fmt/format.h>
-
-#include "base/format_parameter.h"
 #include "engine/runtime/compute_threads.h"
 #include "engine/runtime/hybrid_engine.h"
 #include "engine/runtime/platform.h"

@@ -28,7 +28,7 @@ using testing::HasSubstr;
 using testing::Not;
 
 constexpr const char* kHeader =
-    "| Model | GPUs | GPU/CPU bits | LGS | HCS | Prefill (tok/s) | TTFT (s) | Decode (tok/s) | ms/tok | Status | Log |";
+    "| Model | GPUs | GPU/CPU format | LGS | HCS | Prefill (tok/s) | TTFT (s) | Decode (tok/s) | ms/tok | Status | Log |";
 
 /// A sweep of the embedded model that takes no time.
 std::string sweep_text(const std::string& axes, const std::string& base = "") {
@@ -84,7 +84,7 @@ TEST(Usage, EveryParameterHasAFlagWhereAModelIsNamed) {
 
 TEST(Usage, BadValuesPrintWhatTheyMayBe) {
   Program program;
-  for (const std::string name : {"lgs", "hcs", "gpu_bits", "temperature"}) {
+  for (const std::string name : {"lgs", "hcs", "gpu_format", "temperature"}) {
     std::string flag = "--" + name;
     std::replace(flag.begin(), flag.end(), '_', '-');
     const Output output = program.run({"inspect", flag, "-7"});
@@ -96,6 +96,16 @@ TEST(Usage, BadValuesPrintWhatTheyMayBe) {
   EXPECT_EQ(program.run({"bench"}).exit_code, 2);
   EXPECT_EQ(program.run({"inspect", "--no-such-flag"}).exit_code, 2);
   EXPECT_EQ(program.run({"export", "--database", "x.db", "-o", "pdf"}).exit_code, 2);
+}
+
+TEST(Usage, FlagsOfOldNamesAreTakenAndNotShown) {
+  Program program;
+  const Output old = program.run({"inspect", "--gpu-bits", "16", "--lm-head-bits=4"});
+  EXPECT_EQ(old.exit_code, 0) << old.err;
+  EXPECT_THAT(old.out, testing::AllOf(HasSubstr("all experts, BF16"), HasSubstr("head INT4")));
+  EXPECT_THAT(program.run({"inspect", "--help"}).out, testing::Not(HasSubstr("bits")));
+  EXPECT_EQ(program.run({"inspect", "--gpu-bits", "5"}).exit_code, 2);
+  EXPECT_EQ(program.run({"inspect", "--gpu-format", "mxfp4"}).exit_code, 2);
 }
 
 TEST(Usage, UnknownModelsAndFilesSayWhatToDo) {

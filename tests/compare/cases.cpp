@@ -1,10 +1,13 @@
 #include "tests/compare/cases.h"
 
 #include <array>
+#include <cstdlib>
 #include <fstream>
 #include <functional>
 #include <set>
 #include <tuple>
+
+#include "engine/config/parameters.h"
 
 namespace krasis::compare {
 namespace {
@@ -29,17 +32,21 @@ struct Value {
 };
 using Choice = std::vector<Value>;
 
+/// A format by its number of bits, which older trees know, too: this file is built in two of them.
+void set_bits(Case& c, const char* parameter, int bits) {
+  if (!find_parameter(parameter)->set(c.configuration, std::to_string(bits))) std::abort();
+}
 Value bits(int gpu, int cpu) {
   return {"gpu" + std::to_string(gpu) + " cpu" + std::to_string(cpu), [gpu, cpu](Case& c) {
-            c.configuration.gpu_bits = gpu;
-            c.configuration.cpu_bits = cpu;
+            set_bits(c, "gpu_bits", gpu);
+            set_bits(c, "cpu_bits", cpu);
           }};
 }
 Value dense_bits(int attention, int mlp, int head) {
   return {"dense" + std::to_string(attention) + "/" + std::to_string(mlp) + "/" + std::to_string(head), [=](Case& c) {
-            c.configuration.attention_bits = attention;
-            c.configuration.dense_mlp_bits = mlp;
-            c.configuration.lm_head_bits = head;
+            set_bits(c, "attention_bits", attention);
+            set_bits(c, "dense_mlp_bits", mlp);
+            set_bits(c, "lm_head_bits", head);
           }};
 }
 Value place(int lgs, int devices, HotCache hcs = HotCache::Off, double share = 0.5, const char* policy = "static") {

@@ -34,15 +34,15 @@ RunSummary run_with(RunRecord run, const std::vector<double>& decode_tokens_per_
 TEST(Compare, ParametersThatDiffer) {
   RunRecord other = record();
   other.parameters.lgs = 4;
-  other.parameters.gpu_bits = 8;
+  other.parameters.gpu_format = "int8";
   const Comparison result = compare(run_with(record(), {10, 11, 12}), std::vector{run_with(other, {10, 11, 12})});
   std::vector<std::string> names;
   for (const ParameterComparison& row : result.parameters) {
     if (row.differs) names.push_back(row.name);
   }
-  EXPECT_THAT(names, ElementsAre("lgs", "gpu_bits"));
+  EXPECT_THAT(names, ElementsAre("lgs", "gpu_format"));
   for (const ParameterComparison& row : result.parameters) {
-    if (row.name == "gpu_bits") {
+    if (row.name == "gpu_format") {
       EXPECT_THAT(row.values, ElementsAre("INT4", "INT8"));
     }
     if (row.name == "model") {

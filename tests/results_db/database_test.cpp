@@ -452,6 +452,52 @@ TEST_F(DatabaseTest, MigratesFromVersion1) {
   must(database.check_integrity());
 }
 
+TEST_F(DatabaseTest, MigratesPrecisionsFromVersion8) {
+  {
+    RawSqlite raw(path);
+    ASSERT_EQ(raw.exec(read_all(std::string(KRASIS_SOURCE_DIR) + "/tests/results_db/data/schema_v8.sql")), SQLITE_OK);
+    ASSERT_EQ(raw.exec("UPDATE runs SET cpu_bits = 5 WHERE id = 3"), SQLITE_OK);  // as no program wrote it
+  }
+  Database database = open(OpenMode::ReadWrite);
+  const auto runs = must(database.runs());
+  ASSERT_EQ(runs.size(), 3u);
+  const auto formats = [&](std::size_t run) {
+    const RunParameters& p = runs[run].parameters;
+    return p.gpu_format + " " + p.cpu_format + " " + p.attention_format + " " + p.dense_mlp_format + " " +
+           p.lm_head_format;
+  };
+  EXPECT_EQ(formats(0), "int8 int4 bf16 int8 int4");
+  EXPECT_EQ(formats(1), "bf16 bf16 bf16 bf16 bf16");
+  EXPECT_EQ(formats(2), "int4 5 bits int8 int4 bf16");
+  EXPECT_EQ(runs[0].parameters.prefill_path, "cpu");
+  EXPECT_EQ(runs[0].parameters.threads, 8);
+  EXPECT_EQ(runs[0].disturbance, "Another worker computed.");
+  EXPECT_EQ(must(database.repetitions(1)).size(), 1u);
+  must(database.check_integrity());
+  RawSqlite raw(path);
+  EXPECT_EQ(raw.get("SELECT count(*) FROM pragma_table_info('runs') WHERE name LIKE '%bits'"), "0");
+  EXPECT_EQ(raw.exec("UPDATE runs SET gpu_format = 'int4' WHERE id = 1"), SQLITE_CONSTRAINT) << "it has ended";
+  EXPECT_EQ(raw.exec("UPDATE runs SET gpu_format = 'int8' WHERE id = 3"), SQLITE_OK) << "it is queued";
+}
+
+TEST_F(DatabaseTest, EachIndexOnRunsHasAQuery) {
+  open();
+  RawSqlite raw(path);
+  const std::pair<std::string, std::string> queries[] = {
+      {"runs_by_status", "SELECT id FROM runs WHERE status = 'queued' ORDER BY position, id"},
+      {"runs_by_sweep", "SELECT r.id FROM runs r JOIN models m ON m.id = r.model_id WHERE r.sweep = 'x'"}};
+  std::string indexes;
+  for (const auto& [index, query] : queries) {
+    indexes += (indexes.empty() ? "" : ",") + index;
+    const std::string plan = raw.plan(query);
+    EXPECT_NE(plan.find(index), std::string::npos) << plan;
+    EXPECT_EQ(plan.find("TEMP B-TREE"), std::string::npos) << plan;
+  }
+  EXPECT_EQ(raw.get("SELECT group_concat(name) FROM (SELECT name FROM sqlite_master WHERE type = 'index' AND "
+                    "tbl_name = 'runs' AND sql IS NOT NULL ORDER BY name)"),
+            indexes);
+}
+
 TEST_F(DatabaseTest, AValueThatAParameterCannotHaveNamesTheRun) {
   Database database = open();
   must(database.enqueue(example_run()));

@@ -43,6 +43,18 @@ class RawSqlite {
   RawSqlite& operator=(const RawSqlite&) = delete;
   /// The result code.
   int exec(const std::string& sql) { return sqlite3_exec(handle_, sql.c_str(), nullptr, nullptr, nullptr); }
+  /// How SQLite would answer a query, a line for each step.
+  std::string plan(const std::string& sql) {
+    std::string steps;
+    sqlite3_exec(
+        handle_, ("EXPLAIN QUERY PLAN " + sql).c_str(),
+        [](void* out, int count, char** values, char**) {
+          *static_cast<std::string*>(out) += std::string(values[count - 1]) + "\n";
+          return 0;
+        },
+        &steps, nullptr);
+    return steps;
+  }
   /// First column of the first row, as text.
   std::string get(const std::string& sql) {
     std::string result;

@@ -35,7 +35,7 @@ RunRecord example_record() {
   run.parameters.lgs = 2;
   run.parameters.vram_budget_mib = 4096;
   run.parameters.threads = 8;
-  run.parameters.lm_head_bits = 16;
+  run.parameters.lm_head_format = "bf16";
   run.parameters.prompt_tokens = 512;
   run.parameters.decode_tokens = 64;
   run.parameters.warmups = 1;
@@ -60,7 +60,7 @@ std::vector<RunSummary> example_runs() {
   RunRecord failed = example_record();
   failed.uuid = "bbbbbbbb-0000-4000-8000-000000000002";
   failed.parameters.device_count = 2;
-  failed.parameters.gpu_bits = 8;
+  failed.parameters.gpu_format = "int8";
   failed.parameters.lgs = 4;
   failed.parameters.hcs = HotCache::Multi;
   failed.parameters.hcs_share = 0.5;
@@ -86,8 +86,8 @@ TEST(Markdown, ThePageOfASmallSweep) {
 
 Config: 512 token prompt, 64 decoded, 1 warm-up, 3 repetitions, INT8 attention/dense_mlp, BF16 lm_head, group size 128, BF16 KV cache, 512 token chunks, device host, HCS share 50 %, 4096 MiB VRAM budget, 8 CPU threads, seed 1, EPYC, 64 GiB.
 
-| Model | GPUs | GPU/CPU bits | LGS | HCS | Prefill (tok/s) | TTFT (s) | Decode (tok/s) | ms/tok | Status | Log |
-|-------|-----:|-------------:|----:|-----|----------------:|---------:|---------------:|-------:|--------|-----|
+| Model | GPUs | GPU/CPU format | LGS | HCS | Prefill (tok/s) | TTFT (s) | Decode (tok/s) | ms/tok | Status | Log |
+|-------|-----:|---------------:|----:|-----|----------------:|---------:|---------------:|-------:|--------|-----|
 | Tiny-MoE | 1 | INT4/INT4 | 2 | OFF | 997.4 | 0.52 | 9.84 | 101.7 | PASS | run aaaaaaaa |
 | Tiny-MoE | 2 | INT8/INT4 | 4 | multi | 2048.0 | 0.26 | 16.00 | 62.5 | FAIL* | run bbbbbbbb |
 | Tiny-MoE | 1 | INT4/INT4 | 2 | ON | – | – | – | – | CRASHED* | run cccccccc |
@@ -131,8 +131,8 @@ TEST(Markdown, AParameterThatDoesNotApplyNeverVaries) {
   runs[0].run.parameters.hcs_policy = "adaptive";  // without a cache
   runs[1].run.parameters.group_size = 32;
   RunParameters& without_groups = runs[2].run.parameters;
-  without_groups.gpu_bits = without_groups.cpu_bits = without_groups.attention_bits = 16;
-  without_groups.dense_mlp_bits = without_groups.lm_head_bits = 16;
+  without_groups.gpu_format = without_groups.cpu_format = without_groups.attention_format = "bf16";
+  without_groups.dense_mlp_format = without_groups.lm_head_format = "bf16";
   const std::string page = export_markdown(runs);
   EXPECT_THAT(page, HasSubstr("| Group size |"));
   EXPECT_THAT(page, HasSubstr("| CRASHED* |"));

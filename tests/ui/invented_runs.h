@@ -25,7 +25,8 @@ inline results::Repetition repetition(int index, double prefill, double decode) 
 
 /// A finished run of an invented model in memory.
 inline results::RunSummary summary(results::RunId id, int lgs, HotCache hcs, const std::vector<double>& prefill,
-                                   const std::vector<double>& decode, results::Verdict verdict = results::Verdict::Pass) {
+                                   const std::vector<double>& decode,
+                                   results::Verdict verdict = results::Verdict::Pass) {
   results::RunRecord run;
   run.id = id;
   run.uuid = "0000000" + std::to_string(id) + "-0000-4000-8000-000000000000";

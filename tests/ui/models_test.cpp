@@ -27,7 +27,8 @@ constexpr auto kFatal = QAbstractItemModelTester::FailureReportingMode::Fatal;
 
 std::vector<results::RunSummary> four_runs() {
   return {summary(1, 2, HotCache::Off, {100, 110}, {9.5, 9.7}), summary(2, 4, HotCache::Off, {200, 210}, {10.5, 10.7}),
-          summary(3, 2, HotCache::On, {90, 95}, {4, 4.2}), summary(4, 4, HotCache::On, {80, 85}, {99, 99}, Verdict::Fail)};
+          summary(3, 2, HotCache::On, {90, 95}, {4, 4.2}),
+          summary(4, 4, HotCache::On, {80, 85}, {99, 99}, Verdict::Fail)};
 }
 
 QStringList column_of(const QAbstractItemModel& model, int column) {
@@ -100,7 +101,7 @@ TEST(FilterExpression, WordsAndConditions) {
     if (key == "lgs") return 2;
     if (key == "decode") return 9.5;
     if (key == "hcs") return "on";
-    if (key == "gpu_bits") return QVariantList{4, "INT4"};
+    if (key == "gpu_format") return QVariantList{4, "INT4"};
     if (key == "prefill") return QVariantList{QVariant(), QString("\u2014")};
     return {};
   };
@@ -115,11 +116,11 @@ TEST(FilterExpression, WordsAndConditions) {
   EXPECT_FALSE(matches("decode<9.5"));
   EXPECT_TRUE(matches("HCS=ON"));
   EXPECT_FALSE(matches("hcs!=on"));
-  EXPECT_TRUE(matches("gpu_bits=4"));
-  EXPECT_TRUE(matches("gpu_bits=int4"));
-  EXPECT_FALSE(matches("gpu_bits!=int4"));
-  EXPECT_FALSE(matches("gpu_bits!=4"));
-  EXPECT_TRUE(matches("gpu_bits!=8"));
+  EXPECT_TRUE(matches("gpu_format=4"));
+  EXPECT_TRUE(matches("gpu_format=int4"));
+  EXPECT_FALSE(matches("gpu_format!=int4"));
+  EXPECT_FALSE(matches("gpu_format!=4"));
+  EXPECT_TRUE(matches("gpu_format!=8"));
   EXPECT_FALSE(matches("prefill>0")) << "a run without figures has no speed above 0";
   EXPECT_TRUE(matches("\"qwen3 embedded\""));
   EXPECT_FALSE(matches("nosuchcolumn=1")) << "an unknown column is a word that does not occur";
@@ -187,7 +188,7 @@ TEST(ResultsFilter, ParametersThatDoNotVaryAreConstantAndFiguresNever) {
   };
   EXPECT_FALSE(constant("lgs"));
   EXPECT_FALSE(constant("hcs"));
-  EXPECT_TRUE(constant("gpu_bits"));
+  EXPECT_TRUE(constant("gpu_format"));
   EXPECT_FALSE(constant("decode"));
   EXPECT_FALSE(constant("verdict"));
   filter.set_filter("lgs=2");
@@ -230,7 +231,7 @@ TEST(CompareModel, OnlyWhatDiffersAndFiguresWithTheirChange) {
   const QStringList names = column_of(model, 0);
   EXPECT_TRUE(names.contains("LGS"));
   EXPECT_TRUE(names.contains("HCS"));
-  EXPECT_FALSE(names.contains("GPU bits"));
+  EXPECT_FALSE(names.contains("GPU format"));
   const int rows_that_differ = model.rowCount();
   const auto decode_row = static_cast<int>(names.indexOf("Decode (tok/s)"));
   ASSERT_GE(decode_row, 0);
@@ -247,7 +248,8 @@ TEST(CompareModel, NoiseHasNeitherArrowNorChange) {
   CompareModel model;
   // Noise of three repetitions, a large difference of two, and a difference that can be told.
   model.set_runs(summary(1, 2, HotCache::Off, {100, 100, 100}, {9, 11, 10}),
-                 {summary(2, 4, HotCache::Off, {100, 100, 100}, {9.5, 12.5, 10}), summary(3, 4, HotCache::Off, {100, 100}, {90, 92}),
+                 {summary(2, 4, HotCache::Off, {100, 100, 100}, {9.5, 12.5, 10}),
+                  summary(3, 4, HotCache::Off, {100, 100}, {90, 92}),
                   summary(4, 4, HotCache::Off, {100, 100, 100}, {90, 91, 92})});
   const auto row = static_cast<int>(column_of(model, 0).indexOf("Decode (tok/s)"));
   const auto change = [&](int column) {

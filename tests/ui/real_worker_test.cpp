@@ -60,7 +60,8 @@ TEST(RealWorker, ASweepOfTheEmbeddedModelThenMarkdownThenAChat) {
   window.show_page(MainWindow::Results);
   QTest::qWait(200);
   QTest::mouseClick(window.findChild<QPushButton*>("copyMarkdown"), Qt::LeftButton);
-  EXPECT_THAT(QGuiApplication::clipboard()->text().toStdString(), HasSubstr("| GPU/CPU bits | LGS | HCS | Prefill (tok/s) |"));
+  EXPECT_THAT(QGuiApplication::clipboard()->text().toStdString(),
+              HasSubstr("| GPU/CPU format | LGS | HCS | Prefill (tok/s) |"));
 
   window.show_page(MainWindow::Chat);
   window.findChild<QPlainTextEdit*>("composer")->setPlainText("Tell me a story about a dog.");

@@ -80,17 +80,17 @@ constexpr const char* kTelemetry = R"({"prefill":{"path":"stream","seconds":0.31
  "trace_file":"/home/user/.local/share/krasis/traces/1a2b3c4d.trace.json"})";
 
 void fill(results::Database& database) {
-  for (const int gpu_bits : {4, 8}) {
+  for (const int bits : {4, 8}) {
     for (const auto hcs : {HotCache::Off, HotCache::On}) {
       for (const int lgs : {1, 2, 4}) {
         RunConfiguration c;
-        c.gpu_bits = gpu_bits;
+        c.gpu_format = bits == 4 ? "int4" : "int8";
         c.hcs = hcs;
         c.lgs = lgs;
-        const double p = 800 + 90 * lgs - 30 * gpu_bits, d = hcs == HotCache::Off ? 57 + lgs : 43 + lgs - gpu_bits;
-        const bool bad = gpu_bits == 8 && hcs == HotCache::On && lgs == 4;
+        const double p = 800 + 90 * lgs - 30 * bits, d = hcs == HotCache::Off ? 57 + lgs : 43 + lgs - bits;
+        const bool bad = bits == 8 && hcs == HotCache::On && lgs == 4;
         test::store(database, c, {p, p * 1.04, p * 0.97}, {d, d * 1.05, d * 0.98},
-                    bad ? results::Verdict::Fail : results::Verdict::Pass, gpu_bits == 4 && lgs == 2 ? kTelemetry : "{}");
+                    bad ? results::Verdict::Fail : results::Verdict::Pass, bits == 4 && lgs == 2 ? kTelemetry : "{}");
       }
     }
   }

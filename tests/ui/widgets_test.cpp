@@ -128,7 +128,8 @@ TEST(MetricChart, AClickOnABarNamesItsRun) {
 TEST(MetricChart, AClickOnALinesPointNamesItsRun) {
   MetricChart chart(MetricChart::Form::Lines);
   chart.resize(600, 400);
-  chart.set_data(decode_chart({test::summary(1, 2, HotCache::Off, {100}, {9}), test::summary(2, 4, HotCache::Off, {50}, {3})}));
+  chart.set_data(
+      decode_chart({test::summary(1, 2, HotCache::Off, {100}, {9}), test::summary(2, 4, HotCache::Off, {50}, {3})}));
   chart.show();
   QTest::qWait(50);
   QSignalSpy clicks(&chart, &MetricChart::run_clicked);

@@ -76,7 +76,7 @@ TEST_F(Window, ASweepByClicksBecomesRowsChartsAndMarkdown) {
   EXPECT_EQ(child<MetricChart>("decodeChart")->point_count(), 4U);
   click("copyMarkdown");
   const auto markdown = QGuiApplication::clipboard()->text().toStdString();
-  EXPECT_THAT(markdown, HasSubstr("| Model | GPUs | GPU/CPU bits | LGS | HCS | Prefill (tok/s) | TTFT (s) |"));
+  EXPECT_THAT(markdown, HasSubstr("| Model | GPUs | GPU/CPU format | LGS | HCS | Prefill (tok/s) | TTFT (s) |"));
   EXPECT_THAT(markdown, HasSubstr("Column Legend"));
 
   table->selectRow(0);

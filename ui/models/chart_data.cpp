@@ -33,7 +33,7 @@ class SeriesNames {
     for (const auto& [name, set] : values) {
       if (set.size() > 1 && name != "lgs" && name != "prompt_fingerprint") varying_.insert(name);
     }
-    only_bits_ = std::count_if(varying_.begin(), varying_.end(), [](const std::string& n) { return n.ends_with("_bits"); }) == 1;
+    only_format_ = std::count_if(varying_.begin(), varying_.end(), is_format) == 1;
   }
 
   QString of(const RunSummary& summary) const {
@@ -42,7 +42,7 @@ class SeriesNames {
     for (const auto& value : results::describe(summary.run.parameters)) {
       if (!applies(value) || !varying_.contains(std::string(value.name))) continue;
       QString title = QString::fromUtf8(value.title.data(), static_cast<qsizetype>(value.title.size()));
-      if (value.name.ends_with("_bits")) title = only_bits_ ? QString() : title.remove(QStringLiteral(" bits"));
+      if (is_format(value.name)) title = only_format_ ? QString() : title.remove(QStringLiteral(" format"));
       const QString text = QString::fromStdString(value.value);
       parts << QStringLiteral("%1 %2").arg(title, value.name == "hcs" ? text.toLower() : text).trimmed();
     }
@@ -53,8 +53,10 @@ class SeriesNames {
   /// A cache's share and policy are "-" in a run without a cache: no difference of their own.
   static bool applies(const results::ParameterValue& value) { return value.value != "-"; }
 
+  static bool is_format(std::string_view name) { return name.ends_with("_format"); }
+
   bool model_varies_ = false;
-  bool only_bits_ = false;  ///< one kind of bits varies: "INT4" says enough
+  bool only_format_ = false;  ///< one kind of format varies: "INT4" says enough
   std::set<std::string> varying_;
 };
 

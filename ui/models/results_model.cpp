@@ -23,8 +23,9 @@ QString local_time(const std::string& utc) {
   return time.isValid() ? time.toString(QStringLiteral("yyyy-MM-dd HH:mm")) : QString();
 }
 
-QVariant sort_value(const QString& name, const QString& text) {
-  if (name.endsWith(QLatin1String("_bits"))) {
+QVariant sort_value(std::string_view name, const QString& text) {
+  const Parameter* parameter = find_parameter(name);
+  if (parameter && parameter->type == ParameterType::Format) {
     if (const auto element = element_named(text.toStdString())) return bits_of(*element);
   }
   bool is_number = false;
@@ -63,7 +64,7 @@ QString status_text(RunStatus status) {
 
 QString configuration_label(const results::RunParameters& p) {
   QString text = QStringLiteral("%1/%2 LGS %3 HCS %4")
-                     .arg(from(results::shown(p, "gpu_bits")), from(results::shown(p, "cpu_bits")))
+                     .arg(from(results::shown(p, "gpu_format")), from(results::shown(p, "cpu_format")))
                      .arg(p.lgs)
                      .arg(from(name_of(p.hcs)));
   if (p.device_count > 1) text += QCoreApplication::translate("ResultsModel", ", %1 devices").arg(p.device_count);
@@ -99,7 +100,7 @@ std::vector<ResultsModel::Cell> ResultsModel::cells_of(const results::RunSummary
   cells.push_back({model, from(run.model.name), from(run.model.architecture)});
   for (const auto& value : results::describe(run.parameters)) {
     const QString text = from(value.value);
-    cells.push_back({shown_value(value.name, text), sort_value(from(value.name), text), {}});
+    cells.push_back({shown_value(value.name, text), sort_value(value.name, text), {}});
   }
   const QString throttled = from(results::throttling(run.telemetry_json));
   const QString disturbed = from(run.disturbance);
@@ -180,7 +181,8 @@ int ResultsModel::column_of(const QString& key) const {
   for (std::size_t i = 0; i < columns_.size(); ++i) {
     if (columns_[i].key == key) return static_cast<int>(i);
   }
-  return -1;
+  const Parameter* renamed = find_parameter(key.toStdString());
+  return renamed && from(renamed->name) != key ? column_of(from(renamed->name)) : -1;
 }
 
 int ResultsModel::rowCount(const QModelIndex& parent) const { return parent.isValid() ? 0 : static_cast<int>(runs_.size()); }

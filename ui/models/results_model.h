@@ -29,7 +29,7 @@ class ResultsModel : public QAbstractTableModel {
   const results::RunSummary* run(results::RunId id) const;
   int row_of(results::RunId id) const;  ///< -1: not there
 
-  int column_of(const QString& key) const;  ///< "lgs", "decode", ...; -1: no such column
+  int column_of(const QString& key) const;  ///< "lgs", "decode", ..., also a parameter's old name; -1: no such column
   QString key_of(int column) const { return columns_[static_cast<std::size_t>(column)].key; }
   Kind kind_of(int column) const { return columns_[static_cast<std::size_t>(column)].kind; }
 

@@ -132,9 +132,9 @@ QWidget* HomePage::make_recent() {
   newest->sort(results_->column_of(QStringLiteral("time")), Qt::DescendingOrder);
   recent_ = make_table(QStringLiteral("recentRuns"), tr("Recent runs"), newest, box);
   recent_->setItemDelegate(new ResultDelegate(recent_));
-  const QStringList shown{QStringLiteral("time"),     QStringLiteral("model"),  QStringLiteral("lgs"),
-                          QStringLiteral("hcs"),      QStringLiteral("gpu_bits"), QStringLiteral("cpu_bits"),
-                          QStringLiteral("prefill"),  QStringLiteral("decode"), QStringLiteral("verdict"),
+  const QStringList shown{QStringLiteral("time"),    QStringLiteral("model"),      QStringLiteral("lgs"),
+                          QStringLiteral("hcs"),     QStringLiteral("gpu_format"), QStringLiteral("cpu_format"),
+                          QStringLiteral("prefill"), QStringLiteral("decode"),     QStringLiteral("verdict"),
                           QStringLiteral("status")};
   for (int c = 0; c < results_->columnCount(); ++c) recent_->setColumnHidden(c, !shown.contains(results_->key_of(c)));
   no_runs_ = new QLabel(tr("Nothing was run yet. The built-in model needs no download and no GPU."), box);

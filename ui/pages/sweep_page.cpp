@@ -45,7 +45,7 @@ QWidget* SweepPage::make_axes() {
   auto* first = new QPushButton(tr("&First sweep"), panel);
   first->setObjectName(QStringLiteral("firstSweep"));
   first->setAccessibleName(tr("First sweep"));
-  first->setToolTip(tr("The preset: LGS 1,2,4, hot cache off and on, GPU bits 4 and 8"));
+  first->setToolTip(tr("The preset: LGS 1,2,4, hot cache off and on, GPU format INT4 and INT8"));
   auto* open = new QPushButton(tr("&Open\u2026"), panel);
   open->setObjectName(QStringLiteral("openSweepFile"));
   open->setAccessibleName(tr("Open a sweep file"));

@@ -1,7 +1,7 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
-#include <cstdint>
 #include <optional>
 #include <string_view>
 
@@ -11,19 +11,12 @@ namespace krasis {
 
 inline constexpr std::array kElements{Element::Int4, Element::Int8, Element::Bf16, Element::Mxfp4};
 
-/// The element that a parameter such as gpu_bits = 4 means: INT4, INT8, BF16 for 4, 8, 16; none for any other number.
-/// A number of bits does not name a format: nothing but such a parameter is read with this, and never an MXFP4 weight.
-constexpr std::optional<Element> element_of_bits(std::int64_t bits) {
-  if (bits == 4) return Element::Int4;
-  if (bits == 8) return Element::Int8;
-  if (bits == 16) return Element::Bf16;
-  return std::nullopt;
-}
-
-/// The inverse of name_of(); none for an unknown name.
+/// The element that a parameter such as gpu_format = "int4" names: as name_of() writes it, in any case; none for an
+/// unknown name. A number of bits names none: INT4 and MXFP4 have four.
 constexpr std::optional<Element> element_named(std::string_view name) {
+  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
   for (const Element element : kElements) {
-    if (name_of(element) == name) return element;
+    if (std::ranges::equal(name_of(element), name, {}, lower, lower)) return element;
   }
   return std::nullopt;
 }

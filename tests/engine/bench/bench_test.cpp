@@ -219,7 +219,7 @@ TEST(Benchmark, SaysWhyThePartsOfDecodeAreNotKnown) {
 TEST(Benchmark, PassesWithHotExpertsOnTheDevice) {
   RunConfiguration configuration = small_configuration();
   configuration.hcs = HotCache::On;
-  configuration.cpu_bits = 8;  // then it matters who computes an expert
+  configuration.cpu_format = "int8";  // then it matters who computes an expert
   Session session = load(configuration);
   const Record record = benchmark(*session.engine, session, prompt_of(session), configuration);
   EXPECT_EQ(record.finished.verdict.verdict, "pass") << record.finished.verdict.explanation;
@@ -232,7 +232,7 @@ TEST(Benchmark, PassesWithAnAdaptiveCache) {
   configuration.hcs = HotCache::On;
   configuration.hcs_share = 0.2;
   configuration.hcs_policy = "adaptive";
-  configuration.cpu_bits = 8;  // then it matters who computes an expert
+  configuration.cpu_format = "int8";  // then it matters who computes an expert
   configuration.decode_tokens = 16;
   Session session = load(configuration);
   const Record record = benchmark(*session.engine, session, prompt_of(session), configuration);
@@ -586,7 +586,7 @@ TEST(SameEngine, DiffersInWorkloadAndSamplingAlone) {
   EXPECT_TRUE(differs([](RunConfiguration& c) { c.lgs = 3; }));
   EXPECT_TRUE(differs([](RunConfiguration& c) { c.hcs = HotCache::On; }));
   EXPECT_TRUE(differs([](RunConfiguration& c) { c.hcs_share = 0.25; }));
-  EXPECT_TRUE(differs([](RunConfiguration& c) { c.gpu_bits = 8; }));
+  EXPECT_TRUE(differs([](RunConfiguration& c) { c.gpu_format = "int8"; }));
   EXPECT_TRUE(differs([](RunConfiguration& c) { c.threads = 1; }));
   EXPECT_TRUE(differs([](RunConfiguration& c) { c.kv_cache = "fp8"; }));
   EXPECT_TRUE(differs([](RunConfiguration& c) { c.max_context = 100; }));

@@ -48,11 +48,11 @@ TEST(ConfigurationIo, RoundTripsThroughTomlAndJson) {
 TEST(ConfigurationIo, MissingNamesComeFromTheBase) {
   RunConfiguration base;
   base.lgs = 7;
-  base.gpu_bits = 8;
+  base.gpu_format = "int8";
   const auto read = configuration_from_toml("lgs = 3\nhcs = \"on\"\n", base);
   ASSERT_TRUE(read);
   EXPECT_EQ(read->lgs, 3);
-  EXPECT_EQ(read->gpu_bits, 8);
+  EXPECT_EQ(read->gpu_format, "int8");
   EXPECT_EQ(read->hcs, HotCache::On);
 }
 
@@ -60,10 +60,31 @@ TEST(ConfigurationIo, JsonHasNumbersAsNumbers) {
   RunConfiguration r;
   r.hcs_share = 0.25;
   const auto json = nlohmann::json::parse(to_json(r));
-  EXPECT_EQ(json["gpu_bits"], 4);
+  EXPECT_EQ(json["gpu_format"], "int4");
+  EXPECT_EQ(json["lgs"], 2);
   EXPECT_EQ(json["hcs_share"], 0.25);
   EXPECT_EQ(json["hcs"], "off");
   EXPECT_EQ(json.size(), parameters().size());
+}
+
+/// A configuration as programs wrote it while precisions were numbers of bits.
+constexpr const char* kOldToml =
+    "lgs = 3\ngpu_bits = 8\ncpu_bits = 4\nattention_bits = 16\ndense_mlp_bits = 8\nlm_head_bits = 4\n";
+constexpr const char* kOldJson =
+    R"({"lgs":3,"gpu_bits":8,"cpu_bits":4,"attention_bits":16,"dense_mlp_bits":8,"lm_head_bits":4})";
+
+TEST(ConfigurationIo, NumbersOfBitsAreReadAsTheFormatsThatTheyMeant) {
+  for (const auto& read : {configuration_from_toml(kOldToml), configuration_from_json(kOldJson)}) {
+    ASSERT_TRUE(read) << read.error().message();
+    EXPECT_EQ(read->lgs, 3);
+    EXPECT_EQ(read->gpu_format, "int8");
+    EXPECT_EQ(read->cpu_format, "int4");
+    EXPECT_EQ(read->attention_format, "bf16");
+    EXPECT_EQ(read->dense_mlp_format, "int8");
+    EXPECT_EQ(read->lm_head_format, "int4");
+    EXPECT_THAT(to_toml(*read), HasSubstr("gpu_format = \"int8\""));
+    EXPECT_THAT(to_toml(*read) + to_json(*read), testing::Not(HasSubstr("bits")));
+  }
 }
 
 TEST(ConfigurationIo, RefusesWithACause) {
@@ -76,12 +97,17 @@ TEST(ConfigurationIo, RefusesWithACause) {
                                     {"hcs = 1", "hcs is a text"},
                                     {"hcs_share = nan", "hcs_share cannot be"},
                                     {"lgs = 9223372036854775808", "Line"},
+                                    {"gpu_bits = 5", "gpu_format cannot be \"5\""},
+                                    {"gpu_format = 4", "gpu_format is a text"},
+                                    {"gpu_format = \"4\"", "gpu_format cannot be \"4\""},
+                                    {"gpu_format = \"mxfp4\"", "gpu_format cannot be \"mxfp4\""},
+                                    {"gpu-format = \"int4\"", "gpu-format"},
                                     {"x-y = 1", "x-y"}}) {
     const auto read = configuration_from_toml(text);
     ASSERT_FALSE(read) << text;
     EXPECT_THAT(read.error().cause, HasSubstr(cause)) << text;
   }
-  EXPECT_THAT(configuration_from_toml("gpu_bit = 4").error().remedy, HasSubstr("gpu_bits"));
+  EXPECT_THAT(configuration_from_toml("gpu_bit = 4").error().remedy, HasSubstr("gpu_format"));
   EXPECT_FALSE(configuration_from_toml("a = " + std::string(100000, '[')));
   for (const char* text : {"", "[]", "3", "{\"lgs\": null}", "{\"lgs\": 18446744073709551615}", "{\"lgs\": {}}",
                            "{\"hyperdrive\": 1}", "{\"lgs\": 2", "{\"model\": \"\xff\"}"}) {

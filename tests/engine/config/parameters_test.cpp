@@ -93,11 +93,11 @@ TEST(ParameterTable, DefaultsAreValid) {
 
 TEST(Parameter, TakesValuesAndLabelsInAnyCase) {
   RunConfiguration r;
-  ASSERT_TRUE(row("gpu_bits").set(r, "int8"));
-  EXPECT_EQ(r.gpu_bits, 8);
-  ASSERT_TRUE(row("gpu_bits").set(r, "BF16"));
-  EXPECT_EQ(r.gpu_bits, 16);
-  EXPECT_EQ(row("gpu_bits").display(r), "BF16");
+  ASSERT_TRUE(row("gpu_format").set(r, "int8"));
+  EXPECT_EQ(r.gpu_format, "int8");
+  ASSERT_TRUE(row("gpu_format").set(r, "BF16"));
+  EXPECT_EQ(r.gpu_format, "bf16");
+  EXPECT_EQ(row("gpu_format").display(r), "BF16");
   ASSERT_TRUE(row("hcs").set(r, " MULTI "));
   EXPECT_EQ(r.hcs, HotCache::Multi);
   EXPECT_EQ(row("hcs").text(r), "multi");
@@ -112,7 +112,9 @@ TEST(Parameter, RefusesWithNameAndRangeAndKeepsTheOldValue) {
                                            {"hcs", "sometimes", "off, on or multi"},
                                            {"hcs_share", "1.5", "0 to 1"},
                                            {"hcs_share", "nan", "0 to 1"},
-                                           {"gpu_bits", "5", "4, 8 or 16"},
+                                           {"gpu_format", "4", "int4, int8 or bf16"},
+                                           {"gpu_format", "mxfp4", "int4, int8 or bf16"},
+                                           {"gpu_bits", "5", "int4, int8 or bf16"},
                                            {"device_count", "17", "1 to 16"},
                                            {"numa", "local", "interleave or shards"},
                                            {"model", "", "control characters"},
@@ -120,7 +122,7 @@ TEST(Parameter, RefusesWithNameAndRangeAndKeepsTheOldValue) {
     const auto set = row(name).set(r, text);
     ASSERT_FALSE(set) << name << " took " << text;
     EXPECT_EQ(set.error().code, ErrorCode::InvalidArgument);
-    EXPECT_THAT(set.error().cause, HasSubstr(name));
+    EXPECT_THAT(set.error().cause, HasSubstr(row(name).name));
     EXPECT_THAT(set.error().remedy, HasSubstr(remedy));
   }
   EXPECT_EQ(r, RunConfiguration{});
@@ -155,6 +157,33 @@ TEST(Parameter, RestoresWhateverItsFieldCanHold) {
   EXPECT_EQ(r, before);
 }
 
+// MXFP4 and INT4 have four bits: a number of bits would take one for the other.
+TEST(Parameter, FormatsOfOneSizeDiffer) {
+  RunConfiguration int4, mxfp4;
+  EXPECT_TRUE(row("gpu_format").restore(mxfp4, ParameterValue("mxfp4")));
+  EXPECT_NE(int4, mxfp4);
+  EXPECT_EQ(row("gpu_format").cell(int4), "INT4");
+  EXPECT_EQ(row("gpu_format").cell(mxfp4), "MXFP4");
+}
+
+TEST(Parameter, AnOldNameLeadsToTheNewOne) {
+  const Parameter* renamed = find_parameter("gpu-bits");
+  ASSERT_NE(renamed, nullptr);
+  EXPECT_EQ(renamed->name, "gpu_format");
+  EXPECT_EQ(parameter_of_key("gpu_bits"), renamed);
+  EXPECT_EQ(parameter_of_key("gpu-bits"), nullptr);
+  RunConfiguration r;
+  EXPECT_TRUE(renamed->set(r, "8"));
+  EXPECT_EQ(r.gpu_format, "int8");
+  EXPECT_TRUE(renamed->restore(r, ParameterValue(std::int64_t{16})));
+  EXPECT_EQ(r.gpu_format, "bf16");
+  EXPECT_FALSE(renamed->restore(r, ParameterValue(std::int64_t{5})));
+  EXPECT_FALSE(row("gpu_format").restore(r, ParameterValue(std::int64_t{4})));
+  for (const Parameter& parameter : renamed_parameters()) {
+    EXPECT_EQ(find_parameter(parameter.name)->old_values.size(), 0u) << parameter.name;
+  }
+}
+
 TEST(Parameter, AppliesSaysWhyNot) {
   RunConfiguration r;
   r.hcs = HotCache::Off;
@@ -170,7 +199,7 @@ TEST(Parameter, AppliesSaysWhyNot) {
 
 TEST(Parameter, UnknownNamesGetTheNearestOne) {
   EXPECT_EQ(find_parameter("hcs-share"), &row("hcs_share"));
-  EXPECT_EQ(nearest_parameter("gpu_bit"), "gpu_bits");
+  EXPECT_EQ(nearest_parameter("gpu_bit"), "gpu_format");
   EXPECT_EQ(nearest_parameter("hcs_shar"), "hcs_share");
   EXPECT_EQ(nearest_parameter("completely_different"), "");
   EXPECT_THAT(unknown_parameter("lsg").message(), testing::AllOf(HasSubstr("\"lsg\""), HasSubstr("\"lgs\"")));
@@ -179,13 +208,13 @@ TEST(Parameter, UnknownNamesGetTheNearestOne) {
 TEST(Validate, NamesEachField) {
   RunConfiguration r;
   r.lgs = 0;
-  r.gpu_bits = 5;
+  r.gpu_format = "mxfp4";
   r.hcs_share = std::numeric_limits<double>::quiet_NaN();
   r.group_size = 100;
   r.max_context = 512;
   std::vector<std::string_view> names;
   for (const auto& problem : validate(r)) names.push_back(problem.parameter);
-  EXPECT_THAT(names, testing::UnorderedElementsAre("lgs", "hcs_share", "gpu_bits", "group_size", "max_context"));
+  EXPECT_THAT(names, testing::UnorderedElementsAre("lgs", "hcs_share", "gpu_format", "group_size", "max_context"));
 }
 
 TEST(Validate, ContextSaysWhatWouldFit) {
@@ -215,7 +244,8 @@ TEST(ParseValues, ListsRangesStepsAndFactors) {
   EXPECT_THAT(values("hcs_share", "0..1+0.1"), testing::SizeIs(11));
   EXPECT_THAT(values("hcs_share", "0.7..1+0.1"), ElementsAre("0.7", "0.8", "0.9", "1"));
   EXPECT_THAT(values("hcs", "off, On"), ElementsAre("off", "on"));
-  EXPECT_THAT(values("gpu_bits", "INT4,8"), ElementsAre("4", "8"));
+  EXPECT_THAT(values("gpu_format", "INT4,int8"), ElementsAre("int4", "int8"));
+  EXPECT_THAT(values("gpu_bits", "INT4,8,16"), ElementsAre("int4", "int8", "bf16"));
   EXPECT_THAT(values("model", "embedded,../other"), ElementsAre("embedded", "../other"));
 }
 

@@ -15,7 +15,7 @@ using testing::HasSubstr;
 
 std::string describe(const RunConfiguration& r) {
   const char* hcs = r.hcs == HotCache::Off ? "off" : r.hcs == HotCache::On ? "on" : "multi";
-  return std::to_string(r.lgs) + " " + hcs + " " + std::to_string(r.gpu_bits);
+  return std::to_string(r.lgs) + " " + hcs + " " + r.gpu_format;
 }
 
 std::vector<std::string> runs_of(std::string_view toml) {
@@ -40,13 +40,14 @@ TEST(Sweep, TheFirstSweepHasTwelveRuns) {
     EXPECT_EQ(run.decode_tokens, 64);
     EXPECT_EQ(run.warmups, 1);
     EXPECT_EQ(run.repetitions, 3);
-    EXPECT_EQ(run.cpu_bits, 4);
+    EXPECT_EQ(run.cpu_format, "int4");
     EXPECT_EQ(run.hcs_share, 0.5);
     EXPECT_EQ(run.model, "embedded");
     EXPECT_EQ(run.device, "host");
   }
-  EXPECT_THAT(described, testing::ElementsAre("1 off 4", "1 off 8", "1 on 4", "1 on 8", "2 off 4", "2 off 8", "2 on 4",
-                                              "2 on 8", "4 off 4", "4 off 8", "4 on 4", "4 on 8"));
+  EXPECT_THAT(described,
+              testing::ElementsAre("1 off int4", "1 off int8", "1 on int4", "1 on int8", "2 off int4", "2 off int8",
+                                   "2 on int4", "2 on int8", "4 off int4", "4 off int8", "4 on int4", "4 on int8"));
 }
 
 TEST(Sweep, TheCachePolicyIsAnAxis) {
@@ -64,15 +65,15 @@ TEST(Sweep, TheCachePolicyIsAnAxis) {
 
 TEST(Sweep, AxesKeepTheirOrderAndTakeRanges) {
   EXPECT_THAT(runs_of("[axes]\nlgs = \"1..4*2\"\nhcs = ['on', 'off']\n"),
-              testing::ElementsAre("1 on 4", "1 off 4", "2 on 4", "2 off 4", "4 on 4", "4 off 4"));
+              testing::ElementsAre("1 on int4", "1 off int4", "2 on int4", "2 off int4", "4 on int4", "4 off int4"));
   EXPECT_THAT(runs_of("[axes]\nhcs = 'off, on'\ngpu_bits = ['INT8', 4]\n"),
-              testing::ElementsAre("2 off 8", "2 off 4", "2 on 8", "2 on 4"));
-  EXPECT_THAT(runs_of(""), testing::ElementsAre("2 off 4"));
+              testing::ElementsAre("2 off int8", "2 off int4", "2 on int8", "2 on int4"));
+  EXPECT_THAT(runs_of(""), testing::ElementsAre("2 off int4"));
 }
 
 TEST(Sweep, ExclusionsRemoveWhatMatchesCompletely) {
   EXPECT_THAT(runs_of("[axes]\nlgs = [1, 2]\nhcs = ['off', 'on']\n[[exclude]]\nlgs = 1\nhcs = 'on'\n"),
-              testing::ElementsAre("1 off 4", "2 off 4", "2 on 4"));
+              testing::ElementsAre("1 off int4", "2 off int4", "2 on int4"));
   EXPECT_THAT(runs_of("[axes]\nlgs = [1, 2]\n[[exclude]]\nlgs = 1\n[[exclude]]\nlgs = 2\n"),
               testing::ElementsAre(HasSubstr("excluded")));
 }
@@ -95,14 +96,43 @@ TEST(Sweep, RoundTripsThroughToml) {
   sweep.axes = {{"prompt_tokens", {"128", "512"}},
                 {"hcs", {"off", "multi"}},
                 {"hcs_share", {"0.25", "1"}},
-                {"gpu_bits", {"16", "4"}},
+                {"gpu_format", {"bf16", "int4"}},
                 {"model", {"embedded", "x=\"y\""}}};
-  sweep.exclude = {{{"hcs", "off"}, {"hcs_share", "1"}}, {{"gpu_bits", "4"}}};
+  sweep.exclude = {{{"hcs", "off"}, {"hcs_share", "1"}}, {{"gpu_format", "int4"}}};
   sweep.order = SweepOrder::Interleaved;
   sweep.timeout_s = 12.5;
   const auto read = sweep_from_toml(to_toml(sweep));
   ASSERT_TRUE(read) << read.error().message() << "\n" << to_toml(sweep);
   EXPECT_EQ(*read, sweep) << to_toml(sweep);
+}
+
+/// A sweep as programs wrote it while precisions were numbers of bits.
+constexpr const char* kOldSweep = R"(title = "Bits"
+order = "sequential"
+
+[base]
+cpu_bits = 8
+attention_bits = 16
+
+[axes]
+gpu_bits = [4, 8, 16]
+lm_head_bits = "8,4"
+
+[[exclude]]
+gpu_bits = 16
+lm_head_bits = 4
+)";
+
+TEST(Sweep, OldNamesAreReadAndWrittenAsTheNewOnes) {
+  const auto sweep = sweep_from_toml(kOldSweep);
+  ASSERT_TRUE(sweep) << sweep.error().message();
+  EXPECT_EQ(sweep->base.cpu_format, "int8");
+  EXPECT_EQ(sweep->base.attention_format, "bf16");
+  const std::vector<SweepAxis> axes{{"gpu_format", {"int4", "int8", "bf16"}}, {"lm_head_format", {"int8", "int4"}}};
+  EXPECT_EQ(sweep->axes, axes);
+  EXPECT_EQ(expand(*sweep)->size(), 5u);
+  EXPECT_THAT(to_toml(*sweep), testing::Not(HasSubstr("_bits")));
+  EXPECT_EQ(*sweep_from_toml(to_toml(*sweep)), *sweep);
 }
 
 TEST(Sweep, LimitsTheNumberOfRuns) {
@@ -115,7 +145,7 @@ TEST(Sweep, LimitsTheNumberOfRuns) {
 TEST(Sweep, HostileOrMistakenTextIsRefusedWithTheKey) {
   for (const auto& [text, message] : {
            std::pair<std::string, std::string>{"[axes]\nlsg = [1]", "Did you mean \"lgs\""},
-           {"[base]\ngpu_bit = 4", "Did you mean \"gpu_bits\""},
+           {"[base]\ngpu_bit = 4", "Did you mean \"gpu_format\""},
            {"[[exclude]]\nhcss = 'on'", "Did you mean \"hcs\""},
            {"lgs = 2", "[base] or [axes]"},
            {"repetition = 2", "\"repetitions\""},

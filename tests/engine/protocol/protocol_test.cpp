@@ -158,6 +158,20 @@ TEST(Protocol, UnknownFieldsAreIgnored) {
   EXPECT_TRUE(decode_request(R"({"v":1,"type":"cancel","id":"a","why":["because"]})"));
 }
 
+// A line as programs wrote it while precisions were numbers of bits.
+TEST(Protocol, OldNamesOfParametersAreRead) {
+  const auto request = decode_request(
+      R"({"v":1,"type":"benchmark","id":"run-1","configuration":{"model":"embedded","lgs":2,"hcs":"off","gpu_bits":8,)"
+      R"("cpu_bits":4,"attention_bits":16,"dense_mlp_bits":8,"lm_head_bits":4,"group_size":128,"kv_cache":"bf16"}})");
+  ASSERT_TRUE(request) << request.error().message();
+  const RunConfiguration& read = std::get<Benchmark>(*request).configuration;
+  RunConfiguration expected;
+  expected.gpu_format = expected.dense_mlp_format = "int8";
+  expected.cpu_format = expected.lm_head_format = "int4";
+  expected.attention_format = "bf16";
+  EXPECT_EQ(read, expected);
+}
+
 TEST(Protocol, RefusesWithTheReason) {
   const std::string deep =
       R"({"v":1,"type":"cancel","id":"a","x":)" + std::string(40, '[') + std::string(40, ']') + "}";

@@ -148,8 +148,8 @@ TEST(DecodePartsOfAnEngine, AreMeasuredAndLeaveNothingBehind) {
         Case{HotCache::On, "static", 1, 1.0}, Case{HotCache::Off, "static", 1, 0.25, "streamed"},
         Case{HotCache::Multi, "adaptive", 2, 0.25, "streamed"}}) {
     RunConfiguration c = exact_configuration();
-    c.gpu_bits = 8;
-    c.cpu_bits = 4;  // so that an expert on the wrong side shows
+    c.gpu_format = "int8";
+    c.cpu_format = "int4";  // so that an expert on the wrong side shows
     c.hcs = which.hcs;
     c.hcs_policy = which.policy;
     c.hcs_share = which.share;

@@ -27,7 +27,7 @@ std::vector<float> logits_of(const RunConfiguration& configuration, const std::s
 // Groups, devices and threads decide where and when something is computed, never what.
 TEST(Engine, PlacementDoesNotChangeABit) {
   RunConfiguration c = exact_configuration();
-  c.gpu_bits = c.cpu_bits = 4;
+  c.gpu_format = c.cpu_format = "int4";
   c.lgs = 3;
   const auto expected = logits_of(c);
   for (const int lgs : {1, 2}) {
@@ -53,8 +53,8 @@ TEST(Engine, AgreesWithTheScalarReference) {
   for (const char* name : {"tiny-a", "tiny-b"}) {
     for (const HotCache hcs : {HotCache::Off, HotCache::On}) {
       RunConfiguration c = exact_configuration();
-      c.gpu_bits = 8;
-      c.cpu_bits = 4;  // so that a pick on the wrong side shows
+      c.gpu_format = "int8";
+      c.cpu_format = "int4";  // so that a pick on the wrong side shows
       c.hcs = hcs;
       c.lgs = 2;
       c.kv_cache = "fp8";
@@ -132,8 +132,8 @@ TEST(Engine, AnAdaptiveCacheAgreesWithTheScalarReference) {
   for (const char* path : {"stream", "cpu"}) {
     for (const HotCache hcs : {HotCache::On, HotCache::Multi}) {
       RunConfiguration c = exact_configuration();
-      c.gpu_bits = 8;
-      c.cpu_bits = 4;  // so that a pick on the wrong side shows
+      c.gpu_format = "int8";
+      c.cpu_format = "int4";  // so that a pick on the wrong side shows
       c.hcs = hcs;
       c.hcs_share = 0.25;
       c.hcs_policy = "adaptive";
@@ -165,8 +165,8 @@ TEST(Engine, AnAdaptiveCacheAgreesWithTheScalarReference) {
 // After another text, and after a prompt that took the group buffers, the same text finds the same experts.
 TEST(Engine, AnAdaptiveCacheRepeatsItself) {
   RunConfiguration c = exact_configuration();
-  c.gpu_bits = 8;
-  c.cpu_bits = 4;
+  c.gpu_format = "int8";
+  c.cpu_format = "int4";
   c.hcs = HotCache::On;
   c.hcs_share = 0.25;
   c.hcs_policy = "adaptive";
@@ -270,8 +270,8 @@ TEST(Engine, AShortPromptOnTheCpuAgreesWithTheScalarReference) {
   for (const char* name : {"tiny-a", "tiny-b"}) {
     for (const HotCache hcs : {HotCache::Off, HotCache::On, HotCache::Multi}) {
       RunConfiguration c = exact_configuration();
-      c.gpu_bits = 8;
-      c.cpu_bits = 4;
+      c.gpu_format = "int8";
+      c.cpu_format = "int4";
       c.hcs = hcs;
       c.lgs = 1;
       c.device_count = 2;
@@ -360,8 +360,8 @@ TEST(Engine, StreamedAttentionGivesTheResidentBits) {
     for (const auto& [lgs, devices, hcs] : {std::tuple{1, 1, HotCache::Off}, std::tuple{2, 1, HotCache::On}, std::tuple{3, 1, HotCache::Off},
                                             std::tuple{1, 3, HotCache::Multi}}) {
       RunConfiguration c = exact_configuration();
-      c.gpu_bits = c.cpu_bits = 4;
-      c.attention_bits = 8;
+      c.gpu_format = c.cpu_format = "int4";
+      c.attention_format = "int8";
       c.lgs = lgs;
       c.device_count = devices;
       c.hcs = hcs;
@@ -386,7 +386,7 @@ TEST(Engine, PickedExpertsGiveTheStreamedBits) {
          {std::tuple{1, 1, HotCache::Off, 0.5}, std::tuple{3, 1, HotCache::On, 0.5}, std::tuple{2, 2, HotCache::On, 0.25},
           std::tuple{1, 3, HotCache::Multi, 0.5}, std::tuple{2, 1, HotCache::On, 1.0}}) {
       RunConfiguration c = exact_configuration();
-      c.gpu_bits = c.cpu_bits = 4;
+      c.gpu_format = c.cpu_format = "int4";
       c.lgs = lgs;
       c.device_count = devices;
       c.hcs = hcs;

@@ -282,19 +282,18 @@ class GoldenQuantized : public testing::TestWithParam<std::string> {};
 TEST_P(GoldenQuantized, CostsWhatTheFormatCosts) {
   const Golden golden = Golden::load(GetParam());
   const auto exact = golden.vector<float>("logits");
-  for (const int bits : {8, 4}) {
+  for (const std::string suffix : {"int8", "int4"}) {
     RunConfiguration c = configuration_of({"", GetParam(), 2, 1, HotCache::On, 100, 0}, golden);
-    c.gpu_bits = c.cpu_bits = bits;
+    c.gpu_format = c.cpu_format = suffix;
     auto t = test::make_engine({.model = GetParam(), .configuration = c, .check_order = false});
     // Half through prefill, half through decode, with experts on both sides.
     auto result = t.engine->evaluate(golden.tokens, {.prefill_tokens = static_cast<int>(golden.tokens.size() / 2),
                                                      .positions = golden.positions});
     ASSERT_TRUE(result) << result.error().message();
-    const std::string suffix = bits == 8 ? "int8" : "int4";
     const double format_kl = golden.scalar("kl_" + suffix);
     const double kl = mean_kl(exact, result->logits, golden.vocabulary);
     const double error = rms_error(result->logits, golden.vector<float>("logits_" + suffix));
-    EXPECT_LE(kl, std::max(bits == 8 ? 0.005 : 0.1, 1.1 * format_kl)) << suffix;
+    EXPECT_LE(kl, std::max(suffix == "int8" ? 0.005 : 0.1, 1.1 * format_kl)) << suffix;
     EXPECT_LE(error, 2 * golden.scalar("rms_bf16")) << suffix;
     std::printf("[ figures  ] %s: KL %.6f nats (NumPy quantizer %.6f), rms error against it %.5f\n", suffix.c_str(), kl,
                 format_kl, error);
@@ -377,16 +376,16 @@ TEST(GoldenText, PerplexityOfEachPrecision) {
   const auto expected = golden.vector<float>("logits");
   struct Precision {
     const char* name;
-    int expert_bits, dense_bits;
-    const char* kv;
+    const char *experts, *dense, *kv;
   };
   double exact = 0;
-  for (const auto& [name, expert_bits, dense_bits, kv] :
-       {Precision{"BF16", 16, 16, "bf16"}, Precision{"FP8 KV", 16, 16, "fp8"}, Precision{"INT8 experts", 8, 16, "bf16"},
-        Precision{"INT4 experts", 4, 16, "bf16"}, Precision{"INT4 experts, INT8 dense, FP8 KV", 4, 8, "fp8"}}) {
+  for (const auto& [name, experts, dense, kv] :
+       {Precision{"BF16", "bf16", "bf16", "bf16"}, Precision{"FP8 KV", "bf16", "bf16", "fp8"},
+        Precision{"INT8 experts", "int8", "bf16", "bf16"}, Precision{"INT4 experts", "int4", "bf16", "bf16"},
+        Precision{"INT4 experts, INT8 dense, FP8 KV", "int4", "int8", "fp8"}}) {
     RunConfiguration c = configuration_of({"", "embedded", 2, 1, HotCache::Off, 256, 0}, golden);
-    c.gpu_bits = c.cpu_bits = expert_bits;
-    c.attention_bits = c.lm_head_bits = dense_bits;
+    c.gpu_format = c.cpu_format = experts;
+    c.attention_format = c.lm_head_format = dense;
     c.kv_cache = kv;
     auto t = test::make_engine({.model = "embedded", .configuration = c, .check_order = false});
     const double nats = perplexity_nats(*t.engine, golden.tokens);

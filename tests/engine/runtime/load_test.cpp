@@ -47,7 +47,7 @@ TEST(EngineLoad, ADeviceThatIsNotThereIsAnError) {
 TEST(EngineLoad, RowsOnSeveralNodesChangeNoBit) {
   RunConfiguration configuration = exact_configuration();
   configuration.model = "embedded";
-  configuration.gpu_bits = configuration.cpu_bits = 4;
+  configuration.gpu_format = configuration.cpu_format = "int4";
   configuration.threads = 3;
   EngineOptions options;
   options.embedded_model = test::model_path("embedded");

@@ -8,7 +8,8 @@ namespace {
 
 struct Case {
   std::string model;
-  int lgs, devices, gpu_bits, cpu_bits;
+  int lgs, devices;
+  std::string gpu_format, cpu_format;
   HotCache hcs;
   std::string kv_cache;
   std::string hcs_policy = "static";
@@ -23,9 +24,9 @@ TEST_P(PlanMemory, IsWhatIsAllocatedToTheByte) {
   RunConfiguration c = test::exact_configuration();
   c.lgs = p.lgs;
   c.device_count = p.devices;
-  c.gpu_bits = p.gpu_bits;
-  c.cpu_bits = p.cpu_bits;
-  c.attention_bits = c.lm_head_bits = c.dense_mlp_bits = 8;
+  c.gpu_format = p.gpu_format;
+  c.cpu_format = p.cpu_format;
+  c.attention_format = c.lm_head_format = c.dense_mlp_format = "int8";
   c.hcs = p.hcs;
   c.hcs_policy = p.hcs_policy;
   c.hcs_share = p.hcs_share;
@@ -66,35 +67,36 @@ TEST_P(PlanMemory, IsWhatIsAllocatedToTheByte) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Plan, PlanMemory,
-                         testing::Values(Case{"tiny-a", 1, 1, 4, 4, HotCache::Off, "bf16"},
-                                         Case{"tiny-a", 3, 1, 8, 4, HotCache::On, "fp8"},
-                                         Case{"tiny-b", 2, 1, 4, 8, HotCache::On, "bf16"},
-                                         Case{"tiny-b", 1, 2, 16, 16, HotCache::Multi, "fp8"},
-                                         Case{"tiny-a", 1, 3, 8, 8, HotCache::On, "bf16"},
-                                         Case{"embedded", 1, 1, 4, 4, HotCache::Off, "bf16"},
-                                         Case{"embedded", 2, 1, 8, 4, HotCache::On, "bf16"},
-                                         Case{"embedded", 4, 1, 8, 4, HotCache::Off, "fp8"},
-                                         Case{"embedded", 2, 2, 4, 4, HotCache::Multi, "bf16"},
-                                         Case{"tiny-b", 1, 2, 8, 8, HotCache::Multi, "bf16", "adaptive"},
-                                         Case{"embedded", 1, 1, 8, 4, HotCache::On, "bf16", "adaptive", 0.1},
-                                         Case{"tiny-a", 1, 1, 16, 16, HotCache::On, "bf16", "static", 0},
-                                         Case{"tiny-a", 1, 1, 16, 16, HotCache::On, "bf16", "adaptive", 0},
-                                         Case{"tiny-a", 2, 1, 4, 4, HotCache::Off, "bf16", "static", 0.5, "streamed"},
-                                         Case{"tiny-b", 1, 2, 4, 4, HotCache::On, "fp8", "static", 0.5, "streamed"},
-                                         Case{"tiny-b", 1, 3, 4, 4, HotCache::Off, "bf16", "static", 0.5, "streamed"},
-                                         Case{"embedded", 1, 1, 4, 4, HotCache::Off, "bf16", "static", 0.5, "streamed"},
-                                         Case{"embedded", 4, 1, 8, 4, HotCache::On, "bf16", "static", 0.5, "streamed"},
-                                         Case{"tiny-a", 1, 1, 16, 16, HotCache::On, "bf16", "adaptive", 0, "streamed"}),
-                         [](const auto& test) {
-                           const Case& c = test.param;
-                           std::string name = c.model + "_lgs" + std::to_string(c.lgs) + "_devices" + std::to_string(c.devices) +
-                                              "_gpu" + std::to_string(c.gpu_bits) + "_cpu" + std::to_string(c.cpu_bits) +
-                                              "_hcs" + std::to_string(static_cast<int>(c.hcs)) + "_" + c.kv_cache + "_" +
-                                              c.hcs_policy + "_" + std::to_string(static_cast<int>(100 * c.hcs_share)) + "_" + c.attention;
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Plan, PlanMemory,
+    testing::Values(Case{"tiny-a", 1, 1, "int4", "int4", HotCache::Off, "bf16"},
+                    Case{"tiny-a", 3, 1, "int8", "int4", HotCache::On, "fp8"},
+                    Case{"tiny-b", 2, 1, "int4", "int8", HotCache::On, "bf16"},
+                    Case{"tiny-b", 1, 2, "bf16", "bf16", HotCache::Multi, "fp8"},
+                    Case{"tiny-a", 1, 3, "int8", "int8", HotCache::On, "bf16"},
+                    Case{"embedded", 1, 1, "int4", "int4", HotCache::Off, "bf16"},
+                    Case{"embedded", 2, 1, "int8", "int4", HotCache::On, "bf16"},
+                    Case{"embedded", 4, 1, "int8", "int4", HotCache::Off, "fp8"},
+                    Case{"embedded", 2, 2, "int4", "int4", HotCache::Multi, "bf16"},
+                    Case{"tiny-b", 1, 2, "int8", "int8", HotCache::Multi, "bf16", "adaptive"},
+                    Case{"embedded", 1, 1, "int8", "int4", HotCache::On, "bf16", "adaptive", 0.1},
+                    Case{"tiny-a", 1, 1, "bf16", "bf16", HotCache::On, "bf16", "static", 0},
+                    Case{"tiny-a", 1, 1, "bf16", "bf16", HotCache::On, "bf16", "adaptive", 0},
+                    Case{"tiny-a", 2, 1, "int4", "int4", HotCache::Off, "bf16", "static", 0.5, "streamed"},
+                    Case{"tiny-b", 1, 2, "int4", "int4", HotCache::On, "fp8", "static", 0.5, "streamed"},
+                    Case{"tiny-b", 1, 3, "int4", "int4", HotCache::Off, "bf16", "static", 0.5, "streamed"},
+                    Case{"embedded", 1, 1, "int4", "int4", HotCache::Off, "bf16", "static", 0.5, "streamed"},
+                    Case{"embedded", 4, 1, "int8", "int4", HotCache::On, "bf16", "static", 0.5, "streamed"},
+                    Case{"tiny-a", 1, 1, "bf16", "bf16", HotCache::On, "bf16", "adaptive", 0, "streamed"}),
+    [](const auto& test) {
+      const Case& c = test.param;
+      std::string name = c.model + "_lgs" + std::to_string(c.lgs) + "_devices" + std::to_string(c.devices) + "_" +
+                         c.gpu_format + "_" + c.cpu_format + "_hcs" + std::to_string(static_cast<int>(c.hcs)) + "_" +
+                         c.kv_cache + "_" + c.hcs_policy + "_" + std::to_string(static_cast<int>(100 * c.hcs_share)) +
+                         "_" + c.attention;
+      std::replace(name.begin(), name.end(), '-', '_');
+      return name;
+    });
 
 ModelSpec tiny() {
   auto config = load_model_spec(test::model_path("tiny-a"));
@@ -127,7 +129,8 @@ TEST(Plan, RefusesWhatCannotBe) {
   EXPECT_EQ(message([](auto& c) { c.device_count = 17; }),
             "17 devices were asked for, but 16 exist. Choose a device count from 1 to 16.");
   EXPECT_EQ(message([](auto& c) { c.attention = "away"; }), "attention is \"away\". Choose resident or streamed.");
-  EXPECT_EQ(message([](auto& c) { c.gpu_bits = 3; }), "gpu_bits is 3. Choose 4, 8 or 16 bits.");
+  EXPECT_EQ(message([](auto& c) { c.gpu_format = "mxfp4"; }),
+            "gpu_format cannot be \"mxfp4\". Choose int4, int8 or bf16.");
   EXPECT_EQ(message([](auto& c) { c.hcs_share = std::nan(""); }), "hcs_share is nan. Choose a share from 0 to 1.");
   EXPECT_EQ(message([](auto& c) { c.hcs_policy = "fifo"; }), "hcs_policy is \"fifo\". Choose static or adaptive.");
   EXPECT_THAT(message([](auto& c) { c.prompt_tokens = 2147483647; }), testing::HasSubstr("do not fit into a context"));
@@ -150,11 +153,11 @@ TEST(Plan, EachRefusalNamesItsParameter) {
   EXPECT_THAT(refused([](auto&) {}), testing::IsEmpty());
   EXPECT_THAT(refused([](auto& c) { c.lgs = 4; }), ElementsAre("lgs"));
   EXPECT_THAT(refused([](auto& c) { c.device_count = 17; }), ElementsAre("device_count"));
-  EXPECT_THAT(refused([](auto& c) { c.gpu_bits = 3; }), ElementsAre("gpu_bits"));
-  EXPECT_THAT(refused([](auto& c) { c.cpu_bits = 3; }), ElementsAre("cpu_bits"));
-  EXPECT_THAT(refused([](auto& c) { c.attention_bits = 3; }), ElementsAre("attention_bits"));
-  EXPECT_THAT(refused([](auto& c) { c.dense_mlp_bits = 3; }), ElementsAre("dense_mlp_bits"));
-  EXPECT_THAT(refused([](auto& c) { c.lm_head_bits = 3; }), ElementsAre("lm_head_bits"));
+  EXPECT_THAT(refused([](auto& c) { c.gpu_format = "mxfp4"; }), ElementsAre("gpu_format"));
+  EXPECT_THAT(refused([](auto& c) { c.cpu_format = "mxfp4"; }), ElementsAre("cpu_format"));
+  EXPECT_THAT(refused([](auto& c) { c.attention_format = "mxfp4"; }), ElementsAre("attention_format"));
+  EXPECT_THAT(refused([](auto& c) { c.dense_mlp_format = "mxfp4"; }), ElementsAre("dense_mlp_format"));
+  EXPECT_THAT(refused([](auto& c) { c.lm_head_format = "mxfp4"; }), ElementsAre("lm_head_format"));
   EXPECT_THAT(refused([](auto& c) { c.group_size = 3; }), ElementsAre("group_size"));
   EXPECT_THAT(refused([](auto& c) { c.hcs_share = 2; }), ElementsAre("hcs_share"));
   EXPECT_THAT(refused([](auto& c) { c.hcs_policy = "fifo"; }), ElementsAre("hcs_policy"));
@@ -198,8 +201,8 @@ TEST(Plan, AShareOfZeroCachesWhatTheBudgetLeaves) {
 TEST(Plan, PredictsATokenByTheBytesOfCpuAndDeviceAtOnce) {
   const ModelSpec model = tiny();
   RunConfiguration c = test::exact_configuration();
-  c.gpu_bits = 8;
-  c.cpu_bits = 4;
+  c.gpu_format = "int8";
+  c.cpu_format = "int4";
   const auto plan = make_plan(model, c, host_hardware());
   ASSERT_TRUE(plan);
   const double experts = static_cast<double>(model.expert_layers() * model.experts());
@@ -281,7 +284,7 @@ TEST(Plan, ABudgetTooSmallForOneLayerIsRefusedBeforeAnythingIsLoaded) {
   RunConfiguration c = test::exact_configuration();
   c.model = test::model_path("tiny-a");
   c.lgs = 1;
-  c.gpu_bits = 4;
+  c.gpu_format = "int4";
   c.vram_budget_mib = 1;
   c.max_context = 2048;
   bool loading = false;

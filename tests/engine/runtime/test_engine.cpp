@@ -2,10 +2,11 @@
 
 #include <map>
 #include <random>
-#include <tuple>
+#include <utility>
 
 #include "engine/runtime/compute_threads.h"
 #include "engine/runtime/setup.h"
+#include "engine/weights/packed_file.h"
 #ifdef KRASIS_TEST_CUDA
 #include "kernels/cuda/probe.h"
 #endif
@@ -19,7 +20,7 @@ std::filesystem::path model_path(const std::string& model) {
 
 RunConfiguration exact_configuration() {
   RunConfiguration c;
-  c.gpu_bits = c.cpu_bits = c.attention_bits = c.dense_mlp_bits = c.lm_head_bits = 16;
+  c.gpu_format = c.cpu_format = c.attention_format = c.dense_mlp_format = c.lm_head_format = "bf16";
   c.max_context = 256;
   c.chunk_tokens = 128;
   c.prompt_tokens = 32;
@@ -30,9 +31,9 @@ RunConfiguration exact_configuration() {
 }
 
 std::shared_ptr<const PackedModel> packed(const std::string& model, const RunConfiguration& c) {
-  using Key = std::tuple<std::string, int, int, int, int, int, int>;
+  using Key = std::pair<std::string, std::string>;
   static std::map<Key, std::shared_ptr<const PackedModel>> cache;
-  auto& entry = cache[{model, c.gpu_bits, c.cpu_bits, c.attention_bits, c.dense_mlp_bits, c.lm_head_bits, c.group_size}];
+  auto& entry = cache[{model, precision_text(precision_of(c))}];
   if (!entry) {
     auto loaded = load_packed_model(model_path(model).string(), precision_of(c), {});
     if (!loaded) {
