@@ -236,10 +236,11 @@ std::span<const std::string> migrations() {
       if (steps.size() < count) steps.resize(count);
       return steps[count - 1];
     };
-    for (const AddedColumn& column : kAddedColumns)
-      step(column.version) += add_column(column.name, "TEXT", column.before);
     for (const Parameter* parameter : stored_parameters()) {
       if (parameter->stored.since > 1) step(parameter->stored.since) += add_column(*parameter);
+    }
+    for (const AddedColumn& column : kAddedColumns) {
+      step(column.version) += add_column(column.name, "TEXT", column.before);
     }
     return steps;
   }();

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 
+#include "results_db/schema.h"
 #include "tests/results_db/fixture.h"
 
 namespace krasis::results {
@@ -478,6 +479,22 @@ TEST_F(DatabaseTest, MigratesPrecisionsFromVersion8) {
   EXPECT_EQ(raw.get("SELECT count(*) FROM pragma_table_info('runs') WHERE name LIKE '%bits'"), "0");
   EXPECT_EQ(raw.exec("UPDATE runs SET gpu_format = 'int4' WHERE id = 1"), SQLITE_CONSTRAINT) << "it has ended";
   EXPECT_EQ(raw.exec("UPDATE runs SET gpu_format = 'int8' WHERE id = 3"), SQLITE_OK) << "it is queued";
+}
+
+// Steps follow from the table of parameters: what was released must not change with it.
+TEST_F(DatabaseTest, TheStepsToAnOlderSchemaMakeWhatTheyMadeThen) {
+  const std::string tables =
+      "SELECT group_concat(sql, ';') FROM (SELECT sql FROM sqlite_master WHERE sql <> '' ORDER BY name)";
+  for (const int version : {7, 8}) {
+    RawSqlite then(folder / ("then" + std::to_string(version))), now(folder / ("now" + std::to_string(version)));
+    ASSERT_EQ(then.exec(read_all(std::string(KRASIS_SOURCE_DIR) + "/tests/results_db/data/schema_v" +
+                                 std::to_string(version) + ".sql")),
+              SQLITE_OK);
+    for (int step = 0; step < version; ++step) {
+      ASSERT_EQ(now.exec(migrations()[static_cast<std::size_t>(step)]), SQLITE_OK) << step;
+    }
+    EXPECT_EQ(now.get(tables), then.get(tables));
+  }
 }
 
 TEST_F(DatabaseTest, EachIndexOnRunsHasAQuery) {
