@@ -1,6 +1,6 @@
 #include "engine/layers/model_weights.h"
 
-#include <cstdio>
+#include <fmt/format.h>
 
 namespace krasis {
 namespace {
@@ -18,9 +18,7 @@ std::int64_t layer_parameters(const ModelSpec& spec, std::int64_t experts_counte
 std::string with_unit(std::int64_t count) {
   const char* unit = count >= 1000000000 ? "B" : count >= 1000000 ? "M" : "K";
   const double divisor = count >= 1000000000 ? 1e9 : count >= 1000000 ? 1e6 : 1e3;
-  char text[32];
-  std::snprintf(text, sizeof text, "%.1f %s", static_cast<double>(count) / divisor, unit);
-  return text;
+  return fmt::format("{:.1f} {}", static_cast<double>(count) / divisor, unit);
 }
 
 }  // namespace
