@@ -16,7 +16,8 @@ import sys
 # | its public headers, by file name (* = all)
 ROOMS = """
 base      | kernels/base/*                                |                                | *
-tensors   | kernels/tensor.h kernels/operations.h kernels/host/*/sampling.h | base               | *
+tensors   | kernels/tensor.h kernels/operations.h kernels/blocks.h kernels/operation_list.h kernels/features.h kernels/host/*/sampling.h
+                                                          | base                           | *
 device    | kernels/*                                     | base tensors                   | *
 host      | kernels/host/*                                | base tensors device            | command.h host_platform.h
                                                           operations.h pack.h read_bandwidth.h run_operation.h

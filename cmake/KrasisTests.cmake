@@ -1,4 +1,4 @@
-# krasis_test(NAME SOURCES ... [LINK targets ...]): one GoogleTest executable, its tests known to CTest.
+# krasis_test(NAME SOURCES ... [LINK targets ...]): one GoogleTest executable, its tests known to CTest by the label NAME.
 # The repository's root is KRASIS_SOURCE_DIR in the tests.
 if(KRASIS_TESTS)
   enable_testing()
@@ -7,9 +7,9 @@ if(KRASIS_TESTS)
 endif()
 function(krasis_test name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
-  add_executable(${name} ${ARG_SOURCES})
+  add_executable(${name} ${ARG_SOURCES} ${PROJECT_SOURCE_DIR}/tests/support/locale.cpp)
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
   target_compile_definitions(${name} PRIVATE KRASIS_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   target_link_libraries(${name} PRIVATE krasis_options ${ARG_LINK} GTest::gtest GTest::gmock GTest::gtest_main)
-  gtest_discover_tests(${name} NO_PRETTY_VALUES DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 600)
+  gtest_discover_tests(${name} NO_PRETTY_VALUES DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 600 LABELS ${name})
 endfunction()

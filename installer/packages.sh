@@ -7,7 +7,7 @@ build="cmake ninja-build g++ pkg-config git ccache
   libtbb-dev libsqlite3-dev libsqlitecpp-dev nlohmann-json3-dev libcli11-dev libspdlog-dev libfmt-dev
   libtomlplusplus-dev libexpected-dev libhwloc-dev libpcre2-dev libutf8proc-dev libxxhash-dev
   libgtest-dev libgmock-dev libbenchmark-dev fonts-dejavu"
-test="xz-utils xvfb xauth"
+test="xz-utils xvfb xauth python3 locales clang-format clang-tidy"
 
 packages=$build
 if [ "${1:-}" = test ]; then packages="$build $test"; fi

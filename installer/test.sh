@@ -6,4 +6,6 @@ cd "$(dirname "$0")/.."
 installer/packages.sh test
 cmake --preset default >&2
 cmake --build build/default >&2
-exec ctest --test-dir build/default --output-on-failure --timeout 900 -j 2 "$@"
+report=$PWD/build/default/tests.xml
+ctest --test-dir build/default --output-on-failure --timeout 900 -j 2 --output-junit "$report" "$@"
+tests/known_skips.py "$report"

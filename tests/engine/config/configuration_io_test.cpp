@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 #include <random>
+#include <sstream>
 
 #include "engine/config/parameters.h"
 
@@ -25,7 +26,9 @@ RunConfiguration random_configuration(std::mt19937_64& random) {
       text = std::to_string(static_cast<std::int64_t>(
           std::uniform_real_distribution<double>(parameter.minimum, parameter.maximum)(random)));
     } else {
-      text = std::to_string(std::uniform_real_distribution<double>(parameter.minimum, parameter.maximum)(random));
+      std::ostringstream number;
+      number << std::uniform_real_distribution<double>(parameter.minimum, parameter.maximum)(random);
+      text = number.str();
     }
     if (auto set = parameter.set(configuration, text); !set) ADD_FAILURE() << set.error().message();
   }

@@ -316,8 +316,9 @@ TEST(Hostile, EachFileEmptyHugeOrGarbage) {
                                   "18446744073709551615 1\n",
                                   "0::/../../../etc\n4:memory,cpu:relative\n",
                                   "31 23 0:28 /../.. /../../etc rw - cgroup2 cgroup2 rw\n",
-                                  "MemTotal: 18446744073709551615 kB\nMemAvailable: 18446744073709551615 kB\n"
-                                  "HugePages_Total: 18446744073709551615\nHugePages_Free: 0\nHugepagesize: 18446744073709551615 kB\n",
+                                  ("MemTotal: 18446744073709551615 kB\nMemAvailable: 18446744073709551615 kB\n"
+                                   "HugePages_Total: 18446744073709551615\nHugePages_Free: 0\n"
+                                   "Hugepagesize: 18446744073709551615 kB\n"),
                                   std::string(3 << 20, ','),
                                   std::string(100000, '\n') + "x",
                                   garbage};
@@ -385,7 +386,7 @@ TEST(ThisMachine, HwlocAndTheFilesAgreeOnCoresAndNodes) {
 }
 
 TEST(ThisMachine, TheFlagsSayWhatTheOperationsUse) {
-  if (!std::filesystem::exists("/proc/cpuinfo")) GTEST_SKIP();
+  if (!std::filesystem::exists("/proc/cpuinfo")) GTEST_SKIP() << "this system has no /proc/cpuinfo";
   const std::string level(simd_level());
   const Finding f = check_system()[6];
   if (f.severity == Severity::Unknown) GTEST_SKIP() << f.detail;
