@@ -1,60 +1,77 @@
 #!/usr/bin/env python3
 """Checks what each room of the tree may include and link; docs/architecture.md shows the rooms.
 
-A room is a set of files. A file may include headers of its own room, and the public headers of the rooms that its room
-may use. What a target links obeys the same table, and what a source includes is linked. Tests may include everything.
+A room is a set of files. A file may include headers of its own room, and the public headers of the rooms that its
+room may use. What a target links obeys the same table, and what a source includes is linked. Tests may include all.
 
-Prints FILE:LINE and the reason for each violation; ends with 1 if there is one. `include_rules.py FOLDER` checks another
-tree.
+Prints FILE:LINE and the reason for each violation; ends with 1 if there is one. `include_rules.py FOLDER` checks
+another tree.
 """
 import fnmatch
 import pathlib
 import re
 import sys
 
-# From the ground up: room | its files (the longest pattern that fits a file decides) | rooms that it may use
-# | its public headers, by file name (* = all)
+# From the ground up: room | its files | rooms that it may use | its public headers, by file name (* = all).
+# The longest pattern that fits a file decides. A line without a name goes on with the one above.
 ROOMS = """
-base      | kernels/base/*                                |                                | *
-tensors   | kernels/tensor.h kernels/operations.h kernels/blocks.h kernels/operation_list.h kernels/features.h kernels/host/*/sampling.h
-                                                          | base                           | *
-device    | kernels/*                                     | base tensors                   | *
-host      | kernels/host/*                                | base tensors device            | command.h host_platform.h
-                                                          operations.h pack.h read_bandwidth.h run_operation.h
-                                                          thread_team.h trace.h trace_summary.h
-cuda      | kernels/cuda/*                                | base tensors device host       | ceilings.h cuda_platform.h probe.h
+base      | kernels/base/*                       |                                 | *
+tensors   | kernels/tensor.h                     | base                            | *
+          | kernels/operations.h                 |                                 |
+          | kernels/blocks.h                     |                                 |
+          | kernels/operation_list.h             |                                 |
+          | kernels/features.h                   |                                 |
+          | kernels/host/*/sampling.h            |                                 |
+device    | kernels/*                            | base tensors                    | *
+host      | kernels/host/*                       | base tensors device             | command.h host_platform.h
+          |                                      |                                 | operations.h pack.h
+          |                                      |                                 | read_bandwidth.h run_operation.h
+          |                                      |                                 | thread_team.h trace.h
+          |                                      |                                 | trace_summary.h
+cuda      | kernels/cuda/*                       | base tensors device host        | ceilings.h cuda_platform.h
+          |                                      |                                 | probe.h
 
-config    | engine/config/*                               | base                           | configuration_io.h parameters.h
-                                                                                           run_configuration.h sweep.h
-system    | engine/system/*                               | base                           | *
-protocol  | engine/protocol/*                             | base config                    | *
-utf8      | engine/text/utf8.*                            |                                | *
-jinja     | engine/text/jinja/*                           | base utf8                      | jinja.h
-text      | engine/text/*                                 | base utf8 jinja                | chat_template.h detokenizer.h tokenizer.h
-model     | engine/model/*                                | base                           | architecture.h model_spec.h
-shapes    | engine/layers/*.h engine/layers/layer_scratch.cpp engine/layers/layer_state.cpp engine/layers/model_weights.cpp
-                                                          | base tensors model             | *
-weights   | engine/weights/*                              | base tensors host system model shapes
-                                                                                           | host_pages.h packed_file.h packed_model.h
-steps     | engine/layers/* engine/layers/layer_step.h    | base tensors device model shapes | layer_step.h
-placement | engine/placement/*                            | base tensors config model shapes | engine_memory.h plan.h
-runtime   | engine/runtime/*                              | base tensors device host cuda config system model shapes weights
-                                                            steps placement                | compute_threads.h engine.h platform.h
-                                                                                             reference.h setup.h
-bench     | engine/bench/*                                | base host config system protocol text weights runtime
-                                                                                           | environment.h limits.h runner.h session.h
-worker    | engine/worker/*                               | base config system protocol text runtime bench
-                                                                                           | compute_turn.h worker.h worker_process.h
+config    | engine/config/*                      | base                            | configuration_io.h parameters.h
+          |                                      |                                 | run_configuration.h sweep.h
+system    | engine/system/*                      | base                            | *
+protocol  | engine/protocol/*                    | base config                     | *
+utf8      | engine/text/utf8.*                   |                                 | *
+jinja     | engine/text/jinja/*                  | base utf8                       | jinja.h
+text      | engine/text/*                        | base utf8 jinja                 | chat_template.h detokenizer.h
+          |                                      |                                 | tokenizer.h
+model     | engine/model/*                       | base                            | architecture.h model_spec.h
+shapes    | engine/layers/*.h                    | base tensors model              | *
+          | engine/layers/layer_scratch.cpp      |                                 |
+          | engine/layers/layer_state.cpp        |                                 |
+          | engine/layers/model_weights.cpp      |                                 |
+weights   | engine/weights/*                     | base tensors host system model  | host_pages.h packed_file.h
+          |                                      | shapes                          | packed_model.h
+steps     | engine/layers/*                      | base tensors device model       | layer_step.h
+          | engine/layers/layer_step.h           | shapes                          |
+placement | engine/placement/*                   | base tensors config model       | engine_memory.h plan.h
+          |                                      | shapes                          |
+runtime   | engine/runtime/*                     | base tensors device host cuda   | compute_threads.h engine.h
+          |                                      | config system model shapes      | platform.h reference.h setup.h
+          |                                      | weights steps placement         |
+bench     | engine/bench/*                       | base host config system         | environment.h limits.h runner.h
+          |                                      | protocol text weights runtime   | session.h
+worker    | engine/worker/*                      | base config system protocol     | compute_turn.h worker.h
+          |                                      | text runtime bench              | worker_process.h
 
-results   | results_db/*                                  | base config                    | compare.h database.h exchange.h
-                                                                                             export_markdown.h records.h statistics.h
-                                                                                             telemetry.h validation.h
-recorder  | results_db/from_worker.* results_db/run_recorder.* | base config protocol results | *
-ui_models | ui/models/* ui/controllers/* ui/format.* ui/services.*
-                                                          | base config system protocol model shapes placement results recorder | *
-ui        | ui/*                                          | base config system placement results ui_models | application.h
-app       | app/*                                         | base host config system protocol text runtime bench worker
-                                                            results recorder ui            |
+results   | results_db/*                         | base config                     | compare.h database.h exchange.h
+          |                                      |                                 | export_markdown.h records.h
+          |                                      |                                 | statistics.h telemetry.h
+          |                                      |                                 | validation.h
+recorder  | results_db/from_worker.*             | base config protocol results    | *
+          | results_db/run_recorder.*            |                                 |
+ui_models | ui/models/* ui/controllers/*         | base config system protocol     | *
+          | ui/format.* ui/services.*            | model shapes placement results  |
+          |                                      | recorder                        |
+ui        | ui/*                                 | base config system placement    | application.h
+          |                                      | results ui_models               |
+app       | app/*                                | base host config system         |
+          |                                      | protocol text runtime bench     |
+          |                                      | worker results recorder ui      |
 """
 
 # Libraries that only these rooms may include.
@@ -66,22 +83,22 @@ HEADER_TARGETS = {"krasis_base": "base", "krasis_tensor": "tensors"}
 
 
 class Room:
-    def __init__(self, row):
-        self.name, files, uses, public = (column.strip() for column in row.split("|"))
-        self.files, self.uses, self.public = files.split(), set(uses.split()), public.split()
+    def __init__(self, name):
+        self.name, self.files, self.uses, self.public = name, [], set(), []
 
     def exposes(self, path):
         return any(fnmatch.fnmatch(path.rsplit("/", 1)[-1], name) for name in self.public)
 
 
 def read_rooms():
-    rows = []
-    for line in ROOMS.splitlines():
-        if re.match(r"\S", line):
-            rows.append(line)
-        elif line.strip():
-            rows[-1] += " " + line.strip()
-    return {room.name: room for room in map(Room, rows)}
+    rooms = {}
+    for line in filter(None, ROOMS.splitlines()):
+        name, files, uses, public = (line.split("|") + [""] * 3)[:4]
+        room = rooms.setdefault(name.strip(), Room(name.strip())) if name.strip() else room
+        room.files += files.split()
+        room.uses |= set(uses.split())
+        room.public += public.split()
+    return rooms
 
 
 ROOM = read_rooms()

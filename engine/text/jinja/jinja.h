@@ -13,9 +13,9 @@
 /// The subset of Jinja that chat templates use. It knows templates and values, no chats; ChatTemplate lists what it
 /// supports.
 ///
-/// Why it is written here and not taken over: Debian 12 has no package for it. inja knows neither macros nor namespaces.
-/// Jinja2Cpp needs Boost and differs from Jinja2; gpt4all left it for minja. llama.cpp left minja for code of its own
-/// (common/jinja, MIT), which is the one that could be copied, and is as large as this.
+/// Why it is written here and not taken over: Debian 12 has no package for it. inja knows neither macros nor
+/// namespaces. Jinja2Cpp needs Boost and differs from Jinja2; gpt4all left it for minja. llama.cpp left minja for code
+/// of its own (common/jinja, MIT), which is the one that could be copied, and is as large as this.
 namespace krasis::jinja {
 
 /// A parsed template.
