@@ -178,6 +178,19 @@ TEST(ResultsModel, FiguresCarryTheirSpreadAndSortAsNumbers) {
   EXPECT_EQ(filter.rowCount(), 3);
 }
 
+TEST(ResultsFilter, FormatsAreFoundByNameAndByTheNumbersOfOldFilters) {
+  ResultsModel model;
+  ResultsFilter filter;
+  filter.setSourceModel(&model);
+  auto runs = four_runs();
+  runs[0].run.parameters.gpu_format = "int8";
+  model.set_runs(runs);
+  for (const char* text : {"gpu_format=INT8", "gpu_format=int8", "gpu_bits=8", "gpu_bits!=4"}) {
+    filter.set_filter(text);
+    EXPECT_EQ(filter.rowCount(), 1) << text;
+  }
+}
+
 TEST(ResultsFilter, ParametersThatDoNotVaryAreConstantAndFiguresNever) {
   ResultsModel model;
   ResultsFilter filter;
