@@ -28,7 +28,8 @@ using testing::HasSubstr;
 using testing::Not;
 
 constexpr const char* kHeader =
-    "| Model | GPUs | GPU/CPU format | LGS | HCS | Prefill (tok/s) | TTFT (s) | Decode (tok/s) | ms/tok | Status | Log |";
+    "| Model | GPUs | GPU/CPU format | LGS | HCS | Prefill (tok/s) | TTFT (s) | Decode (tok/s) | ms/tok | Status | Log "
+    "|";
 
 /// A sweep of the embedded model that takes no time.
 std::string sweep_text(const std::string& axes, const std::string& base = "") {
