@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "kernels/operations.h"
+#include "kernels/operation_list.h"
 
 namespace krasis {
 
@@ -153,27 +153,12 @@ class Device {
   virtual void host_task(Stream stream, std::string_view name, std::span<const Access> reads,
                          std::span<const Access> writes, std::function<void()> task) = 0;
 
-  virtual void embedding(Stream stream, const EmbeddingArgs& args) = 0;
-  virtual void rms_norm(Stream stream, const RmsNormArgs& args) = 0;
-  virtual void head_norm(Stream stream, const HeadNormArgs& args) = 0;
-  virtual void matmul(Stream stream, const MatmulArgs& args) = 0;
-  virtual void swiglu(Stream stream, const SwiGluArgs& args) = 0;
-  virtual void rotary(Stream stream, const RotaryArgs& args) = 0;
-  virtual void kv_append(Stream stream, const KvAppendArgs& args) = 0;
-  virtual void attention(Stream stream, const AttentionArgs& args) = 0;
-  virtual void router(Stream stream, const RouterArgs& args) = 0;
-  virtual void experts(Stream stream, const ExpertsArgs& args) = 0;
-  virtual void add(Stream stream, const AddArgs& args) = 0;
-  virtual void fill(Stream stream, const FillArgs& args) = 0;
-  virtual void count_experts(Stream stream, const CountExpertsArgs& args) = 0;
-  /// Unsupported (at synchronize()) where operations cannot read host memory.
-  virtual void gather_experts(Stream stream, const GatherExpertsArgs& args) = 0;
-  virtual void sample(Stream stream, const SampleArgs& args) = 0;
-  virtual void advance(Stream stream, const AdvanceArgs& args) = 0;
-
-  /// Products that write different memory, as several calls of matmul (the default) or, with the same bits, as one
-  /// operation: those of the same activations, e.g. q, k and v.
-  virtual void matmuls(Stream stream, std::span<const MatmulArgs> products);
+  /// Any operation of operation_list.h: run(stream, RmsNormArgs{...}). One that this device cannot do fails at
+  /// synchronize(), with Unsupported where another configuration could do without.
+  template <class Args>
+  void run(Stream stream, const Args& args) {
+    enqueue(stream, &args);
+  }
 
   /// A step's hand-over to the host and back, as copies, raise, await and add (the defaults), or each as one operation.
   /// Copies `copies`, at most 3, then raises.
@@ -182,14 +167,10 @@ class Device {
   /// that has to copy it first.
   virtual void await_and_add(Stream stream, Signal signal, std::string_view why, const AddArgs& sum, View<float> arrived);
 
-  // Blocks (blocks.h): a default composes primitives, a device may fuse one. --------------------------------------
-  virtual void attention_block(Stream stream, const struct AttentionBlock& block);
-  virtual void mlp_block(Stream stream, const struct MlpBlock& block);
-  virtual void router_block(Stream stream, const struct RouterBlock& block);
-  virtual void head_block(Stream stream, const struct HeadBlock& block);
-
  protected:
   friend class Buffer;
+  /// The arguments are copied; a block that the device does not have at once is expanded.
+  virtual void enqueue(Stream stream, AnyOperation operation) = 0;
   virtual void release(MemorySpace space, std::byte* data, std::size_t bytes) noexcept = 0;
 };
 

@@ -9,7 +9,7 @@ void forward(Device& device, Stream stream, const DenseMlp& m, const LayerStep& 
   const auto& w = std::get<DenseMlpWeights>(step.weights.feed_forward);
   const DenseMlpScratch& scratch = step.scratch.mlp;
   const int n = step.batch.tokens;
-  device.mlp_block(stream, {.residual = step.residual,
+  device.run(stream, MlpBlock{.residual = step.residual,
                             .norm = w.norm,
                             .gate = w.gate_proj,
                             .up = w.up_proj,

@@ -18,7 +18,7 @@ void forward(Device& device, Stream stream, const GroupedAttention& a, const Lay
                       .keys = keys.plane,
                       .values = values.plane,
                       .layout = keys.layout};
-  device.attention_block(stream, {.residual = step.residual,
+  device.run(stream, AttentionBlock{.residual = step.residual,
                                   .batch = step.batch,
                                   .cache = cache,
                                   .input_norm = w.norm,

@@ -17,7 +17,7 @@ void forward(Device& device, Stream stream, const RoutedExperts& e, const LayerS
   const auto& w = std::get<RoutedExpertsWeights>(step.weights.feed_forward);
   const RoutedExpertsScratch& scratch = step.scratch.experts;
   const int n = step.batch.tokens;
-  device.router_block(stream, {.residual = step.residual,
+  device.run(stream, RouterBlock{.residual = step.residual,
                                .norm = w.norm,
                                .router = w.router,
                                .top_k = e.router.top_k,

@@ -31,7 +31,7 @@ void compute_cpu_experts(const PackedModel& model, const HostCompute& cpu, const
   args.offsets = offsets;
   args.out = sum;
   args.workspace = staging.workspace;
-  cpu.operations->experts(args);
+  cpu.operations->run(args);
 }
 
 Decode::Decode(const PackedModel& model, std::span<DeviceState> devices, const DecodeStaging& staging,
@@ -67,7 +67,7 @@ void Decode::enqueue_cached(DeviceState& owner, DeviceState& cache, const Tokens
     copy(device, cache.compute, x, owner.scratch.normed.sub(0, elements), "activations to the cache");
     copy(device, cache.compute, ids, owner.scratch.experts.ids.sub(0, picks), "picks to the cache");
     copy(device, cache.compute, weights, owner.scratch.experts.weights.sub(0, picks), "picks to the cache");
-    device.fill(cache.compute, {cached_sum, 0.0f});
+    device.run(cache.compute, FillArgs{cached_sum, 0.0f});
   }
   ExpertsArgs args = experts_args(c.routed(), model_.gpu_expert_layout);
   args.x = x;
@@ -78,11 +78,11 @@ void Decode::enqueue_cached(DeviceState& owner, DeviceState& cache, const Tokens
   args.out = away ? cached_sum : owner.residual.sub(0, elements);
   args.workspace = cache.scratch.experts.workspace;
   args.blocks = &cache.cached_blocks[static_cast<std::size_t>(expert_layer)];
-  cache.device->experts(cache.compute, args);
+  cache.device->run(cache.compute, args);
   if (away) {
     owner.device->wait(owner.compute, cache.device->record(cache.compute), "cached experts are done");
     copy(*owner.device, owner.compute, owner.cached_sum.sub(0, elements), cached_sum, "sum from the cache");
-    owner.device->add(owner.compute, {owner.cached_sum.sub(0, elements), owner.residual.sub(0, elements)});
+    owner.device->run(owner.compute, AddArgs{owner.cached_sum.sub(0, elements), owner.residual.sub(0, elements)});
   }
 }
 
@@ -154,17 +154,17 @@ void Decode::enqueue(const PickHooks& hooks, std::size_t token_index) {
   const ModelSpec& c = model_.spec;
   const auto hidden = static_cast<std::size_t>(c.hidden);
   DeviceState& home = devices_[0];
-  for (DeviceState& state : devices_) state.device->advance(state.compute, {state.token, state.id, state.position});
-  home.device->embedding(home.compute, {home.head.embedding, home.id, home.residual.sub(0, hidden)});
+  for (DeviceState& state : devices_) state.device->run(state.compute, AdvanceArgs{state.token, state.id, state.position});
+  home.device->run(home.compute, EmbeddingArgs{home.head.embedding, home.id, home.residual.sub(0, hidden)});
   enqueue_layers({.first = token_index}, hooks);
   head(*home.device, home.compute, c, home.head, home.residual.sub(0, hidden), home.scratch.normed, home.logits);
-  home.device->sample(home.compute, {home.logits, home.sampling, home.history, home.token});
+  home.device->run(home.compute, SampleArgs{home.logits, home.sampling, home.history, home.token});
 }
 
 void Decode::enqueue_prompt(std::int64_t tokens, const PickHooks& hooks) {
   DeviceState& home = devices_[0];
   const auto count = static_cast<std::size_t>(tokens);
-  home.device->embedding(home.compute, {home.head.embedding, home.prompt.sub(0, count),
+  home.device->run(home.compute, EmbeddingArgs{home.head.embedding, home.prompt.sub(0, count),
                                         home.residual.sub(0, count * static_cast<std::size_t>(model_.spec.hidden))});
   enqueue_layers({.count = tokens, .prompt = true}, hooks);
 }

@@ -348,7 +348,7 @@ Expected<Generation> HybridEngine::generate(std::span<const std::int32_t> prompt
   prefill_->set_marked(false);
   enqueue_head(prompt.size() - 1);
   DeviceState& s = home();
-  s.device->sample(s.compute, {s.logits, s.sampling, s.history, s.token});
+  s.device->run(s.compute, SampleArgs{s.logits, s.sampling, s.history, s.token});
   std::array<Event, 2> sent{send_token(0)};
   auto before = begin;
   int enqueued = 0;

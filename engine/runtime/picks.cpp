@@ -22,8 +22,8 @@ void apply_hooks(DeviceState& state, const ModelSpec& spec, const PickHooks& hoo
   }
   if (hooks.count) {
     const auto experts = static_cast<std::size_t>(spec.experts());
-    device.count_experts(state.compute,
-                         {ids, state.pick_counts.sub(static_cast<std::size_t>(expert_layer) * experts, experts)});
+    device.run(state.compute,
+               CountExpertsArgs{ids, state.pick_counts.sub(static_cast<std::size_t>(expert_layer) * experts, experts)});
   }
 }
 

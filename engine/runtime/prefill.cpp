@@ -89,8 +89,8 @@ void Prefill::gather(DeviceState& state, const LayerGroup& group, std::int64_t l
   if (layer.streamed.empty()) return;
   const auto experts = static_cast<std::size_t>(model_.spec.experts());
   const View<std::byte> buffer = state.group_buffers[static_cast<std::size_t>(group.buffer)];
-  state.device->gather_experts(
-      state.compute, {.ids = state.scratch.experts.ids.sub(0, tokens * static_cast<std::size_t>(model_.spec.top_k())),
+  state.device->run(
+      state.compute, GatherExpertsArgs{.ids = state.scratch.experts.ids.sub(0, tokens * static_cast<std::size_t>(model_.spec.top_k())),
                       .offsets = state.stream_offsets.sub(static_cast<std::size_t>(layer.index) * experts, experts),
                       .from = model_.layers[static_cast<std::size_t>(l)].gpu_experts,
                       .to = buffer.sub(static_cast<std::size_t>(layer.slot) * slot_bytes_, slot_bytes_),
@@ -113,13 +113,13 @@ void Prefill::compute_experts(DeviceState& state, const LayerGroup& group, const
     const View<std::byte> buffer = state.group_buffers[static_cast<std::size_t>(group.buffer)];
     args.pool = buffer.sub(static_cast<std::size_t>(layer.slot) * slot_bytes_, slot_bytes_);
     args.offsets = state.stream_offsets.sub(row, experts);
-    state.device->experts(state.compute, args);
+    state.device->run(state.compute, args);
   }
   if (layer.cached) {
     args.pool = state.cache_memory;
     args.offsets = state.cache_offsets.sub(row, experts);
     args.blocks = &state.cached_blocks[static_cast<std::size_t>(layer.index)];
-    state.device->experts(state.compute, args);
+    state.device->run(state.compute, args);
   }
 }
 
@@ -194,7 +194,7 @@ void Prefill::enqueue_layers(std::int64_t tokens, const PickHooks& hooks) {
   marked_work_ = 0;
   DeviceState& home = devices_[0];
   const auto elements = static_cast<std::size_t>(tokens * model_.spec.hidden);
-  home.device->embedding(home.compute, {home.head.embedding, home.prompt.sub(0, static_cast<std::size_t>(tokens)),
+  home.device->run(home.compute, EmbeddingArgs{home.head.embedding, home.prompt.sub(0, static_cast<std::size_t>(tokens)),
                                         home.residual.sub(0, elements)});
   int current = 0;
   for (std::size_t g = 0; g < groups_.size(); ++g) {

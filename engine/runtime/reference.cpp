@@ -47,7 +47,7 @@ class ReferencePass {
 
   void step(std::int32_t id, std::int32_t position, const std::function<bool(int, int, int)>& on_gpu) {
     const SequenceSpan span{0, 1, 0};
-    device_.embedding(stream_, {model_.head.embedding, {&id, 1}, residual_});
+    device_.run(stream_, EmbeddingArgs{model_.head.embedding, {&id, 1}, residual_});
     int expert_layer = 0;
     for (std::size_t l = 0; l < model_.layers.size(); ++l) {
       const PackedLayer& packed = model_.layers[l];
@@ -89,7 +89,7 @@ class ReferencePass {
       args.offsets = {offsets.data(), offsets.size()};
       args.out = residual_;
       args.workspace = scratch_.experts.workspace;
-      device_.experts(stream_, args);
+      device_.run(stream_, args);
     }
   }
 

@@ -13,7 +13,7 @@ SequenceState::SequenceState(std::vector<std::vector<StatePart>> parts, std::vec
 
 void SequenceState::begin(Device& device, Stream stream) const {
   for (const View<std::byte>& part : fixed_) {
-    device.fill(stream, {View<float>{reinterpret_cast<float*>(part.data), part.size / sizeof(float)}, 0.0f});
+    device.run(stream, FillArgs{View<float>{reinterpret_cast<float*>(part.data), part.size / sizeof(float)}, 0.0f});
   }
 }
 

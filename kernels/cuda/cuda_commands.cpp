@@ -237,6 +237,15 @@ void CudaPlatform::Impl::prepare(StreamState& stream) {
   stream.join.reset();
 }
 
+void CudaPlatform::Impl::call(const StreamCommand& command, const cuda::Launch& launch) {
+  try {
+    command.launch(launch);
+  } catch (const std::exception& exception) {
+    refuse("The GPU cannot compute operation '" + command.name + "': " + exception.what() + ".",
+           "Compute the model on the host device.");
+  }
+}
+
 void CudaPlatform::Impl::execute_launch(const StreamCommand& command) {
   StreamState& state = stream(command.stream);
   prepare(state);
@@ -247,7 +256,7 @@ void CudaPlatform::Impl::execute_launch(const StreamCommand& command) {
             command.copied_bytes};
   }
   if (span.start) check(cudaEventRecord(span.start.get(), state.launch.stream), "time an operation");
-  command.launch(state.launch);
+  call(command, state.launch);
   if (const cudaError_t status = cudaGetLastError(); status != cudaSuccess) {
     check(status, "enqueue '" + command.name + "' on stream '" + state.name + "'");
   }

@@ -68,81 +68,26 @@ void CudaDevice::host_task(Stream stream, std::string_view name, std::span<const
   platform_.host_task(stream, name, std::move(task));
 }
 
+void CudaDevice::enqueue(Stream stream, AnyOperation operation) {
+  std::visit([&](const auto* args) { add(stream, *args); }, operation);
+}
+
 template <class Args>
-void CudaDevice::enqueue(Stream stream, const char* name, void (*operation)(const cuda::Launch&, const Args&),
-                         const Args& args) {
-  if (!operation) {
-    return platform_.misuse("Operation '" + std::string(name) + "' is not in this set of operations.");
+void CudaDevice::add(Stream stream, const Args& args) {
+  const auto function = platform_.operations().of<Args>();
+  if constexpr (Block<Args>) {
+    if (!function) return args.expand([&](const auto& part) { run(stream, part); });
   }
-  platform_.launch(stream, name, [operation, args](const cuda::Launch& launch) { operation(launch, args); });
+  if constexpr (std::is_same_v<Args, GatherExpertsArgs>) {
+    if (!platform_.reads_directly(args.from)) {
+      return platform_.refuse("This GPU's kernels cannot read the experts in host memory.",
+                              "Set prefill_path to \"stream\".");
+    }
+  }
+  if (!function) {
+    return platform_.misuse("Operation '" + std::string(Args::kName) + "' is not in this set of operations.");
+  }
+  platform_.launch(stream, Args::kName, [function, args](const cuda::Launch& launch) { function(launch, args); });
 }
 
-void CudaDevice::embedding(Stream stream, const EmbeddingArgs& args) {
-  enqueue(stream, "embedding", platform_.operations().embedding, args);
-}
-void CudaDevice::rms_norm(Stream stream, const RmsNormArgs& args) {
-  enqueue(stream, "rms_norm", platform_.operations().rms_norm, args);
-}
-void CudaDevice::head_norm(Stream stream, const HeadNormArgs& args) {
-  enqueue(stream, "head_norm", platform_.operations().head_norm, args);
-}
-void CudaDevice::matmul(Stream stream, const MatmulArgs& args) {
-  enqueue(stream, "matmul", platform_.operations().matmul, args);
-}
-void CudaDevice::swiglu(Stream stream, const SwiGluArgs& args) {
-  enqueue(stream, "swiglu", platform_.operations().swiglu, args);
-}
-void CudaDevice::rotary(Stream stream, const RotaryArgs& args) {
-  enqueue(stream, "rotary", platform_.operations().rotary, args);
-}
-void CudaDevice::kv_append(Stream stream, const KvAppendArgs& args) {
-  enqueue(stream, "kv_append", platform_.operations().kv_append, args);
-}
-void CudaDevice::attention(Stream stream, const AttentionArgs& args) {
-  enqueue(stream, "attention", platform_.operations().attention, args);
-}
-void CudaDevice::router(Stream stream, const RouterArgs& args) {
-  enqueue(stream, "router", platform_.operations().router, args);
-}
-void CudaDevice::experts(Stream stream, const ExpertsArgs& args) {
-  enqueue(stream, "experts", platform_.operations().experts, args);
-}
-void CudaDevice::add(Stream stream, const AddArgs& args) {
-  enqueue(stream, "add", platform_.operations().add, args);
-}
-void CudaDevice::fill(Stream stream, const FillArgs& args) {
-  enqueue(stream, "fill", platform_.operations().fill, args);
-}
-void CudaDevice::count_experts(Stream stream, const CountExpertsArgs& args) {
-  enqueue(stream, "count_experts", platform_.operations().count_experts, args);
-}
-void CudaDevice::gather_experts(Stream stream, const GatherExpertsArgs& args) {
-  if (!platform_.reads_directly(args.from)) {
-    return platform_.refuse("This GPU's kernels cannot read the experts in host memory.", "Set prefill_path to \"stream\".");
-  }
-  enqueue(stream, "gather_experts", platform_.operations().gather_experts, args);
-}
-void CudaDevice::sample(Stream stream, const SampleArgs& args) {
-  enqueue(stream, "sample", platform_.operations().sample, args);
-}
-void CudaDevice::advance(Stream stream, const AdvanceArgs& args) {
-  enqueue(stream, "advance", platform_.operations().advance, args);
-}
-
-void CudaDevice::attention_block(Stream stream, const AttentionBlock& block) {
-  if (!platform_.operations().attention_block) return Device::attention_block(stream, block);
-  enqueue(stream, "attention_block", platform_.operations().attention_block, block);
-}
-void CudaDevice::mlp_block(Stream stream, const MlpBlock& block) {
-  if (!platform_.operations().mlp_block) return Device::mlp_block(stream, block);
-  enqueue(stream, "mlp_block", platform_.operations().mlp_block, block);
-}
-void CudaDevice::router_block(Stream stream, const RouterBlock& block) {
-  if (!platform_.operations().router_block) return Device::router_block(stream, block);
-  enqueue(stream, "router_block", platform_.operations().router_block, block);
-}
-void CudaDevice::head_block(Stream stream, const HeadBlock& block) {
-  if (!platform_.operations().head_block) return Device::head_block(stream, block);
-  enqueue(stream, "head_block", platform_.operations().head_block, block);
-}
 }  // namespace krasis

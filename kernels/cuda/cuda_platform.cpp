@@ -1,6 +1,7 @@
 #include "kernels/cuda/cuda_platform.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "kernels/cuda/cuda_device.h"
 #include "kernels/cuda/cuda_platform_impl.h"
@@ -98,6 +99,18 @@ Expected<std::unique_ptr<CudaPlatform::Impl>> CudaPlatform::Impl::create(const C
   return impl;
 }
 
+void CudaPlatform::Impl::set_peer_access(int one, int other) {
+  const char* wish = std::getenv("KRASIS_PEER_ACCESS");
+  const bool direct = options_.peer_access && (!wish || std::string_view(wish) != "off");
+  for (const auto& [from, to] : {std::pair{one, other}, std::pair{other, one}}) {
+    int possible = 0;
+    if (from == to || cudaDeviceCanAccessPeer(&possible, from, to) != cudaSuccess || possible == 0) continue;
+    // Access is the process's: an earlier platform may have left it. Copies are right either way.
+    if (cudaSetDevice(from) == cudaSuccess) direct ? cudaDeviceEnablePeerAccess(to, 0) : cudaDeviceDisablePeerAccess(to);
+    cudaGetLastError();
+  }
+}
+
 Expected<void> CudaPlatform::Impl::open(const std::vector<std::size_t>& budgets) {
   for (std::size_t i = 0; i < budgets.size(); ++i) {
     const int cuda_index = options_.devices[i].cuda_index;
@@ -117,16 +130,7 @@ Expected<void> CudaPlatform::Impl::open(const std::vector<std::size_t>& budgets)
     if (operations_.open_dense_products) device.dense = operations_.open_dense_products();
     device.launch.dense = device.dense.get();
     if (events_.try_emplace(cuda_index, cuda_index, false).second) {
-      // Direct copies between GPUs where the hardware has them; elsewhere CUDA goes through host memory by itself.
-      for (const auto& [peer, pool] : events_) {
-        for (const auto& [from, to] : {std::pair{cuda_index, peer}, std::pair{peer, cuda_index}}) {
-          int possible = 0;
-          if (from == to || cudaDeviceCanAccessPeer(&possible, from, to) != cudaSuccess || possible == 0) continue;
-          if (cudaSetDevice(from) != cudaSuccess || cudaDeviceEnablePeerAccess(to, 0) != cudaSuccess) {
-            cudaGetLastError();  // enabled already, or refused: copies are right without it
-          }
-        }
-      }
+      for (const auto& [peer, pool] : events_) set_peer_access(cuda_index, peer);
     }
     gpus_.push_back(std::move(device));
   }

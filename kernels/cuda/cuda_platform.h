@@ -28,7 +28,10 @@ struct CudaPlatformOptions {
   bool trace = false;   ///< remembers when each operation ran: two more events for each, some microseconds
   bool poison = false;  ///< fills new and freed memory with 0xFF bytes, NaN in float and BF16
   bool graphs = true;   ///< false: a recording is replayed command by command, to look for defects
-  /// synchronize() fails after so many seconds without an end and says which signals are missing; 0 = waits for ever.
+  /// Copies from GPU to GPU run directly where the hardware can; false (or KRASIS_PEER_ACCESS=off in the environment) =
+  /// through host memory, as between GPUs that cannot reach each other.
+  bool peer_access = true;
+  /// synchronize() fails after this number of seconds without an end and says which signals are missing; 0 = waits for ever.
   double patience_s = 0.0;
 };
 

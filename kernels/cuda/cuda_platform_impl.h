@@ -113,6 +113,8 @@ class CudaPlatform::Impl {
   /// A defect of the caller; surfaces at synchronize().
   void misuse(std::string cause);
   void refuse(std::string cause, std::string remedy) { failures_.note({ErrorCode::Unsupported, std::move(cause), std::move(remedy)}); }
+  /// Runs a command's launch; what it throws becomes the error of the next synchronize.
+  void call(const cuda::StreamCommand& command, const cuda::Launch& launch);
   /// Whether kernels can read this host memory at its own address.
   bool reads_directly(View<const std::byte> host) const;
   Expected<void> set_tracing(bool tracing);
@@ -145,6 +147,8 @@ class CudaPlatform::Impl {
 
   Impl(const CudaPlatformOptions& options, const CudaOperations& operations)
       : options_(options), operations_(operations) {}
+  /// Lets two GPUs read each other's memory, or not, as the options say.
+  void set_peer_access(int one, int other);
   Expected<void> open(const std::vector<std::size_t>& budgets);
 
   // cuda_commands.cpp

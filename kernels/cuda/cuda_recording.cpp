@@ -116,7 +116,7 @@ class GraphBuilder {
     switch (command.kind) {
       case StreamCommand::Kind::Launch: {
         const EventLease start = time(command.stream);
-        command.launch(state.launch);
+        platform_.call(command, state.launch);
         check(cudaGetLastError(), "record '" + command.name + "' on stream '" + state.name + "'");
         const EventLease end = time(command.stream);
         if (start && end) step_.spans.push_back({command.name, command.stream, start, end, command.copied_bytes});

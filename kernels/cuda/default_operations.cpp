@@ -5,29 +5,15 @@
 namespace krasis {
 
 const CudaOperations& cuda_operations() {
-  static const CudaOperations table = {
-      .embedding = cuda::embedding,
-      .rms_norm = cuda::rms_norm,
-      .head_norm = cuda::head_norm,
-      .matmul = cuda::matmul,
-      .swiglu = cuda::swiglu,
-      .rotary = cuda::rotary,
-      .kv_append = cuda::kv_append,
-      .attention = cuda::attention,
-      .router = cuda::router,
-      .experts = cuda::experts,
-      .add = cuda::add,
-      .fill = cuda::fill,
-      .count_experts = cuda::count_experts,
-      .gather_experts = cuda::gather_experts,
-      .sample = cuda::sample,
-      .advance = cuda::advance,
-      .attention_block = cuda::attention_block,
-      .mlp_block = cuda::mlp_block,
-      .router_block = cuda::router_block,
-      .head_block = cuda::head_block,
-      .open_dense_products = cuda::open_dense_products,
-  };
+  static const CudaOperations table = [] {
+    CudaOperations set;
+    Operations::for_each([&]<class Args>() {
+      if constexpr (!Block<Args>) set.set<Args>(cuda::run<Args>);
+    });
+    cuda::FusedBlocks::for_each([&]<class Args>() { set.set<Args>(cuda::run<Args>); });
+    set.open_dense_products = cuda::open_dense_products;
+    return set;
+  }();
   return table;
 }
 

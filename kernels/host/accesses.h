@@ -1,36 +1,62 @@
 #pragma once
 
-#include <span>
+#include <algorithm>
 #include <vector>
 
 #include "kernels/device.h"
 
 namespace krasis {
 
-/// The bytes that an operation may read and write, as the happens-before checker sees them. What depends on values in
-/// device memory is declared as the whole: KV planes (values and scales), the expert pool (unless the caller knows which
-/// blocks: ExpertsArgs::blocks), the history of a sequence.
-/// What is added to is both read and written; a workspace is only written.
-struct Accesses {
+/// The bytes that an operation may read and write, as the happens-before checker sees them: a visitor of its arguments
+/// (kernels/operations.h). What is updated is both read and written; a workspace is only written. Empty views do not
+/// count, and what is named twice (the activations of several products) counts once.
+class Accesses {
+ public:
   std::vector<Access> reads, writes;
+  const std::vector<View<const std::byte>>* later_reads = nullptr;
+
+  template <class... Parts>
+  void in(const Parts&... parts) {
+    (add(reads, parts), ...);
+  }
+  template <class... Parts>
+  void out(const Parts&... parts) {
+    (add(writes, parts), ...);
+  }
+  template <class... Parts>
+  void update(const Parts&... parts) {
+    in(parts...);
+    out(parts...);
+  }
+  void scratch(View<std::byte> view) { out(view); }
+  void in_later(const std::vector<View<const std::byte>>& views) { later_reads = &views; }
+
+ private:
+  using List = std::vector<Access>;
+  template <class T>
+  static void add(List& list, View<T> view) {
+    const Access access = Access::of(view);
+    const auto same = [&](const Access& a) { return a.data == access.data && a.bytes == access.bytes; };
+    if (view.data && !view.empty() && std::ranges::none_of(list, same)) list.push_back(access);
+  }
+  static void add(List& list, const Matrix& matrix) { add(list, matrix.range()); }
+  static void add(List& list, const Batch& batch) {
+    add(list, batch.positions);
+    add(list, batch.sequences);
+  }
+  static void add(List& list, const KvCache& cache) {
+    for (const KvPlane& plane : {cache.keys, cache.values}) {
+      add(list, plane.values);
+      add(list, plane.scales);
+    }
+  }
 };
 
-Accesses accesses_of(const EmbeddingArgs& args);
-Accesses accesses_of(const RmsNormArgs& args);
-Accesses accesses_of(const HeadNormArgs& args);
-Accesses accesses_of(const MatmulArgs& args);
-Accesses accesses_of(std::span<const MatmulArgs> products);  ///< of all of them; activations that they share once
-Accesses accesses_of(const SwiGluArgs& args);
-Accesses accesses_of(const RotaryArgs& args);
-Accesses accesses_of(const KvAppendArgs& args);
-Accesses accesses_of(const AttentionArgs& args);
-Accesses accesses_of(const RouterArgs& args);
-Accesses accesses_of(const ExpertsArgs& args);
-Accesses accesses_of(const AddArgs& args);
-Accesses accesses_of(const FillArgs& args);
-Accesses accesses_of(const CountExpertsArgs& args);
-Accesses accesses_of(const GatherExpertsArgs& args);
-Accesses accesses_of(const SampleArgs& args);
-Accesses accesses_of(const AdvanceArgs& args);
+template <class Args>
+Accesses accesses_of(Args args) {
+  Accesses accesses;
+  args.visit(accesses);
+  return accesses;
+}
 
 }  // namespace krasis

@@ -45,7 +45,7 @@ struct Operation {
   std::string name;
   Toucher toucher = Toucher::Kernel;
   std::vector<Access> reads, writes;
-  const std::vector<View<const std::byte>>* more_reads = nullptr;  ///< as they are when the operation is enqueued
+  const std::vector<View<const std::byte>>* later_reads = nullptr;  ///< as they are when the operation is enqueued
   std::size_t copied_bytes = 0;  ///< of a copy
   std::function<void()> run;
 };

@@ -3,7 +3,6 @@
 #include <cstring>
 #include <fstream>
 #include <stdexcept>
-#include <type_traits>
 
 #include "kernels/host/accesses.h"
 
@@ -105,80 +104,26 @@ void HostDevice::host_task(Stream stream, std::string_view name, std::span<const
                          .run = std::move(task)});
 }
 
+void HostDevice::enqueue(Stream stream, AnyOperation operation) {
+  std::visit([&](const auto* args) { add(stream, *args); }, operation);
+}
+
 template <class Args>
-void HostDevice::enqueue(Stream stream, const char* name, void (*operation)(const Args&), const Args& args) {
+void HostDevice::add(Stream stream, const Args& args) {
+  const auto function = platform_.operations().of<Args>();
+  if constexpr (Block<Args>) {
+    if (!function) return args.expand([&](const auto& part) { run(stream, part); });
+  }
   Accesses accesses = accesses_of(args);
-  const std::vector<View<const std::byte>>* more_reads = nullptr;
-  if constexpr (std::is_same_v<Args, ExpertsArgs>) more_reads = args.blocks;
-  platform_.run(stream, {.name = name,
+  platform_.run(stream, {.name = Args::kName,
                          .toucher = Toucher::Kernel,
                          .reads = std::move(accesses.reads),
                          .writes = std::move(accesses.writes),
-                         .more_reads = more_reads,
-                         .run = [operation, args] {
-                           if (!operation) throw std::runtime_error("this set of operations does not have it");
-                           operation(args);
+                         .later_reads = accesses.later_reads,
+                         .run = [function, args] {
+                           if (!function) throw std::runtime_error("this set of operations does not have it");
+                           function(args);
                          }});
-}
-
-void HostDevice::embedding(Stream stream, const EmbeddingArgs& args) {
-  enqueue(stream, "embedding", platform_.operations().embedding, args);
-}
-void HostDevice::rms_norm(Stream stream, const RmsNormArgs& args) {
-  enqueue(stream, "rms_norm", platform_.operations().rms_norm, args);
-}
-void HostDevice::head_norm(Stream stream, const HeadNormArgs& args) {
-  enqueue(stream, "head_norm", platform_.operations().head_norm, args);
-}
-void HostDevice::matmul(Stream stream, const MatmulArgs& args) {
-  enqueue(stream, "matmul", platform_.operations().matmul, args);
-}
-void HostDevice::matmuls(Stream stream, std::span<const MatmulArgs> products) {
-  const auto operation = platform_.operations().matmuls;
-  if (!operation) return Device::matmuls(stream, products);
-  Accesses accesses = accesses_of(products);
-  platform_.run(stream,
-                {.name = "matmuls",
-                 .toucher = Toucher::Kernel,
-                 .reads = std::move(accesses.reads),
-                 .writes = std::move(accesses.writes),
-                 .run = [operation, kept = std::vector(products.begin(), products.end())] { operation(kept); }});
-}
-void HostDevice::swiglu(Stream stream, const SwiGluArgs& args) {
-  enqueue(stream, "swiglu", platform_.operations().swiglu, args);
-}
-void HostDevice::rotary(Stream stream, const RotaryArgs& args) {
-  enqueue(stream, "rotary", platform_.operations().rotary, args);
-}
-void HostDevice::kv_append(Stream stream, const KvAppendArgs& args) {
-  enqueue(stream, "kv_append", platform_.operations().kv_append, args);
-}
-void HostDevice::attention(Stream stream, const AttentionArgs& args) {
-  enqueue(stream, "attention", platform_.operations().attention, args);
-}
-void HostDevice::router(Stream stream, const RouterArgs& args) {
-  enqueue(stream, "router", platform_.operations().router, args);
-}
-void HostDevice::experts(Stream stream, const ExpertsArgs& args) {
-  enqueue(stream, "experts", platform_.operations().experts, args);
-}
-void HostDevice::add(Stream stream, const AddArgs& args) {
-  enqueue(stream, "add", platform_.operations().add, args);
-}
-void HostDevice::fill(Stream stream, const FillArgs& args) {
-  enqueue(stream, "fill", platform_.operations().fill, args);
-}
-void HostDevice::count_experts(Stream stream, const CountExpertsArgs& args) {
-  enqueue(stream, "count_experts", platform_.operations().count_experts, args);
-}
-void HostDevice::gather_experts(Stream stream, const GatherExpertsArgs& args) {
-  enqueue(stream, "gather_experts", platform_.operations().gather_experts, args);
-}
-void HostDevice::sample(Stream stream, const SampleArgs& args) {
-  enqueue(stream, "sample", platform_.operations().sample, args);
-}
-void HostDevice::advance(Stream stream, const AdvanceArgs& args) {
-  enqueue(stream, "advance", platform_.operations().advance, args);
 }
 
 }  // namespace krasis

@@ -34,30 +34,13 @@ class HostDevice final : public Device {
   void host_task(Stream stream, std::string_view name, std::span<const Access> reads, std::span<const Access> writes,
                  std::function<void()> task) override;
 
-  void embedding(Stream stream, const EmbeddingArgs& args) override;
-  void rms_norm(Stream stream, const RmsNormArgs& args) override;
-  void head_norm(Stream stream, const HeadNormArgs& args) override;
-  void matmul(Stream stream, const MatmulArgs& args) override;
-  void matmuls(Stream stream, std::span<const MatmulArgs> products) override;
-  void swiglu(Stream stream, const SwiGluArgs& args) override;
-  void rotary(Stream stream, const RotaryArgs& args) override;
-  void kv_append(Stream stream, const KvAppendArgs& args) override;
-  void attention(Stream stream, const AttentionArgs& args) override;
-  void router(Stream stream, const RouterArgs& args) override;
-  void experts(Stream stream, const ExpertsArgs& args) override;
-  void add(Stream stream, const AddArgs& args) override;
-  void fill(Stream stream, const FillArgs& args) override;
-  void count_experts(Stream stream, const CountExpertsArgs& args) override;
-  void gather_experts(Stream stream, const GatherExpertsArgs& args) override;
-  void sample(Stream stream, const SampleArgs& args) override;
-  void advance(Stream stream, const AdvanceArgs& args) override;
-
  protected:
   void release(MemorySpace space, std::byte* data, std::size_t bytes) noexcept override;
+  void enqueue(Stream stream, AnyOperation operation) override;
 
  private:
   template <class Args>
-  void enqueue(Stream stream, const char* name, void (*operation)(const Args&), const Args& args);
+  void add(Stream stream, const Args& args);
 
   HostPlatform::Impl& platform_;
   DeviceInfo info_;

@@ -126,8 +126,8 @@ void OrderChecker::enqueue(const Command& command) {
     const Operation& operation = *command.operation;
     pending.name = name_number(operation.name);
     pending.accesses = resolve(thread, pending.name, operation.toucher, operation.reads, operation.writes);
-    if (operation.more_reads) {
-      for (const auto& view : *operation.more_reads) {
+    if (operation.later_reads) {
+      for (const auto& view : *operation.later_reads) {
         resolve_one(thread, pending.name, operation.toucher, Access::of(view), false, pending.accesses);
       }
     }

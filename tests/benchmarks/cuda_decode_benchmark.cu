@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/cuda/operations/blocks.h"
+#include "kernels/cuda/operations/operations.h"
 #include "tests/benchmarks/cuda_benchmark.cuh"
 
 namespace {
@@ -156,27 +156,27 @@ class Model {
   }
 
   void attention() {
-    for (const Layer& layer : layers_) cuda::attention_block(launch, layer.attention);
+    for (const Layer& layer : layers_) cuda::run(launch, layer.attention);
   }
   void routers() {
-    for (const Layer& layer : layers_) cuda::router_block(launch, layer.router);
+    for (const Layer& layer : layers_) cuda::run(launch, layer.router);
   }
   void experts() {
-    for (const Layer& layer : layers_) cuda::experts(launch, layer.experts);
+    for (const Layer& layer : layers_) cuda::run(launch, layer.experts);
   }
   void products() {
     for (const Layer& layer : layers_) {
       const AttentionBlock& b = layer.attention;
-      cuda::matmul(launch, {.x = b.attended, .weight = b.o_proj, .accumulate = b.residual, .tokens = 1});
+      cuda::run(launch, MatmulArgs{.x = b.attended, .weight = b.o_proj, .accumulate = b.residual, .tokens = 1});
     }
   }
-  void head() { cuda::head_block(launch, head_); }
-  void sample() { cuda::sample(launch, sample_); }
+  void head() { cuda::run(launch, head_); }
+  void sample() { cuda::run(launch, sample_); }
   void step() {
     for (const Layer& layer : layers_) {
-      cuda::attention_block(launch, layer.attention);
-      cuda::router_block(launch, layer.router);
-      cuda::experts(launch, layer.experts);
+      cuda::run(launch, layer.attention);
+      cuda::run(launch, layer.router);
+      cuda::run(launch, layer.experts);
     }
     head();
     sample();

@@ -120,9 +120,9 @@ void measure_ceilings() {
       .x = x->view<const bf16>(), .weight = {layout, weight.bytes()}, .out_bf16 = out.view<bf16>(), .tokens = n};
   const double operations = 2.0 * static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(n);
   cuda::DenseProducts* const dense = launch.dense;
-  dense_tflops = operations / time_of(3, [&](int) { cuda::matmul(launch, args); }) / 1e6;
+  dense_tflops = operations / time_of(3, [&](int) { cuda::run(launch, args); }) / 1e6;
   launch.dense = nullptr;
-  const double own = operations / time_of(3, [&](int) { cuda::matmul(launch, args); }) / 1e6;
+  const double own = operations / time_of(3, [&](int) { cuda::run(launch, args); }) / 1e6;
   launch.dense = dense;
   std::printf("dense BF16 product of 8192^3: %.0f TFLOP/s by %s, %.0f by the own kernel\n\n", dense_tflops,
               dense ? "cuBLASLt" : "the own kernel", own);
@@ -151,7 +151,7 @@ void matmuls(std::int64_t rows, std::int64_t columns, const std::vector<std::int
       const auto x = random_bf16(static_cast<std::size_t>(tokens * columns), 1.0f);
       const Memory out(static_cast<std::size_t>(tokens * rows) * 2);
       const double time = time_of(tokens > 64 ? 6 : 2 * copies, [&](int i) {
-        cuda::matmul(launch, {.x = x->view<const bf16>(),
+        cuda::run(launch, MatmulArgs{.x = x->view<const bf16>(),
                               .weight = {layout, weights[i % copies]->bytes()},
                               .out_bf16 = out.view<bf16>(),
                               .tokens = tokens});
@@ -250,7 +250,7 @@ void attention(int heads, int kv_heads, int head_dim, KvElement element, int tok
   const Memory workspace(tokens <= 16 ? attention_workspace_bytes(tokens, heads, head_dim)
                                       : widened_cache_bytes(rows, kv_heads, head_dim));
   const double time = time_of(tokens > 64 ? 3 : 2 * layers, [&](int i) {
-    cuda::attention(launch, {q->view<const bf16>(),
+    cuda::run(launch, AttentionArgs{q->view<const bf16>(),
                              caches[static_cast<std::size_t>(i % layers)],
                              {tokens, on_positions->view<const std::int32_t>(), spans->view<const SequenceSpan>()},
                              out.view<bf16>(),
@@ -289,7 +289,7 @@ void small_operations() {
   for (const auto& s : samplings) {
     const auto state = uploaded(std::vector<SamplingState>{s.state});
     print_time(s.name, time_of(20, [&](int) {
-                 cuda::sample(launch, {on_logits->view<const float>(), state->view<SamplingState>(),
+                 cuda::run(launch, SampleArgs{on_logits->view<const float>(), state->view<SamplingState>(),
                                        history->view<std::int32_t>(), token.view<std::int32_t>()});
                }));
   }
@@ -304,7 +304,7 @@ void small_operations() {
                                 {residual->view<const float>(), weight->view<const bf16>(), normed.view<bf16>(), 2048});
                }));
     print_time("head_norm 32 x 128" + suffix, time_of(20, [&](int) {
-                 cuda::head_norm(launch, {heads->view<bf16>(), weight->view<const bf16>().sub(0, 128), 128});
+                 cuda::run(launch, HeadNormArgs{heads->view<bf16>(), weight->view<const bf16>().sub(0, 128), 128});
                }));
     for (const auto& [count, top_k] : {std::pair{128, 8}, std::pair{512, 10}}) {
       const View<const float> some = View<const float>(on_logits->view<const float>());
@@ -314,19 +314,27 @@ void small_operations() {
       const Memory ids(static_cast<std::size_t>(tokens * top_k) * 4),
           weights(static_cast<std::size_t>(tokens * top_k) * 4);
       print_time("router " + std::to_string(count) + suffix, time_of(20, [&](int) {
-                   cuda::router(launch, {router_logits->view<const float>(), ids.view<std::int32_t>(),
+                   cuda::run(launch, RouterArgs{router_logits->view<const float>(), ids.view<std::int32_t>(),
                                          weights.view<float>(), count, top_k, true});
                  }));
     }
   }
 }
 
-/// The residual of 10,000 tokens from a device to the next: directly, which between logical devices of one GPU is a
-/// copy inside its memory, and through page-locked memory, the way of GPUs that cannot reach each other; there the way
-/// up follows the way down by a piece.
+/// The residual of 10,000 tokens from a device to the next, on another GPU if there is one: by one copy, with and without
+/// peer access (between logical devices of one GPU it stays inside its memory), and by our own pieces through page-locked
+/// memory, where the way up follows the way down by a piece.
 void copies_between_devices() {
   constexpr std::size_t kBytes = std::size_t{10000} * 2048 * sizeof(float), kPiece = std::size_t{4} << 20;
-  const Memory from(kBytes), to(kBytes);
+  int gpus = 1, possible = 0;
+  check(cudaGetDeviceCount(&gpus), "GPUs");
+  const int other = gpus > 1 ? 1 : 0;
+  const Memory from(kBytes);
+  check(cudaSetDevice(other), "the other GPU");
+  const Memory to(kBytes);
+  cudaStream_t up = nullptr;
+  check(cudaStreamCreateWithFlags(&up, cudaStreamNonBlocking), "stream");
+  check(cudaSetDevice(0), "the GPU");
   void* host = nullptr;
   check(cudaHostAlloc(&host, kBytes, cudaHostAllocPortable), "page-locked memory");
   auto* staging = static_cast<std::byte*>(host);
@@ -336,11 +344,14 @@ void copies_between_devices() {
   const auto print = [](const char* way, double microseconds) {
     std::printf("%-58s %9.1f us %8.1f GB/s\n", way, microseconds, static_cast<double>(kBytes) / microseconds / 1e3);
   };
-  print("residual of 10,000 tokens to a device, directly",
-        time_of(4, [&](int) { copy(to.bytes(), from.bytes(), kBytes, launch.stream); }));
-  cudaStream_t up = nullptr;
+  const auto at_once = [&] { return time_of(4, [&](int) { copy(to.bytes(), from.bytes(), kBytes, launch.stream); }); };
+  std::printf("%d GPU%s\n", gpus, gpus == 1 ? "" : "s");
+  print(gpus > 1 ? "residual of 10,000 tokens to a GPU, without peer access" : "residual of 10,000 tokens to a device", at_once());
+  if (gpus > 1 && cudaDeviceCanAccessPeer(&possible, 0, other) == cudaSuccess && possible != 0) {
+    check(cudaDeviceEnablePeerAccess(other, 0), "peer access");
+    print("the same with peer access", at_once());
+  }
   cudaEvent_t arrived = nullptr, done = nullptr;
-  check(cudaStreamCreateWithFlags(&up, cudaStreamNonBlocking), "stream");
   check(cudaEventCreateWithFlags(&arrived, cudaEventDisableTiming), "event");
   check(cudaEventCreateWithFlags(&done, cudaEventDisableTiming), "event");
   print("the same through page-locked memory", time_of(4, [&](int) {

@@ -182,7 +182,7 @@ void matrix_vector(benchmark::State& state) {
   const ThreadTeam::Scope scope(&team());
   const double ceiling = read_bandwidth(pages);
   const double seconds = median_seconds(state, [&] {
-    op.matmul({.x = {x.data(), x.size()},
+    op.run<MatmulArgs>({.x = {x.data(), x.size()},
                .weight = {layout, pages.data()},
                .out_f32 = {out.data(), out.size()},
                .tokens = 1});
@@ -224,16 +224,16 @@ void attention_products(benchmark::State& state) {
         at += layout.bytes();
         return Matrix{layout, at - layout.bytes()};
       };
-      const MatmulArgs projections[] = {
+      const MatmulsArgs projections{{{
           {.x = {x.data(), x.size()}, .weight = next(layouts[0]), .out_bf16 = {q.data(), q.size()}, .tokens = 1},
           {.x = {x.data(), x.size()}, .weight = next(layouts[1]), .out_bf16 = {k.data(), k.size()}, .tokens = 1},
-          {.x = {x.data(), x.size()}, .weight = next(layouts[2]), .out_bf16 = {v.data(), v.size()}, .tokens = 1}};
+          {.x = {x.data(), x.size()}, .weight = next(layouts[2]), .out_bf16 = {v.data(), v.size()}, .tokens = 1}}}, 3};
       if (state.range(1) == 1) {
-        op.matmuls(std::span(projections));
+        op.run(projections);
       } else {
-        for (const MatmulArgs& projection : projections) op.matmul(projection);
+        for (const MatmulArgs& projection : projections.all()) op.run<MatmulArgs>(projection);
       }
-      op.matmul({.x = {attended.data(), attended.size()},
+      op.run<MatmulArgs>({.x = {attended.data(), attended.size()},
                  .weight = next(layouts[3]),
                  .accumulate = {residual.data(), residual.size()},
                  .tokens = 1});
@@ -300,7 +300,7 @@ void experts(benchmark::State& state) {
         for (std::size_t j = 0; j < top_k; ++j) used[static_cast<std::size_t>(all[j])] = true;
       }
       bytes += static_cast<double>(std::count(used.begin(), used.end(), true)) * static_cast<double>(layout.bytes());
-      op.experts({{x.data(), x.size()},
+      op.run<ExpertsArgs>({{x.data(), x.size()},
                   {ids.data(), ids.size()},
                   {weights.data(), weights.size()},
                   {pages->data() + static_cast<std::size_t>(l) * layer_bytes, layer_bytes},
@@ -357,7 +357,7 @@ void attention(benchmark::State& state) {
       const KvCache cache{fp8 ? KvElement::Fp8 : KvElement::Bf16, context,  kKvHeads, kDim,
                           {{at, plane}, scales_at(0)},            {{at + plane, plane}, scales_at(1)},
                           kv_layout};
-      op.attention({.q = {q.data(), q.size()},
+      op.run<AttentionArgs>({.q = {q.data(), q.size()},
                     .cache = cache,
                     .batch = {1, {&position, 1}, {&span, 1}},
                     .out = {out.data(), out.size()},
@@ -400,13 +400,13 @@ void serial_parts(benchmark::State& state) {
   };
   for (auto _ : state) {
     time("rms_norm", [&] {
-      op.rms_norm({{residual.data(), kHidden}, {norm.data(), kHidden}, {normed.data(), kHidden}, kHidden, 1e-6f});
+      op.run<RmsNormArgs>({{residual.data(), kHidden}, {norm.data(), kHidden}, {normed.data(), kHidden}, kHidden, 1e-6f});
     });
-    time("head_norm", [&] { op.head_norm({{q.data(), q.size()}, {norm.data(), kDim}, kDim, 1e-6f}); });
-    time("rotary", [&] { op.rotary({{q.data(), q.size()}, {frequency.data(), frequency.size()}, batch, kHeads, kDim}); });
-    time("kv_append", [&] { op.kv_append({{k.data(), k.size()}, {v.data(), v.size()}, cache, batch}); });
+    time("head_norm", [&] { op.run<HeadNormArgs>({{q.data(), q.size()}, {norm.data(), kDim}, kDim, 1e-6f}); });
+    time("rotary", [&] { op.run<RotaryArgs>({{q.data(), q.size()}, {frequency.data(), frequency.size()}, batch, kHeads, kDim}); });
+    time("kv_append", [&] { op.run<KvAppendArgs>({{k.data(), k.size()}, {v.data(), v.size()}, cache, batch}); });
     time("router", [&] {
-      op.router({{logits.data(), kExperts}, {ids.data(), kTopK}, {weights.data(), kTopK}, kExperts, kTopK, true});
+      op.run<RouterArgs>({{logits.data(), kExperts}, {ids.data(), kTopK}, {weights.data(), kTopK}, kExperts, kTopK, true});
     });
   }
 }
@@ -432,7 +432,7 @@ void matrix_tokens(benchmark::State& state) {
   const ThreadTeam::Scope scope(&team());
   const double ceiling = read_bandwidth(pages);
   const double seconds = median_seconds(state, [&] {
-    op.matmul({.x = {x.data(), x.size()},
+    op.run<MatmulArgs>({.x = {x.data(), x.size()},
                .weight = {layout, pages.data()},
                .out_f32 = {out.data(), out.size()},
                .tokens = tokens});

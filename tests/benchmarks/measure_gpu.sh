@@ -2,7 +2,7 @@
 # Checks and measures what docs/performance/gpu.md says, correctness first:
 #   tests/benchmarks/measure_gpu.sh BUILD_DIR [STEP...]
 # Steps: checks operations decode load, and the names of sweeps (prefill-a, lengths-a, decode-a, host-a, ...); prefill
-# and host are all three shapes. Without any, all of them, some twenty minutes. Takes 64 GB of GPU memory, 48 GB of host
+# and host are all three shapes, two-gpus those on one and two GPUs with the copies between them. Without any, all of them, some twenty minutes. Takes 64 GB of GPU memory, 48 GB of host
 # memory and, for `load`, 17 GB of disk; shape B 32 GB more, `prefill-b-94` 126 GB in all. A step that fails does not
 # stop the others; the script ends with 1 then.
 #
@@ -58,6 +58,13 @@ step() {
       run 120 "$(program tests/benchmarks/krasis_load_benchmark)" "$packed" resources/models/shapes/qwen3-30b-a3b cuda
       rm -rf "$packed"
       ;;
+    two-gpus)
+      for access in off on; do
+        KRASIS_PEER_ACCESS=$access run 240 stdbuf -oL "$(program tests/kernels/cuda/cuda_platform_test)" --gtest_brief=1
+      done
+      run 60 "$(program tests/benchmarks/krasis_cuda_operations_benchmark)" copies
+      bench two-gpus-a two-gpus-b two-gpus-c
+      ;;
     prefill | host) bench "$1-a" "$1-b" "$1-c" ;;
     *) bench "$1" ;;
   esac
@@ -65,9 +72,9 @@ step() {
 
 [ $# -gt 0 ] || set -- "${all[@]}"
 for name in "$@"; do
-  case " ${all[*]} " in
+  case " ${all[*]} two-gpus " in
     *" $name "*) ;;
-    *) [ -f "$sweeps/$name.toml" ] || { echo "No step '$name': ${all[*]} or a sweep of $sweeps" >&2; exit 2; } ;;
+    *) [ -f "$sweeps/$name.toml" ] || { echo "No step '$name': ${all[*]} two-gpus or a sweep of $sweeps" >&2; exit 2; } ;;
   esac
 done
 for name in "$@"; do step "$name"; done

@@ -54,7 +54,7 @@ void matmul(benchmark::State& state) {
   std::vector<float> out(static_cast<std::size_t>(tokens * rows));
   for (auto _ : state) {
     set(state.range(0))
-        .matmul({.x = View<const bf16>{x.data(), x.size()},
+        .run<MatmulArgs>({.x = View<const bf16>{x.data(), x.size()},
                  .weight = {layout, weight.data()},
                  .out_f32 = {out.data(), out.size()},
                  .tokens = tokens});
@@ -98,7 +98,7 @@ void experts(benchmark::State& state) {
   std::vector<std::byte> workspace(experts_workspace_bytes(tokens, kTopK, layout));
   for (auto _ : state) {
     set(state.range(0))
-        .experts({{x.data(), x.size()},
+        .run<ExpertsArgs>({{x.data(), x.size()},
                   {ids.data(), ids.size()},
                   {weights.data(), weights.size()},
                   {pool.data(), pool.size()},

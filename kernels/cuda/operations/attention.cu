@@ -1,3 +1,5 @@
+#include <stdexcept>
+
 #include "kernels/cuda/operations/attention_tiles.cuh"
 #ifdef KRASIS_HAVE_HOPPER_ATTENTION
 #include "kernels/cuda/hopper/attention/hopper_attention.h"
@@ -83,14 +85,27 @@ void combine_attention(const Launch& launch, const AttentionArgs& args, const At
   kernel<<<static_cast<unsigned>(lines), kWarps * kWarp, 0, launch.stream>>>(parts, device_bf16(args.out.data), lines);
 }
 
-void attention(const Launch& launch, const AttentionArgs& args) {
+template <>
+void run(const Launch& launch, const AttentionArgs& args) {
   if (args.batch.tokens == 0) return;
+  const auto path = choose_attention(target_of(launch), args);
+  if (!path) throw std::invalid_argument("no kernel attends with this head_dim to a cache in this layout");
+  switch (*path) {
+    case AttentionPath::Hopper:
 #ifdef KRASIS_HAVE_HOPPER_ATTENTION
-  if (hopper::attention(launch, args)) return;
+      return hopper::attention(launch, args);
+#else
+      break;
 #endif
-  const bool done =
-      args.cache.element == KvElement::Bf16 ? attention_tiles_bf16(launch, args) : attention_tiles_fp8(launch, args);
-  if (!done) attention_any(launch, args);
+    case AttentionPath::SplitTiles:
+    case AttentionPath::Tiles: {
+      const bool split = *path == AttentionPath::SplitTiles;
+      return args.cache.element == KvElement::Bf16 ? attention_tiles_bf16(launch, args, split)
+                                                   : attention_tiles_fp8(launch, args, split);
+    }
+    case AttentionPath::Fallback:
+      return attention_any(launch, args);
+  }
 }
 
 }  // namespace krasis::cuda

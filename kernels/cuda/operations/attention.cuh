@@ -8,9 +8,9 @@ namespace krasis::cuda {
 /// Any head_dim up to 512; a warp for each (token, head), key after key: right and slow.
 void attention_any(const Launch& launch, const AttentionArgs& args);
 
-/// head_dim 64, 128 or 256 by tensor cores (attention_tiles.cuh); false where it is not for these arguments.
-bool attention_tiles_bf16(const Launch& launch, const AttentionArgs& args);
-bool attention_tiles_fp8(const Launch& launch, const AttentionArgs& args);
+/// AttentionPath::Tiles and, with `split`, SplitTiles (attention_tiles.cuh).
+void attention_tiles_bf16(const Launch& launch, const AttentionArgs& args, bool split);
+void attention_tiles_fp8(const Launch& launch, const AttentionArgs& args, bool split);
 
 /// What the blocks that share the keys of a query leave: for each split, token and head the sum of weights * values,
 /// the maximum score and the sum of weights; the sum of weights is 0 where a split had no keys.

@@ -177,37 +177,26 @@ __global__ void __launch_bounds__(kThreads) attention_few_kernel(const __grid_co
 }
 
 template <KvElement kElement>
-bool run_attention_few(const Launch& launch, const FewJob& job, int splits) {
-  const int group = job.heads / job.cache.heads;
+void run_attention_few(const Launch& launch, const FewJob& job, int splits) {
   const auto run = [&](auto kernel, int shared_bytes) {
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
     const dim3 grid(static_cast<unsigned>(splits), static_cast<unsigned>(job.cache.heads));
     launch_overlapped(launch, kernel, grid, kThreads, static_cast<std::size_t>(shared_bytes), job);
-    return true;
   };
-  switch (job.cache.head_dim) {
-    case 128:
-      return group <= 8 ? run(attention_few_kernel<kElement, 128, 8>, FewTile<kElement, 128, 8>::kSharedBytes)
-                        : run(attention_few_kernel<kElement, 128, 16>, FewTile<kElement, 128, 16>::kSharedBytes);
-    case 256:
-      return group <= 8 && run(attention_few_kernel<kElement, 256, 8>, FewTile<kElement, 256, 8>::kSharedBytes);
-    default:
-      return false;
+  if (job.cache.head_dim == 256) {
+    return run(attention_few_kernel<kElement, 256, 8>, FewTile<kElement, 256, 8>::kSharedBytes);
   }
+  job.heads <= 8 * job.cache.heads
+      ? run(attention_few_kernel<kElement, 128, 8>, FewTile<kElement, 128, 8>::kSharedBytes)
+      : run(attention_few_kernel<kElement, 128, 16>, FewTile<kElement, 128, 16>::kSharedBytes);
 }
 
 constexpr int kMostSplits = 32;
 
 }  // namespace
 
-bool attention_few(const Launch& launch, const AttentionBlock& b) {
+void attention_few(const Launch& launch, const AttentionBlock& b) {
   const KvCache& cache = b.cache;
-  if (b.batch.tokens != 1 || !launch.counters || cache.heads > kCounters || b.heads > 16 * cache.heads ||
-      b.heads % cache.heads != 0 || (cache.head_dim != 128 && cache.head_dim != 256) ||
-      (cache.head_dim == 256 && b.heads > 8 * cache.heads) || !is_aligned(cache.keys.values.data, 16) ||
-      !is_aligned(cache.values.values.data, 16) || !is_aligned(b.attended.data, 8)) {
-    return false;
-  }
   // Parts of the splits, if there is room for them.
   const std::int64_t line_bytes = static_cast<std::int64_t>(b.heads) * (cache.head_dim + 2) * 4;
   const bool room = is_aligned(b.attention_workspace.data, 16);
@@ -226,7 +215,7 @@ bool attention_few(const Launch& launch, const AttentionBlock& b) {
                    device_bf16(b.attended.data),
                    b.heads,
                    b.epsilon,
-                   1.0f / std::sqrt(static_cast<float>(cache.head_dim)),
+                   b.scale(),
                    sums,
                    reinterpret_cast<float2*>(sums + static_cast<std::int64_t>(splits) * b.heads * cache.head_dim),
                    launch.counters};

@@ -2,8 +2,8 @@
 
 namespace krasis::cuda {
 
-bool attention_tiles_fp8(const Launch& launch, const AttentionArgs& args) {
-  return run_attention_of<KvElement::Fp8>(launch, args);
+void attention_tiles_fp8(const Launch& launch, const AttentionArgs& args, bool split) {
+  run_attention_of<KvElement::Fp8>(launch, args, split);
 }
 
 }  // namespace krasis::cuda

@@ -357,30 +357,19 @@ void run_attention_tiles(const Launch& launch, const AttentionArgs& args, bool m
   if (parts.splits > 1) combine_attention(launch, args, parts);
 }
 
-/// Chooses the tile. Small ones where all rows of a cache head fit into a few of 16.
+/// `split`: small tiles, where all rows of a cache head fit into a few of 16.
 template <KvElement kElement>
-bool run_attention_of(const Launch& launch, const AttentionArgs& args) {
-  const KvCache& cache = args.cache;
-  if (!is_aligned(args.q.data, 16) || !is_aligned(args.out.data, 16) || !is_aligned(cache.keys.values.data, 16) ||
-      !is_aligned(cache.values.values.data, 16)) {
-    return false;
-  }
-  const bool few = static_cast<std::int64_t>(args.batch.tokens) * (args.heads / cache.heads) <= 64;
-  switch (cache.head_dim) {
+void run_attention_of(const Launch& launch, const AttentionArgs& args, bool split) {
+  switch (args.cache.head_dim) {
     case 64:
-      few ? run_attention_tiles<kElement, 64, 1, 1, 32>(launch, args, true)
-          : run_attention_tiles<kElement, 64, 4, 2, 64>(launch, args, false);
-      return true;
+      return split ? run_attention_tiles<kElement, 64, 1, 1, 32>(launch, args, true)
+                   : run_attention_tiles<kElement, 64, 4, 2, 64>(launch, args, false);
     case 128:
-      few ? run_attention_tiles<kElement, 128, 1, 1, 32>(launch, args, true)
-          : run_attention_tiles<kElement, 128, 8, 1, 64>(launch, args, false);
-      return true;
-    case 256:
-      few ? run_attention_tiles<kElement, 256, 1, 1, 32>(launch, args, true)
-          : run_attention_tiles<kElement, 256, 4, 1, 32>(launch, args, false);
-      return true;
+      return split ? run_attention_tiles<kElement, 128, 1, 1, 32>(launch, args, true)
+                   : run_attention_tiles<kElement, 128, 8, 1, 64>(launch, args, false);
     default:
-      return false;
+      return split ? run_attention_tiles<kElement, 256, 1, 1, 32>(launch, args, true)
+                   : run_attention_tiles<kElement, 256, 4, 1, 32>(launch, args, false);
   }
 }
 

@@ -61,34 +61,40 @@ unsigned grid_for(const Launch& launch, std::size_t count) {
 
 }  // namespace
 
-void embedding(const Launch& launch, const EmbeddingArgs& args) {
+template <>
+void run(const Launch& launch, const EmbeddingArgs& args) {
   if (args.ids.empty()) return;
   embedding_kernel<<<static_cast<unsigned>(args.ids.size), kThreads, 0, launch.stream>>>(
       shape_of(args.table.layout), bytes_of(args.table.data), args.ids.data, args.out.data);
 }
 
-void swiglu(const Launch& launch, const SwiGluArgs& args) {
+template <>
+void run(const Launch& launch, const SwiGluArgs& args) {
   launch_overlapped(launch, swiglu_kernel, dim3(grid_for(launch, args.out.size)), kThreads, 0, args.gate.data,
                     args.up.data, device_bf16(args.out.data), static_cast<std::int64_t>(args.out.size), args.glu);
 }
 
-void add(const Launch& launch, const AddArgs& args) {
+template <>
+void run(const Launch& launch, const AddArgs& args) {
   add_kernel<<<grid_for(launch, args.out.size), kThreads, 0, launch.stream>>>(args.x.data, args.out.data,
                                                                               static_cast<std::int64_t>(args.out.size));
 }
 
-void fill(const Launch& launch, const FillArgs& args) {
+template <>
+void run(const Launch& launch, const FillArgs& args) {
   fill_kernel<<<grid_for(launch, args.out.size), kThreads, 0, launch.stream>>>(
       args.out.data, args.value, static_cast<std::int64_t>(args.out.size));
 }
 
-void count_experts(const Launch& launch, const CountExpertsArgs& args) {
+template <>
+void run(const Launch& launch, const CountExpertsArgs& args) {
   count_experts_kernel<<<grid_for(launch, args.ids.size), kThreads, 0, launch.stream>>>(
       args.ids.data, args.counts.data, static_cast<std::int64_t>(args.ids.size),
       static_cast<std::int64_t>(args.counts.size));
 }
 
-void advance(const Launch& launch, const AdvanceArgs& args) {
+template <>
+void run(const Launch& launch, const AdvanceArgs& args) {
   advance_kernel<<<1, 1, 0, launch.stream>>>(args.token.data, args.id.data, args.position.data);
 }
 

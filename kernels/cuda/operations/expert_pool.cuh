@@ -52,8 +52,7 @@ inline ExpertsScratch scratch_of(const ExpertsArgs& args) {
           reinterpret_cast<std::int32_t*>(lists)};
 }
 
-/// Up to so many tokens a launch for each pair reads the experts' weights as fast as sorting pairs would let it.
-constexpr std::int64_t kMostFewExpertTokens = 8;
+/// ExpertsPath::Decode: a launch for each pair reads the weights as fast as sorting pairs would let it.
 void experts_few(const Launch& launch, const ExpertsArgs& args);
 
 /// out[t, :] += sum_j weights[t, j] * down[t * top_k + j, :], j in order, only for experts that are here.

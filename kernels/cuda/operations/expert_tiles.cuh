@@ -15,8 +15,6 @@ struct ExpertTile {
 };
 static_assert(sizeof(ExpertTile) == 8);
 
-constexpr int kMostSortedExperts = 4096;
-
 struct ExpertTiles {
   std::int32_t* count = nullptr;  ///< [1] of tiles
   ExpertTile* tiles = nullptr;    ///< [most_tiles]

@@ -14,15 +14,9 @@ struct NormJob {
   float epsilon = 0.0f;
 };
 
-constexpr int kMostFusedTokens = 4;
-constexpr int kMostFusedWidth = 4096;
 /// Between the tokens' rows in shared memory, so that they begin in different banks.
 constexpr int kNormPad = 32;
 
-inline bool norm_can_be_fused(const NormJob& job, std::int64_t tokens) {
-  return tokens <= kMostFusedTokens && job.width <= kMostFusedWidth && job.width % kPiece == 0 &&
-         is_aligned(job.residual, 16) && is_aligned(job.weight, 16) && is_aligned(job.normed, 16);
-}
 inline std::size_t fused_norm_bytes(const NormJob& job, std::int64_t tokens) {
   return static_cast<std::size_t>(tokens) * static_cast<std::size_t>(job.width + kNormPad) * 2;
 }

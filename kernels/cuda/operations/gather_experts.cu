@@ -74,7 +74,8 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void gather_experts(const Launch& launch, const GatherExpertsArgs& args) {
+template <>
+void run(const Launch& launch, const GatherExpertsArgs& args) {
   if (args.ids.empty()) return;
   const auto experts = static_cast<int>(args.offsets.size);
   const auto grid = static_cast<unsigned>(launch.multiprocessors * kBlocksOfMultiprocessor);

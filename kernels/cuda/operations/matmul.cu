@@ -6,25 +6,34 @@
 #endif
 
 namespace krasis::cuda {
-namespace {
 
-/// From so many tokens on a dense product is worth a library's call.
-constexpr std::int64_t kDenseTokens = 64;
-
-}  // namespace
-
-void matmul(const Launch& launch, const MatmulArgs& args) {
-  const Matrix& weight = args.weight;
-  if (few_tokens_support(weight.layout, weight.data, args.x.data, args.tokens)) {
-    const ProductOutput out = output_of(args);
-    return matmul_few(launch, args.x.data, args.tokens, {&weight, 1}, {&out, 1});
+template <>
+void run(const Launch& launch, const MatmulArgs& args) {
+  Target target = target_of(launch);
+  auto path = choose_matmul(target, args);
+  if (path == MatmulPath::Library) {
+    if (launch.dense->multiply(launch.stream, args)) return;
+    target.dense_library = false;
+    path = choose_matmul(target, args);
   }
-  if (!many_tokens_support(weight.layout, weight.data, args.x.data)) return matmul_any(launch, args);
-  if (launch.dense && args.tokens >= kDenseTokens && launch.dense->multiply(launch.stream, args)) return;
+  switch (path.value()) {
+    case MatmulPath::Rows: {
+      const ProductOutput out = output_of(args);
+      return matmul_few(launch, args.x.data, args.tokens, {&args.weight, 1}, {&out, 1});
+    }
+    case MatmulPath::Library:
+      return;
+    case MatmulPath::Hopper:
 #ifdef KRASIS_HAVE_HOPPER_EXPERTS
-  if (hopper::supports(launch, weight.layout)) return hopper::matmul(launch, args);
+      return hopper::matmul(launch, args);
+#else
+      return;
 #endif
-  matmul_many(launch, args);
+    case MatmulPath::Tiles:
+      return matmul_many(launch, args);
+    case MatmulPath::Fallback:
+      return matmul_any(launch, args);
+  }
 }
 
 }  // namespace krasis::cuda

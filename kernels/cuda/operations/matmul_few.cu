@@ -153,11 +153,6 @@ void run_jobs(const Launch& launch, Jobs& jobs, const WeightFormat& format, std:
 
 }  // namespace
 
-bool few_tokens_support(const MatrixLayout& layout, const std::byte* data, const bf16* x, std::int64_t tokens) {
-  return tokens <= kMostFewTokens && tiles_support(layout.format) && layout.columns % kPiece == 0 &&
-         is_aligned(data, 16) && is_aligned(x, 16);
-}
-
 void matmul_few(const Launch& launch, const bf16* x, std::int64_t tokens, std::span<const Matrix> weights,
                 std::span<const ProductOutput> outputs) {
   Jobs jobs = jobs_of(tokens, weights, outputs);
@@ -167,7 +162,6 @@ void matmul_few(const Launch& launch, const bf16* x, std::int64_t tokens, std::s
 
 bool matmul_few_normed(const Launch& launch, const NormJob& norm, std::int64_t tokens, std::span<const Matrix> weights,
                        std::span<const ProductOutput> outputs) {
-  if (!norm_can_be_fused(norm, tokens)) return false;
   Jobs jobs = jobs_of(tokens, weights, outputs);
   jobs.norm = norm;
   const std::int64_t most_tiles = static_cast<std::int64_t>(launch.multiprocessors) * 8;

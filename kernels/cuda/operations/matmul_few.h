@@ -9,7 +9,6 @@ namespace krasis::cuda {
 
 struct NormJob;
 
-constexpr int kMostFewTokens = 16;
 constexpr std::size_t kMostJobs = 3;
 
 struct FewTokensJob {
@@ -17,15 +16,13 @@ struct FewTokensJob {
   ProductOutput out;
 };
 
-bool few_tokens_support(const MatrixLayout& layout, const std::byte* data, const bf16* x, std::int64_t tokens);
-
 /// Up to kMostJobs matrices of the same format and number of columns times the same tokens in one launch (q, k and v).
-/// All of them are supported.
+/// Each of them is for MatmulPath::Rows.
 void matmul_few(const Launch& launch, const bf16* x, std::int64_t tokens, std::span<const Matrix> weights,
                 std::span<const ProductOutput> outputs);
 
-/// The same with x = rms_norm(...) in the same kernel; false, and nothing is done, where that does not pay or cannot
-/// be: many rows, more than a few tokens, odd widths. `norm.normed` stays unwritten.
+/// The same with x = rms_norm(...), which fuses_norm(), in the same kernel; false, and nothing is done, where that does
+/// not pay: many rows. `norm.normed` stays unwritten.
 bool matmul_few_normed(const Launch& launch, const NormJob& norm, std::int64_t tokens, std::span<const Matrix> weights,
                        std::span<const ProductOutput> outputs);
 

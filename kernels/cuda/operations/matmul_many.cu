@@ -68,10 +68,6 @@ void run(const Launch& launch, const MatmulArgs& args) {
 
 }  // namespace
 
-bool many_tokens_support(const MatrixLayout& layout, const std::byte* data, const bf16* x) {
-  return tiles_support(layout.format) && layout.columns % kPiece == 0 && is_aligned(data, 16) && is_aligned(x, 16);
-}
-
 void matmul_many(const Launch& launch, const MatmulArgs& args) {
   if (args.tokens == 0 || args.weight.layout.rows == 0) return;
   // Large tiles read shared memory less for each product, but the device has to have enough of them.

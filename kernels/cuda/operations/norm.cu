@@ -62,9 +62,31 @@ __global__ void __launch_bounds__(kHeadWarps* kWarp)
   }
 }
 
+/// One warp for each row.
+__global__ void __launch_bounds__(kHeadWarps* kWarp)
+    gated_norm_kernel(const __nv_bfloat16* x, const __nv_bfloat16* gate, const __nv_bfloat16* weight, __nv_bfloat16* out,
+                      std::int64_t rows, int width, float epsilon) {
+  const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * kHeadWarps + warp_id();
+  if (row >= rows) return;
+  const std::int64_t begin = row * width;
+  float sum = 0.0f;
+  for (int i = lane_id(); i < width; i += kWarp) {
+    const float v = __bfloat162float(x[begin + i]);
+    sum += v * v;
+  }
+  const float norm = sqrtf(warp_sum(sum) / static_cast<float>(width) + epsilon);
+  const auto rounded = [](float v) { return __bfloat162float(__float2bfloat16_rn(v)); };
+  for (int i = lane_id(); i < width; i += kWarp) {
+    const float normed = rounded(__bfloat162float(x[begin + i]) / norm);
+    const float weighted = rounded(__bfloat162float(weight[i]) * normed);
+    out[begin + i] = __float2bfloat16_rn(activate(Glu::SwiGlu, __bfloat162float(gate[begin + i]), weighted));
+  }
+}
+
 }  // namespace
 
-void rms_norm(const Launch& launch, const RmsNormArgs& args) {
+template <>
+void run(const Launch& launch, const RmsNormArgs& args) {
   if (args.x.empty()) return;
   const auto tokens = static_cast<unsigned>(args.x.size / static_cast<std::size_t>(args.width));
   const bool vector = args.width % 4 == 0 && is_aligned(args.x.data, 16) && is_aligned(args.weight.data, 8) &&
@@ -74,10 +96,20 @@ void rms_norm(const Launch& launch, const RmsNormArgs& args) {
                     device_bf16(args.out.data), static_cast<int>(args.width), args.epsilon);
 }
 
-void head_norm(const Launch& launch, const HeadNormArgs& args) {
+template <>
+void run(const Launch& launch, const HeadNormArgs& args) {
   const auto rows = static_cast<std::int64_t>(args.x.size) / args.head_dim;
   head_norm_kernel<<<blocks_for(rows, kHeadWarps), kHeadWarps * kWarp, 0, launch.stream>>>(
       device_bf16(args.x.data), device_bf16(args.weight.data), rows, static_cast<int>(args.head_dim), args.epsilon);
+}
+
+template <>
+void run(const Launch& launch, const GatedNormArgs& args) {
+  if (args.x.empty()) return;
+  const auto rows = static_cast<std::int64_t>(args.x.size) / args.width;
+  gated_norm_kernel<<<blocks_for(rows, kHeadWarps), kHeadWarps * kWarp, 0, launch.stream>>>(
+      device_bf16(args.x.data), device_bf16(args.gate.data), device_bf16(args.weight.data), device_bf16(args.out.data),
+      rows, static_cast<int>(args.width), args.epsilon);
 }
 
 }  // namespace krasis::cuda

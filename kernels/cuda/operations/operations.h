@@ -2,7 +2,8 @@
 
 #include <driver_types.h>
 
-#include "kernels/operations.h"
+#include "kernels/cuda/choice/choice.h"
+#include "kernels/operation_list.h"
 
 /// The primitive operations (kernels/operations.h: formulas, shapes, rounding points) in CUDA.
 ///
@@ -18,9 +19,6 @@ namespace krasis::cuda {
 
 class DenseProducts;
 
-/// Counters that a stream has for its kernels (Launch::counters).
-constexpr int kCounters = 256;
-
 /// Where and on what an operation runs.
 struct Launch {
   cudaStream_t stream = nullptr;
@@ -32,22 +30,17 @@ struct Launch {
   unsigned* counters = nullptr;
 };
 
-void embedding(const Launch& launch, const EmbeddingArgs& args);
-void rms_norm(const Launch& launch, const RmsNormArgs& args);
-void head_norm(const Launch& launch, const HeadNormArgs& args);
-void matmul(const Launch& launch, const MatmulArgs& args);
-void swiglu(const Launch& launch, const SwiGluArgs& args);
-void rotary(const Launch& launch, const RotaryArgs& args);
-/// A token whose row lies outside the cache is skipped (the host device fails instead).
-void kv_append(const Launch& launch, const KvAppendArgs& args);
-void attention(const Launch& launch, const AttentionArgs& args);
-void router(const Launch& launch, const RouterArgs& args);
-void experts(const Launch& launch, const ExpertsArgs& args);
-void add(const Launch& launch, const AddArgs& args);
-void fill(const Launch& launch, const FillArgs& args);
-void count_experts(const Launch& launch, const CountExpertsArgs& args);
-void gather_experts(const Launch& launch, const GatherExpertsArgs& args);
-void sample(const Launch& launch, const SampleArgs& args);
-void advance(const Launch& launch, const AdvanceArgs& args);
+/// What choice.h needs to know.
+Target target_of(const Launch& launch);
+
+/// Each operation of operation_list.h that is no block, and each of FusedBlocks, specializes this in a file of this folder.
+/// kv_append skips a token whose row lies outside the cache (the host fails instead). Throws std::invalid_argument for
+/// what no kernel can do.
+template <class Args>
+void run(const Launch& launch, const Args& args);
+
+/// Blocks with fewer launches than their parts: a decode step is mostly launches. The results are those of the parts,
+/// rounded at the same points; sums of squares may run in another order.
+using FusedBlocks = OperationList<AttentionBlock, MlpBlock, RouterBlock, HeadBlock>;
 
 }  // namespace krasis::cuda

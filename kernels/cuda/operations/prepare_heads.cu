@@ -1,4 +1,4 @@
-#include "kernels/cuda/operations/blocks.h"
+#include "kernels/cuda/operations/prepare_heads.h"
 #include "kernels/cuda/operations/kv_cache.cuh"
 #include "kernels/cuda/operations/overlap.cuh"
 

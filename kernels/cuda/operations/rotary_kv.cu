@@ -59,14 +59,16 @@ __global__ void __launch_bounds__(kWarps* kWarp)
 
 }  // namespace
 
-void rotary(const Launch& launch, const RotaryArgs& args) {
+template <>
+void run(const Launch& launch, const RotaryArgs& args) {
   const int half = args.head_dim / 2;
   const std::int64_t pairs = static_cast<std::int64_t>(args.batch.tokens) * args.heads * half;
   rotary_kernel<<<blocks_for(pairs, kThreads), kThreads, 0, launch.stream>>>(
       device_bf16(args.x.data), args.inverse_frequency.data, args.batch.positions.data, pairs, args.heads, half);
 }
 
-void kv_append(const Launch& launch, const KvAppendArgs& args) {
+template <>
+void run(const Launch& launch, const KvAppendArgs& args) {
   const std::int64_t warps = 2 * static_cast<std::int64_t>(args.batch.tokens) * args.cache.heads;
   const auto kernel =
       args.cache.element == KvElement::Bf16 ? kv_append_kernel<KvElement::Bf16> : kv_append_kernel<KvElement::Fp8>;

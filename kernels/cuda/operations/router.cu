@@ -1,3 +1,5 @@
+#include <stdexcept>
+
 #include "kernels/cuda/operations/overlap.cuh"
 #include "kernels/cuda/operations/router_pick.cuh"
 
@@ -21,9 +23,11 @@ __global__ void router_kernel(const float* logits, std::int32_t* ids, float* wei
 
 }  // namespace
 
-void router(const Launch& launch, const RouterArgs& args) {
+template <>
+void run(const Launch& launch, const RouterArgs& args) {
   const auto tokens = static_cast<unsigned>(args.logits.size / static_cast<std::size_t>(args.experts));
   if (tokens == 0) return;
+  if (!router_fits(args)) throw std::invalid_argument("the router's kernel knows up to 1024 experts and 32 picks");
   const auto run = [&](auto kernel) {
     launch_overlapped(launch, kernel, dim3(tokens), kWarp, 0, args.logits.data, args.ids.data, args.weights.data,
                       args.experts, args.top_k, args.renormalize);
@@ -31,7 +35,7 @@ void router(const Launch& launch, const RouterArgs& args) {
   if (args.experts <= 4 * kWarp) return run(router_kernel<4>);
   if (args.experts <= 8 * kWarp) return run(router_kernel<8>);
   if (args.experts <= 16 * kWarp) return run(router_kernel<16>);
-  run(router_kernel<32>);  // up to 1024 experts and 32 picks, and no model has more
+  run(router_kernel<32>);
 }
 
 }  // namespace krasis::cuda

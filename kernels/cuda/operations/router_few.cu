@@ -75,14 +75,10 @@ __global__ void __launch_bounds__(kThreads, 2) router_few_kernel(const __grid_co
 
 }  // namespace
 
-bool router_few(const Launch& launch, const RouterBlock& b) {
+void router_few(const Launch& launch, const RouterBlock& b) {
   const auto experts = static_cast<int>(b.router.layout.rows);
   const NormJob norm{b.residual.data, device_bf16(b.norm.data), device_bf16(b.normed.data),
                      static_cast<int>(b.router.layout.columns), b.epsilon};
-  if (!launch.counters || !norm_can_be_fused(norm, b.tokens) || b.router.layout.format.element != Element::Bf16 ||
-      !is_aligned(b.router.data, 16) || experts > 16 * kWarp || b.top_k > kMostPickedExperts) {
-    return false;
-  }
   const RouterJob job{norm,
                       bytes_of(b.router.data),
                       static_cast<std::int64_t>(b.router.layout.row_bytes()),
@@ -97,7 +93,6 @@ bool router_few(const Launch& launch, const RouterBlock& b) {
   const auto run = [&](auto kernel) {
     launch_overlapped(launch, kernel, dim3(blocks_for(experts, kWarps)), kThreads, fused_norm_bytes(norm, b.tokens),
                       job);
-    return true;
   };
   const bool half = norm.width <= kMostFusedWidth / 2;
   if (experts <= 4 * kWarp) return half ? run(router_few_kernel<true, 4>) : run(router_few_kernel<false, 4>);

@@ -5,7 +5,7 @@
 
 namespace krasis::cuda {
 
-/// router_block for few tokens in one kernel; false, and nothing is done, for shapes that it does not know.
-bool router_few(const Launch& launch, const RouterBlock& block);
+/// A router block that fuses_router(), in one kernel.
+void router_few(const Launch& launch, const RouterBlock& block);
 
 }  // namespace krasis::cuda

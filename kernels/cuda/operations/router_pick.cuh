@@ -4,8 +4,6 @@
 
 namespace krasis::cuda {
 
-constexpr int kMostPickedExperts = 32;
-
 /// softmax over the experts, the top_k (up to kMostPickedExperts) largest; by one warp. Lane l holds the logits of the
 /// experts l, l + 32, ...; NaN comes last, ties go to the smaller index.
 template <int kEach>

@@ -250,7 +250,8 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void sample(const Launch& launch, const SampleArgs& args) {
+template <>
+void run(const Launch& launch, const SampleArgs& args) {
   if (sample_cluster(launch, args)) return;
   const auto vocabulary = static_cast<int>(args.logits.size);
   const auto bytes = static_cast<int>(ceil_div(vocabulary, 32) * sizeof(unsigned));

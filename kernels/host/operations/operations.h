@@ -1,10 +1,9 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <string_view>
 
-#include "kernels/operations.h"
+#include "kernels/operation_list.h"
 
 namespace krasis {
 
@@ -13,27 +12,24 @@ namespace krasis {
 /// thread that calls it, keeps no state between calls and may run on several streams at the same time. It trusts its
 /// arguments: shapes are validated when a plan is made, not once more for each operation. An exception that leaves it
 /// becomes the Error of the next synchronize().
-struct HostOperations {
+template <class Args>
+using HostFunction = void (*)(const Args&);
+struct HostOperations : OperationTable<HostFunction> {
   /// How a KV cache should lie for `attention`; every set reads and appends to all layouts.
   KvLayout (*kv_layout)(int heads, int kv_heads, int head_dim) = [](int, int, int) { return KvLayout::Rows; };
-  void (*embedding)(const EmbeddingArgs&) = nullptr;
-  void (*rms_norm)(const RmsNormArgs&) = nullptr;
-  void (*head_norm)(const HeadNormArgs&) = nullptr;
-  void (*matmul)(const MatmulArgs&) = nullptr;
-  /// Products that write different memory, with the bits that matmul gives each; null = matmul, one after another.
-  void (*matmuls)(std::span<const MatmulArgs>) = nullptr;
-  void (*swiglu)(const SwiGluArgs&) = nullptr;
-  void (*rotary)(const RotaryArgs&) = nullptr;
-  void (*kv_append)(const KvAppendArgs&) = nullptr;
-  void (*attention)(const AttentionArgs&) = nullptr;
-  void (*router)(const RouterArgs&) = nullptr;
-  void (*experts)(const ExpertsArgs&) = nullptr;
-  void (*add)(const AddArgs&) = nullptr;
-  void (*fill)(const FillArgs&) = nullptr;
-  void (*count_experts)(const CountExpertsArgs&) = nullptr;
-  void (*gather_experts)(const GatherExpertsArgs&) = nullptr;
-  void (*sample)(const SampleArgs&) = nullptr;
-  void (*advance)(const AdvanceArgs&) = nullptr;
+  /// The parts of a block that the set does not have run one after another.
+  template <class Args>
+  void run(const Args& args) const {
+    if constexpr (Block<Args>) {
+      if (!of<Args>()) return args.expand([this](const auto& part) { run(part); });
+    }
+    of<Args>()(args);
+  }
+  /// Gives an operation another function.
+  template <class Args>
+  void set(void (*function)(const Args&)) {
+    of<Args>() = function;
+  }
 };
 
 /// The reference: plain loops in the order of the formulas.

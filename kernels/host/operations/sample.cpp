@@ -129,7 +129,8 @@ std::int32_t choose(const SampleArgs& args, const SamplingState& state) {
 
 }  // namespace
 
-void sample(const SampleArgs& args) {
+template <>
+void run(const SampleArgs& args) {
   SamplingState& state = *args.state.data;
   const std::int32_t token = choose(args, state);
   args.token.data[0] = token;

@@ -38,7 +38,8 @@ void write_head(const KvCache& cache, KvPart part, std::int64_t row, int head, c
   kv_write(cache, part, row, head, codes.data());
 }
 
-void kv_append(const KvAppendArgs& args) {
+template <>
+void run(const KvAppendArgs& args) {
   kv_append(args, write_head);
 }
 
@@ -94,7 +95,8 @@ void attend(const AttentionArgs& args, const SequenceSpan& span, int t, int head
 
 }  // namespace
 
-void attention(const AttentionArgs& args) {
+template <>
+void run(const AttentionArgs& args) {
   std::vector<float> sum(static_cast<std::size_t>(args.cache.head_dim));
   for (std::size_t s = 0; s < args.batch.sequences.size; ++s) {
     const SequenceSpan& span = args.batch.sequences.data[s];

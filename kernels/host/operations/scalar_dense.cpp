@@ -7,7 +7,19 @@
 
 namespace krasis::scalar {
 
-void embedding(const EmbeddingArgs& args) {
+namespace {
+
+float gated(Glu glu, float gate, float up) {
+  if (glu == Glu::SwiGlu) return gate / (1.0f + std::exp(-gate)) * up;
+  const float g = gate > 7.0f ? 7.0f : gate;
+  const float u = up > 7.0f ? 7.0f : up < -7.0f ? -7.0f : up;
+  return g / (1.0f + std::exp(-1.702f * g)) * (u + 1.0f);
+}
+
+}  // namespace
+
+template <>
+void run(const EmbeddingArgs& args) {
   const std::int64_t hidden = args.table.layout.columns;
   float* out = args.out.data;
   for (std::size_t t = 0; t < args.ids.size; ++t, out += hidden) {
@@ -17,7 +29,8 @@ void embedding(const EmbeddingArgs& args) {
   }
 }
 
-void rms_norm(const RmsNormArgs& args) {
+template <>
+void run(const RmsNormArgs& args) {
   const auto width = static_cast<std::size_t>(args.width);
   for (std::size_t begin = 0; begin < args.x.size; begin += width) {
     float sum = 0.0f;
@@ -29,7 +42,8 @@ void rms_norm(const RmsNormArgs& args) {
   }
 }
 
-void head_norm(const HeadNormArgs& args) {
+template <>
+void run(const HeadNormArgs& args) {
   const auto width = static_cast<std::size_t>(args.head_dim);
   for (std::size_t begin = 0; begin < args.x.size; begin += width) {
     bf16* x = args.x.data + begin;
@@ -42,7 +56,25 @@ void head_norm(const HeadNormArgs& args) {
   }
 }
 
-void matmul(const MatmulArgs& args) {
+template <>
+void run(const GatedNormArgs& args) {
+  const auto width = static_cast<std::size_t>(args.width);
+  for (std::size_t begin = 0; begin < args.x.size; begin += width) {
+    const bf16* x = args.x.data + begin;
+    float sum = 0.0f;
+    for (std::size_t i = 0; i < width; ++i) sum += static_cast<float>(x[i]) * static_cast<float>(x[i]);
+    const float norm = std::sqrt(sum / static_cast<float>(width) + args.epsilon);
+    for (std::size_t i = 0; i < width; ++i) {
+      const bf16 normed(static_cast<float>(x[i]) / norm);
+      const bf16 weighted(static_cast<float>(args.weight.data[i]) * static_cast<float>(normed));
+      const auto gate = static_cast<float>(args.gate.data[begin + i]);
+      args.out.data[begin + i] = bf16(gated(Glu::SwiGlu, gate, static_cast<float>(weighted)));
+    }
+  }
+}
+
+template <>
+void run(const MatmulArgs& args) {
   const std::int64_t rows = args.weight.layout.rows;
   const std::int64_t columns = args.weight.layout.columns;
   // Rows are shared out, for a reference of a real model takes minutes on one core; each row is computed as ever.
@@ -61,21 +93,15 @@ void matmul(const MatmulArgs& args) {
   });
 }
 
-void swiglu(const SwiGluArgs& args) {
+template <>
+void run(const SwiGluArgs& args) {
   for (std::size_t i = 0; i < args.out.size; ++i) {
-    const float gate = args.gate.data[i];
-    const float up = args.up.data[i];
-    if (args.glu == Glu::SwiGlu) {
-      args.out.data[i] = bf16(gate / (1.0f + std::exp(-gate)) * up);
-    } else {
-      const float g = gate > 7.0f ? 7.0f : gate;
-      const float u = up > 7.0f ? 7.0f : up < -7.0f ? -7.0f : up;
-      args.out.data[i] = bf16(g / (1.0f + std::exp(-1.702f * g)) * (u + 1.0f));
-    }
+    args.out.data[i] = bf16(gated(args.glu, args.gate.data[i], args.up.data[i]));
   }
 }
 
-void rotary(const RotaryArgs& args) {
+template <>
+void run(const RotaryArgs& args) {
   const int half = args.head_dim / 2;
   for (int t = 0; t < args.batch.tokens; ++t) {
     const auto position = static_cast<float>(args.batch.positions.data[t]);
@@ -95,15 +121,18 @@ void rotary(const RotaryArgs& args) {
   }
 }
 
-void add(const AddArgs& args) {
+template <>
+void run(const AddArgs& args) {
   for (std::size_t i = 0; i < args.out.size; ++i) args.out.data[i] += args.x.data[i];
 }
 
-void fill(const FillArgs& args) {
+template <>
+void run(const FillArgs& args) {
   for (std::size_t i = 0; i < args.out.size; ++i) args.out.data[i] = args.value;
 }
 
-void advance(const AdvanceArgs& args) {
+template <>
+void run(const AdvanceArgs& args) {
   args.id.data[0] = args.token.data[0];
   args.position.data[0] += 1;
 }

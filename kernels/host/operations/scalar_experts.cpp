@@ -42,7 +42,8 @@ void route(const RouterArgs& args, const float* logits, std::int32_t* ids, float
 
 }  // namespace
 
-void router(const RouterArgs& args) {
+template <>
+void run(const RouterArgs& args) {
   const std::size_t tokens = args.logits.size / static_cast<std::size_t>(args.experts);
   for (std::size_t t = 0; t < tokens; ++t) {
     const std::size_t at = t * static_cast<std::size_t>(args.top_k);
@@ -51,7 +52,8 @@ void router(const RouterArgs& args) {
   }
 }
 
-void experts(const ExpertsArgs& args) {
+template <>
+void run(const ExpertsArgs& args) {
   const std::int64_t hidden = args.layout.hidden();
   const auto width = static_cast<std::size_t>(args.layout.width());
   const ExpertsWorkspace work = experts_workspace(args);
@@ -63,26 +65,28 @@ void experts(const ExpertsArgs& args) {
       const std::byte* block = expert_block(args, args.ids.data[j]);
       if (!block) continue;
       const ExpertMatrices expert = expert_matrices(args.layout, block);
-      matmul({.x = x, .weight = expert.gate, .out_f32 = {work.gate, width}, .tokens = 1});
-      matmul({.x = x, .weight = expert.up, .out_f32 = {work.up, width}, .tokens = 1});
-      swiglu({{work.gate, width}, {work.up, width}, {work.activated, width}, args.glu});
-      matmul({.x = View<const bf16>{work.activated, width},
-              .weight = expert.down,
-              .out_f32 = {work.down, static_cast<std::size_t>(hidden)},
-              .tokens = 1});
+      run(MatmulArgs{.x = x, .weight = expert.gate, .out_f32 = {work.gate, width}, .tokens = 1});
+      run(MatmulArgs{.x = x, .weight = expert.up, .out_f32 = {work.up, width}, .tokens = 1});
+      run(SwiGluArgs{{work.gate, width}, {work.up, width}, {work.activated, width}, args.glu});
+      run(MatmulArgs{.x = View<const bf16>{work.activated, width},
+                     .weight = expert.down,
+                     .out_f32 = {work.down, static_cast<std::size_t>(hidden)},
+                     .tokens = 1});
       for (std::int64_t o = 0; o < hidden; ++o) out[o] += args.weights.data[j] * work.down[o];
     }
   }
 }
 
-void count_experts(const CountExpertsArgs& args) {
+template <>
+void run(const CountExpertsArgs& args) {
   for (std::size_t i = 0; i < args.ids.size; ++i) {
     const std::int32_t id = args.ids.data[i];
     if (id >= 0 && static_cast<std::size_t>(id) < args.counts.size) ++args.counts.data[id];
   }
 }
 
-void gather_experts(const GatherExpertsArgs& args) {
+template <>
+void run(const GatherExpertsArgs& args) {
   std::vector<bool> done(args.offsets.size);
   for (std::size_t i = 0; i < args.ids.size; ++i) {
     const auto e = static_cast<std::size_t>(args.ids.data[i]);  // a negative one lies outside, too

@@ -35,6 +35,11 @@ __m128i narrow8(__m256 value) {
   return _mm256_castsi256_si128(packed);
 }
 
+/// The nearest BF16 numbers, as FP32.
+__m256 rounded8(__m256 value) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(narrow8(value)), 16));
+}
+
 void store_narrow8(std::uint16_t* out, __m256 value) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(out), narrow8(value));
 }
@@ -322,8 +327,9 @@ float load1(const bf16* x) {
   return widen_one(*bits_of_bf16(x));
 }
 
+/// sqrt(mean(x^2) + epsilon) in each lane.
 template <class T>
-void normalize(const T* x, const bf16* weight, std::int64_t width, float epsilon, bf16* out) {
+__m256 root_mean_square(const T* x, std::int64_t width, float epsilon) {
   __m256 sums = _mm256_setzero_ps();
   std::int64_t i = 0;
   for (; i + 8 <= width; i += 8) {
@@ -332,9 +338,14 @@ void normalize(const T* x, const bf16* weight, std::int64_t width, float epsilon
   }
   float sum = sum_lanes(sums);
   for (; i < width; ++i) sum += load1(x + i) * load1(x + i);
-  const __m256 mean = _mm256_set1_ps(sum / static_cast<float>(width) + epsilon);
-  const __m256 norm = _mm256_sqrt_ps(mean);
-  for (i = 0; i + 8 <= width; i += 8) {
+  return _mm256_sqrt_ps(_mm256_set1_ps(sum / static_cast<float>(width) + epsilon));
+}
+
+template <class T>
+void normalize(const T* x, const bf16* weight, std::int64_t width, float epsilon, bf16* out) {
+  const __m256 norm = root_mean_square(x, width, epsilon);
+  std::int64_t i = 0;
+  for (; i + 8 <= width; i += 8) {
     const __m256 v = _mm256_mul_ps(_mm256_div_ps(load8(x + i), norm), load8(weight + i));
     store_narrow8(bits_of_bf16(out) + i, v);
   }
@@ -346,6 +357,22 @@ void rms_norm(const float* x, const bf16* weight, std::int64_t width, float epsi
 }
 void head_norm(bf16* x, const bf16* weight, std::int64_t width, float epsilon) {
   normalize(x, weight, width, epsilon, x);
+}
+
+void gated_norm(const bf16* x, const bf16* gate, const bf16* weight, std::int64_t width, float epsilon, bf16* out) {
+  const __m256 norm = root_mean_square(x, width, epsilon);
+  const auto eight = [&](__m256 numbers, __m256 weights, __m256 gates) {
+    const __m256 normed = rounded8(_mm256_div_ps(numbers, norm));
+    return silu_times(gates, rounded8(_mm256_mul_ps(weights, normed)));
+  };
+  std::int64_t i = 0;
+  for (; i + 8 <= width; i += 8) {
+    store_narrow8(bits_of_bf16(out) + i, eight(load8(x + i), load8(weight + i), load8(gate + i)));
+  }
+  for (; i < width; ++i) {
+    const auto one = [&](const bf16* from) { return _mm256_set1_ps(load1(from + i)); };
+    bits_of_bf16(out)[i] = narrow_one(_mm256_cvtss_f32(eight(one(x), one(weight), one(gate))));
+  }
 }
 
 void rotate(bf16* x, const float* cosine, const float* sine, std::int64_t half) {
@@ -448,7 +475,7 @@ void weighted_rows(const float* weights, std::int64_t n, const float* rows, std:
 
 const Kernels& avx2_kernels() {
   static const Kernels table = {"AVX2",   &avx2_rows(), widen,  dequantize, dot,        products,     each_glu<silu_times>, each_glu<clamped_times>,
-                                rms_norm, head_norm,    rotate, add,        add_scaled, divide,     softmax_step, weighted_rows};
+                                rms_norm, head_norm,    gated_norm, rotate, add,        add_scaled, divide,     softmax_step, weighted_rows};
   return table;
 }
 

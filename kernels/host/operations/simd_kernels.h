@@ -40,6 +40,7 @@ struct Kernels {
   void (*clamped_swiglu)(const float* gate, const float* up, std::int64_t n, bf16* out);
   void (*rms_norm)(const float* x, const bf16* weight, std::int64_t width, float epsilon, bf16* out);
   void (*head_norm)(bf16* x, const bf16* weight, std::int64_t width, float epsilon);
+  void (*gated_norm)(const bf16* x, const bf16* gate, const bf16* weight, std::int64_t width, float epsilon, bf16* out);
   void (*rotate)(bf16* x, const float* cosine, const float* sine, std::int64_t half);
   void (*add)(const float* x, std::int64_t n, float* out);
   /// out[i] += factor * x[i]

@@ -15,6 +15,7 @@
 #include "kernels/host/operations/parallel.h"
 #include "kernels/host/operations/scalar.h"
 #include "kernels/host/operations/simd_product.h"
+#include "kernels/host/operations/vectorized_features.h"
 
 namespace krasis {
 namespace simd {
@@ -44,6 +45,14 @@ void head_norm(const Kernels& k, const HeadNormArgs& args) {
   const auto size = static_cast<std::int64_t>(args.x.size);
   parallel_units(size / args.head_dim, size, [&](std::int64_t row) {
     k.head_norm(args.x.data + row * args.head_dim, args.weight.data, args.head_dim, args.epsilon);
+  });
+}
+
+void gated_norm(const Kernels& k, const GatedNormArgs& args) {
+  const auto size = static_cast<std::int64_t>(args.x.size);
+  parallel_units(size / args.width, size, [&](std::int64_t row) {
+    const std::int64_t at = row * args.width;
+    k.gated_norm(args.x.data + at, args.gate.data + at, args.weight.data, args.width, args.epsilon, args.out.data + at);
   });
 }
 
@@ -163,17 +172,21 @@ HostOperations operations_with() {
       return HeadKeys::fits(heads, kv_heads, head_dim) ? KvLayout::Tiles : KvLayout::Rows;
     };
   }
-  set.rms_norm = [](const RmsNormArgs& args) { rms_norm(table(), args); };
-  set.head_norm = [](const HeadNormArgs& args) { head_norm(table(), args); };
-  set.matmul = [](const MatmulArgs& args) { matmul(table(), args); };
-  set.matmuls = [](std::span<const MatmulArgs> products) { matmuls(table(), products); };
-  set.swiglu = [](const SwiGluArgs& args) { swiglu(table(), args); };
-  set.rotary = [](const RotaryArgs& args) { rotary(table(), args); };
-  set.kv_append = [](const KvAppendArgs& args) { scalar::kv_append(args, write_head); };
-  set.attention = [](const AttentionArgs& args) { attention(table(), args); };
-  set.router = [](const RouterArgs& args) { router(table(), args); };
-  set.experts = [](const ExpertsArgs& args) { experts(table(), args); };
-  set.add = [](const AddArgs& args) { add(table(), args); };
+  set.set<RmsNormArgs>([](const RmsNormArgs& args) { rms_norm(table(), args); });
+  set.set<HeadNormArgs>([](const HeadNormArgs& args) { head_norm(table(), args); });
+  set.set<MatmulArgs>([](const MatmulArgs& args) { is_vectorized(args) ? matmul(table(), args) : scalar::run(args); });
+  set.set<MatmulsArgs>([](const MatmulsArgs& args) {
+    if (std::ranges::all_of(args.all(), is_vectorized<MatmulArgs>)) return matmuls(table(), args.all());
+    args.expand([](const MatmulArgs& product) { scalar::run(product); });
+  });
+  set.set<GatedNormArgs>([](const GatedNormArgs& args) { gated_norm(table(), args); });
+  set.set<SwiGluArgs>([](const SwiGluArgs& args) { swiglu(table(), args); });
+  set.set<RotaryArgs>([](const RotaryArgs& args) { rotary(table(), args); });
+  set.set<KvAppendArgs>([](const KvAppendArgs& args) { scalar::kv_append(args, write_head); });
+  set.set<AttentionArgs>([](const AttentionArgs& args) { is_vectorized(args) ? attention(table(), args) : scalar::run(args); });
+  set.set<RouterArgs>([](const RouterArgs& args) { is_vectorized(args) ? router(table(), args) : scalar::run(args); });
+  set.set<ExpertsArgs>([](const ExpertsArgs& args) { is_vectorized(args) ? experts(table(), args) : scalar::run(args); });
+  set.set<AddArgs>([](const AddArgs& args) { add(table(), args); });
   return set;
 }
 

@@ -219,14 +219,14 @@ std::function<void(bool on_device, std::size_t picks)> tell_experts;
 const HostOperations& telling_operations() {
   static const HostOperations operations = [] {
     HostOperations told = simd_operations();
-    told.experts = [](const ExpertsArgs& args) {
+    told.set<ExpertsArgs>([](const ExpertsArgs& args) {
       if (tell_experts) {
         const auto held = [&](std::int32_t id) { return id >= 0 && args.offsets.data[id] >= 0; };
         const auto picks = std::count_if(args.ids.data, args.ids.data + args.ids.size, held);
         tell_experts(args.blocks != nullptr, static_cast<std::size_t>(picks));
       }
-      simd_operations().experts(args);
-    };
+      simd_operations().run(args);
+    });
     return told;
   }();
   return operations;

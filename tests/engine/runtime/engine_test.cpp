@@ -42,6 +42,24 @@ TEST(Engine, PlacementDoesNotChangeABit) {
   EXPECT_EQ(logits_of(c), expected) << "one thread";
 }
 
+#ifdef KRASIS_TEST_CUDA
+TEST(Engine, WhatTravelsBetweenGpusThroughHostMemoryHasTheSameBits) {
+  const auto gpus = cuda_devices();
+  if (gpus->size() < 2) GTEST_SKIP() << "This machine has one GPU.";
+  RunConfiguration c = exact_configuration();
+  c.device_count = 2;
+  c.hcs = HotCache::Multi;
+  const auto outcome = [&](bool peer_access) {
+    const auto t = make_engine({.configuration = c, .peer_access = peer_access});
+    const auto prompt = random_tokens(40, t.engine->model().spec.vocabulary, 5);
+    const auto text = t.engine->generate(prompt, {.max_new_tokens = 12}, {});
+    EXPECT_TRUE(text) << text.error().message();
+    return text ? text->tokens : std::vector<std::int32_t>{};
+  };
+  EXPECT_EQ(outcome(false), outcome(true));
+}
+#endif
+
 double worst_difference(const std::vector<float>& a, const std::vector<float>& b) {
   double worst = 0;
   for (std::size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(static_cast<double>(a[i]) - b[i]));

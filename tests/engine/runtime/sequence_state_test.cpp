@@ -49,8 +49,8 @@ TEST_F(SequenceStateTest, FixedPartsBeginAtZeroAndComeBackFromASnapshot) {
     const View<float> values = floats(state, part);
     for (std::size_t i = 0; i < values.size; ++i) EXPECT_EQ(values.data[i], 0.0f);
   }
-  device_->fill(stream_, {floats(state, 0), 2.0f});
-  device_->fill(stream_, {floats(state, 1), 3.0f});
+  device_->run(stream_, FillArgs{floats(state, 0), 2.0f});
+  device_->run(stream_, FillArgs{floats(state, 1), 3.0f});
   auto snapshot = device_->allocate("snapshot", state.snapshot_bytes(), MemorySpace::Device);
   ASSERT_TRUE(snapshot);
   state.save(*device_, stream_, snapshot->view());

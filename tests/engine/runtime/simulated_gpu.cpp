@@ -9,33 +9,21 @@
 namespace krasis {
 namespace {
 
-template <class Args, void (*HostOperations::*kOperation)(const Args&)>
+template <class Args>
 void on_stream(const cuda::Launch& launch, const Args& args) {
-  simulated::enqueue_locked(launch.stream, [args] { (simd_operations().*kOperation)(args); });
+  simulated::enqueue_locked(launch.stream, [args] { simd_operations().run(args); });
 }
 
 }  // namespace
 
 const CudaOperations& test::gpu_operations() {
-  using H = HostOperations;
-  static const CudaOperations table = {
-      .embedding = on_stream<EmbeddingArgs, &H::embedding>,
-      .rms_norm = on_stream<RmsNormArgs, &H::rms_norm>,
-      .head_norm = on_stream<HeadNormArgs, &H::head_norm>,
-      .matmul = on_stream<MatmulArgs, &H::matmul>,
-      .swiglu = on_stream<SwiGluArgs, &H::swiglu>,
-      .rotary = on_stream<RotaryArgs, &H::rotary>,
-      .kv_append = on_stream<KvAppendArgs, &H::kv_append>,
-      .attention = on_stream<AttentionArgs, &H::attention>,
-      .router = on_stream<RouterArgs, &H::router>,
-      .experts = on_stream<ExpertsArgs, &H::experts>,
-      .add = on_stream<AddArgs, &H::add>,
-      .fill = on_stream<FillArgs, &H::fill>,
-      .count_experts = on_stream<CountExpertsArgs, &H::count_experts>,
-      .gather_experts = on_stream<GatherExpertsArgs, &H::gather_experts>,
-      .sample = on_stream<SampleArgs, &H::sample>,
-      .advance = on_stream<AdvanceArgs, &H::advance>,
-  };
+  static const CudaOperations table = [] {
+    CudaOperations set;
+    Operations::for_each([&]<class Args>() {
+      if constexpr (!Block<Args>) set.set<Args>(on_stream<Args>);
+    });
+    return set;
+  }();
   return table;
 }
 

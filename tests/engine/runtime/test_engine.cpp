@@ -63,9 +63,15 @@ class NeedsGpu final : public testing::EmptyTestEventListener {
 }();
 
 void open_platform(TestEngine& result, const TestSetup& setup, const HostCompute&) {
+  const auto gpus = cuda_devices();
+  ASSERT_TRUE(gpus) << gpus.error().message();
   CudaPlatformOptions options;
+  options.devices.clear();
   const auto budget = static_cast<std::size_t>(setup.configuration.vram_budget_mib) << 20;
-  options.devices.assign(static_cast<std::size_t>(setup.configuration.device_count), {.budget_bytes = budget});
+  for (int i = 0; i < setup.configuration.device_count; ++i) {
+    options.devices.push_back({.cuda_index = i % static_cast<int>(gpus->size()), .budget_bytes = budget});
+  }
+  options.peer_access = setup.peer_access;
   options.trace = setup.trace;
   options.poison = true;
   options.patience_s = 60;

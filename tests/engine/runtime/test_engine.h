@@ -35,6 +35,7 @@ struct TestSetup {
   bool trace = false;
   std::size_t heatmap_tokens = 64;
   std::vector<std::string> drop_waits;
+  bool peer_access = true;                     ///< CudaPlatformOptions::peer_access
   const HostOperations* operations = nullptr;  ///< instead of the configuration's; of a GPU those of the CPU alone
 };
 

@@ -23,8 +23,8 @@ int gpu_count() {
 const CudaOperations& platform_operations() {
   static const CudaOperations table = [] {
     CudaOperations some;
-    some.fill = cuda_operations().fill;
-    some.add = cuda_operations().add;
+    some.set<FillArgs>(cuda::run<FillArgs>);
+    some.set<AddArgs>(cuda::run<AddArgs>);
     return some;
   }();
   return table;

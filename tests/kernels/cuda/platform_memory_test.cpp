@@ -97,7 +97,7 @@ TEST_F(CudaMemory, NewMemoryIsPoisonedWithNaNAlsoWhenItWasUsedBefore) {
     const Buffer buffer = make_buffer(device, 100), pinned = make_buffer(device, 100, MemorySpace::Pinned);
     for (const float value : read(device, stream, buffer)) ASSERT_TRUE(std::isnan(value));
     for (std::size_t i = 0; i < 100; ++i) ASSERT_TRUE(std::isnan(pinned.view<float>().data[i]));
-    device.fill(stream, {buffer.view<float>(), 1.0f});
+    device.run(stream, FillArgs{buffer.view<float>(), 1.0f});
     std::fill_n(pinned.view<float>().data, 100, 1.0f);
     ASSERT_TRUE(device.synchronize(device.record(stream), "filled"));
   }

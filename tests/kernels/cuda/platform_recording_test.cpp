@@ -31,8 +31,8 @@ class CudaRecording : public testing::TestWithParam<bool> {
     one_ = make_buffer(*device_, 4);
     sum_ = make_buffer(*device_, 4);
     out_ = make_buffer(*device_, 4, MemorySpace::Pinned);
-    device_->fill(compute_, {one_.view<float>(), 1.0f});
-    device_->fill(compute_, {sum_.view<float>(), 0.0f});
+    device_->run(compute_, FillArgs{one_.view<float>(), 1.0f});
+    device_->run(compute_, FillArgs{sum_.view<float>(), 0.0f});
   }
   /// sum += 1 on compute, then out = sum on copy; the next step's add waits for this step's copy by a signal.
   Recording record_step(Event& copied) {
@@ -40,7 +40,7 @@ class CudaRecording : public testing::TestWithParam<bool> {
     device_->raise(copy_, read);  // before the first step
     device_->begin_recording();
     device_->await(compute_, read, "sum was read");
-    device_->add(compute_, {one_.view<float>(), sum_.view<float>()});
+    device_->run(compute_, AddArgs{one_.view<float>(), sum_.view<float>()});
     device_->wait(copy_, device_->record(compute_), "sum is ready");
     copy(*device_, copy_, out_.view<float>(), sum_.view<float>(), "sum");
     device_->raise(copy_, read);
@@ -79,7 +79,7 @@ TEST_P(CudaRecording, WorkBeforeAndAfterAReplayKeepsItsPlaceOnEveryStream) {
   Event copied;
   const Recording step = record_step(copied);
   for (int i = 1; i <= 20; ++i) {
-    device_->add(compute_, {one_.view<float>(), sum_.view<float>()});
+    device_->run(compute_, AddArgs{one_.view<float>(), sum_.view<float>()});
     device_->replay(step);
     copy(*device_, copy_, sum_.view<float>(), out_.view<float>(), "back");  // comes after the step on both streams
     device_->wait(compute_, device_->record(copy_), "sum is back");
@@ -96,7 +96,7 @@ TEST_P(CudaRecording, StepsThatShareStreamsFollowEachOther) {
   device_->begin_recording();
   copy(*device_, copy_, back.view<float>(), out_.view<float>(), "back");
   device_->wait(compute_, device_->record(copy_), "out is back");
-  device_->add(compute_, {back.view<float>(), sum_.view<float>()});
+  device_->run(compute_, AddArgs{back.view<float>(), sum_.view<float>()});
   const Recording second = device_->end_recording();
   float expected = 0.0f;
   for (int i = 0; i < 12; ++i) {
@@ -142,7 +142,7 @@ class Gate {
 TEST_P(CudaRecording, AReplayComesAfterEarlierWorkOnAllItsStreams) {
   const Buffer late = make_buffer(*device_, 4), number = make_buffer(*device_, 4, MemorySpace::Pinned);
   device_->begin_recording();  // launched from `compute_`
-  device_->add(compute_, {one_.view<float>(), sum_.view<float>()});
+  device_->run(compute_, AddArgs{one_.view<float>(), sum_.view<float>()});
   copy(*device_, copy_, out_.view<float>(), late.view<float>(), "out");
   const Recording step = device_->end_recording();
   for (int i = 1; i <= 3; ++i) {
@@ -162,16 +162,16 @@ TEST_P(CudaRecording, AReplayComesAfterAnotherStepOnItsStreams) {
   const Stream host = device_->create_stream("host", Lane::Host);
   std::atomic<bool> go = false;
   device_->begin_recording();  // launched from `third`
-  device_->fill(third, {one_.view<float>(), 1.0f});
+  device_->run(third, FillArgs{one_.view<float>(), 1.0f});
   device_->wait(compute_, device_->record(third), "one is one");
   device_->host_task(host, "wait", {}, {}, [&] { go.wait(false); });
   device_->raise(host, gone);
   device_->await(compute_, gone, "host goes on");
-  device_->add(compute_, {one_.view<float>(), sum_.view<float>()});
+  device_->run(compute_, AddArgs{one_.view<float>(), sum_.view<float>()});
   const Recording first = device_->end_recording();
   const Buffer scratch = make_buffer(*device_, 4);
   device_->begin_recording();  // launched from `copy_`
-  device_->fill(copy_, {scratch.view<float>(), 1.0f});
+  device_->run(copy_, FillArgs{scratch.view<float>(), 1.0f});
   copy(*device_, compute_, out_.view<float>(), sum_.view<float>(), "out");
   const Recording second = device_->end_recording();
   device_->replay(first);
@@ -218,7 +218,7 @@ class DecodeStep {
                         make_buffer(device, 64), make_buffer(device, 64), device.create_signal("to CPU"),
                         device.create_signal("from CPU")});
     }
-    home_->fill(parts_[0].compute, {parts_[0].x.view<float>(), 0.0f});
+    home_->run(parts_[0].compute, FillArgs{parts_[0].x.view<float>(), 0.0f});
     home_->begin_recording();
     for (int layer = 0; layer < kLayers; ++layer) enqueue(layer, way);
     move(parts_[(kLayers - 1) % parts_.size()], parts_[0]);
@@ -261,7 +261,7 @@ class DecodeStep {
     home_->host_task(host_, "CPU experts", {}, {}, [in = to_cpu_.view<float>(), out = from_cpu_.view<float>()] {
       for (std::size_t i = 0; i < in.size; ++i) out.data[i] = 1.0f - in.data[i];
     });
-    device.add(part.compute, {part.x.view<float>(), part.x.view<float>()});  // meanwhile
+    device.run(part.compute, AddArgs{part.x.view<float>(), part.x.view<float>()});  // meanwhile
     if (way == Way::Events) {
       device.wait(part.compute, home_->record(host_), "CPU experts are done");
     } else {
@@ -273,7 +273,7 @@ class DecodeStep {
     }
     if (way == Way::Signals) device.await(part.compute, part.from_cpu, "CPU experts are done");
     copy(device, part.compute, part.sum.view<float>(), from_cpu_.view<float>(), "sum from the CPU");
-    device.add(part.compute, {part.sum.view<float>(), part.x.view<float>()});
+    device.run(part.compute, AddArgs{part.sum.view<float>(), part.x.view<float>()});
   }
 
   Device* home_ = nullptr;
@@ -367,7 +367,7 @@ TEST_P(CudaRecording, TracingIsSwitchedOnAndOffWhileCopiesAndTasksAreAlwaysCount
   const Stream host = device_->create_stream("host", Lane::Host);
   const auto run = [&] {
     device_->replay(step);
-    device_->fill(compute_, {one_.view<float>(), 1.0f});
+    device_->run(compute_, FillArgs{one_.view<float>(), 1.0f});
     device_->host_task(host, "experts", {}, {}, [] { std::this_thread::sleep_for(std::chrono::milliseconds(2)); });
     for (const Stream stream : {host, copy_, compute_}) ASSERT_TRUE(device_->synchronize(device_->record(stream), "all"));
   };

@@ -42,9 +42,9 @@ class CudaStreams : public GpuTest {
 
 TEST_F(CudaStreams, AStreamKeepsItsOrder) {
   const Buffer sum = make_buffer(*device_, 8), one = make_buffer(*device_, 8);
-  device_->fill(compute_, {one.view<float>(), 1.0f});
-  device_->fill(compute_, {sum.view<float>(), 0.0f});
-  for (int i = 0; i < 1000; ++i) device_->add(compute_, {one.view<float>(), sum.view<float>()});
+  device_->run(compute_, FillArgs{one.view<float>(), 1.0f});
+  device_->run(compute_, FillArgs{sum.view<float>(), 0.0f});
+  for (int i = 0; i < 1000; ++i) device_->run(compute_, AddArgs{one.view<float>(), sum.view<float>()});
   EXPECT_THAT(read(*device_, compute_, sum), Each(1000.0f));
 }
 
@@ -59,14 +59,14 @@ TEST_F(CudaStreams, DoubleBuffersArePassedByEvents) {
   }
   const Buffer buffers[2] = {make_buffer(*device_, size), make_buffer(*device_, size)};
   const Buffer sum = make_buffer(*device_, size);
-  device_->fill(compute_, {sum.view<float>(), 0.0f});
+  device_->run(compute_, FillArgs{sum.view<float>(), 0.0f});
   Event free[2];
   for (std::size_t g = 0; g < kGroups; ++g) {
     const std::size_t at = g % 2;
     device_->wait(copy_, free[at], "group buffer is free");
     copy(*device_, copy_, buffers[at].view<float>(), weights.view<float>().sub(g * size, size), "group");
     device_->wait(compute_, device_->record(copy_), "group buffer is full");
-    device_->add(compute_, {buffers[at].view<float>(), sum.view<float>()});
+    device_->run(compute_, AddArgs{buffers[at].view<float>(), sum.view<float>()});
     free[at] = device_->record(compute_);
   }
   EXPECT_THAT(read(*device_, compute_, sum), Each(kGroups * (kGroups - 1) / 2));
@@ -75,10 +75,10 @@ TEST_F(CudaStreams, DoubleBuffersArePassedByEvents) {
 TEST_F(CudaStreams, ADeviceWaitsForAnotherOne) {
   const Buffer here = make_buffer(*device_, 16), there = make_buffer(*peer_, 16);
   for (int i = 0; i < 100; ++i) {
-    device_->fill(compute_, {here.view<float>(), static_cast<float>(i)});
+    device_->run(compute_, FillArgs{here.view<float>(), static_cast<float>(i)});
     peer_->wait(peer_compute_, device_->record(compute_), "peer's input is ready");
     copy(*peer_, peer_compute_, there.view<float>(), here.view<float>(), "peer copy");
-    peer_->add(peer_compute_, {there.view<float>(), there.view<float>()});
+    peer_->run(peer_compute_, AddArgs{there.view<float>(), there.view<float>()});
     device_->wait(compute_, peer_->record(peer_compute_), "peer has read it");
   }
   EXPECT_THAT(read(*peer_, peer_compute_, there), Each(198.0f));
@@ -90,7 +90,7 @@ TEST_F(CudaStreams, SignalsHandWorkToTheHostAndBack) {
   const Buffer input = make_buffer(*device_, 4, MemorySpace::Pinned),
                output = make_buffer(*device_, 4, MemorySpace::Pinned);
   const Buffer sum = make_buffer(*device_, 4), value = make_buffer(*device_, 4);
-  device_->fill(compute_, {sum.view<float>(), 0.0f});
+  device_->run(compute_, FillArgs{sum.view<float>(), 0.0f});
   const auto enqueue_host = [&] {
     device_->await(host_, submitted, "activations are there");
     device_->host_task(host_, "experts", {}, {}, [in = input.view<float>(), out = output.view<float>()] {
@@ -99,12 +99,12 @@ TEST_F(CudaStreams, SignalsHandWorkToTheHostAndBack) {
     device_->raise(host_, done);
   };
   const auto enqueue_compute = [&](float number) {
-    device_->fill(compute_, {value.view<float>(), number});
+    device_->run(compute_, FillArgs{value.view<float>(), number});
     copy(*device_, compute_, input.view<float>(), value.view<float>(), "activations");
     device_->raise(compute_, submitted);
     device_->await(compute_, done, "experts are done");
     copy(*device_, compute_, value.view<float>(), output.view<float>(), "experts' sum");
-    device_->add(compute_, {value.view<float>(), sum.view<float>()});
+    device_->run(compute_, AddArgs{value.view<float>(), sum.view<float>()});
   };
   for (int step = 1; step <= 200; ++step) {
     if (step % 2 == 0) enqueue_host();
@@ -120,7 +120,7 @@ TEST_F(CudaStreams, RaisesMayRunAheadOfAwaits) {
   for (int i = 0; i < 10; ++i) device_->raise(copy_, signal);
   ASSERT_TRUE(device_->synchronize(device_->record(copy_), "raised"));
   for (int i = 0; i < 10; ++i) device_->await(compute_, signal, "raised before");
-  device_->fill(compute_, {value.view<float>(), 1.0f});
+  device_->run(compute_, FillArgs{value.view<float>(), 1.0f});
   EXPECT_THAT(read(*device_, compute_, value), Each(1.0f));
 }
 
@@ -131,7 +131,7 @@ TEST_F(CudaStreams, HostLanesAndStreamsWaitForEachOthersEvents) {
                one = make_buffer(*device_, 4, MemorySpace::Pinned);
   const Buffer sum = make_buffer(*device_, 4);
   std::fill_n(one.view<float>().data, 4, 1.0f);
-  device_->fill(compute_, {sum.view<float>(), 0.0f});
+  device_->run(compute_, FillArgs{sum.view<float>(), 0.0f});
   for (int i = 0; i < 50; ++i) {
     copy(*device_, compute_, pinned.view<float>(), sum.view<float>(), "to the host");
     device_->wait(host_, device_->record(compute_), "sum is on the host");
@@ -171,7 +171,7 @@ TEST_F(CudaStreams, ACopyOfUnequalSizesIsAnErrorAndCopiesNothing) {
 
 TEST_F(CudaStreams, WorkOnTheWrongKindOfLaneIsAnError) {
   const Buffer buffer = make_buffer(*device_, 4);
-  device_->fill(host_, {buffer.view<float>(), 1.0f});
+  device_->run(host_, FillArgs{buffer.view<float>(), 1.0f});
   EXPECT_FALSE(device_->synchronize({}, "fill on a host lane"));
   device_->host_task(compute_, "experts", {}, {}, [] {});
   EXPECT_FALSE(device_->synchronize({}, "host code on a stream"));
@@ -180,7 +180,7 @@ TEST_F(CudaStreams, WorkOnTheWrongKindOfLaneIsAnError) {
 }
 
 TEST_F(CudaStreams, AnOperationThatTheTableLacksIsAnErrorAndRunsNothing) {
-  device_->sample(compute_, {});
+  device_->run(compute_, SampleArgs{});
   const auto result = device_->synchronize(device_->record(compute_), "sampled");
   ASSERT_FALSE(result);
   EXPECT_THAT(result.error().cause, testing::HasSubstr("'sample'"));
@@ -204,7 +204,7 @@ TEST_F(CudaStreams, EnqueuingDoesNotWait) {
   device_->host_task(host_, "blocked", {}, {}, [&] { go.wait(false); });
   device_->raise(host_, done);
   device_->await(compute_, done, "host is done");
-  device_->fill(compute_, {value.view<float>(), 1.0f});
+  device_->run(compute_, FillArgs{value.view<float>(), 1.0f});
   const Event event = device_->record(compute_);
   go = true;  // would never be reached, did an await wait in the thread that enqueues it
   go.notify_all();

@@ -65,6 +65,9 @@ cudaError_t cudaDeviceCanAccessPeer(int* possible, int, int) {
 cudaError_t cudaDeviceEnablePeerAccess(int, unsigned) {
   return cudaSuccess;
 }
+cudaError_t cudaDeviceDisablePeerAccess(int) {
+  return cudaSuccess;
+}
 
 // Memory
 cudaError_t cudaMemGetInfo(size_t*, size_t*) {
@@ -302,20 +305,20 @@ int gpu_count() {
   return 2;
 }
 const CudaOperations& platform_operations() {
-  static const CudaOperations table = {
-      .add =
-          [](const cuda::Launch& launch, const AddArgs& a) {
-            enqueue_locked(launch.stream, [a] {
-              for (std::size_t i = 0; i < a.out.size; ++i) a.out.data[i] += a.x.data[i];
-            });
-          },
-      .fill =
-          [](const cuda::Launch& launch, const FillArgs& a) {
-            enqueue_locked(launch.stream, [a] {
-              for (std::size_t i = 0; i < a.out.size; ++i) a.out.data[i] = a.value;
-            });
-          },
-  };
+  static const CudaOperations table = [] {
+    CudaOperations some;
+    some.set<AddArgs>([](const cuda::Launch& launch, const AddArgs& a) {
+      enqueue_locked(launch.stream, [a] {
+        for (std::size_t i = 0; i < a.out.size; ++i) a.out.data[i] += a.x.data[i];
+      });
+    });
+    some.set<FillArgs>([](const cuda::Launch& launch, const FillArgs& a) {
+      enqueue_locked(launch.stream, [a] {
+        for (std::size_t i = 0; i < a.out.size; ++i) a.out.data[i] = a.value;
+      });
+    });
+    return some;
+  }();
   return table;
 }
 

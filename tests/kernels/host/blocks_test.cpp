@@ -82,7 +82,7 @@ class Mlp {
 const HostOperations& apart() {
   static const HostOperations set = [] {
     HostOperations operations = simd_operations();
-    operations.matmuls = nullptr;
+    operations.set<MatmulsArgs>(nullptr);
     return operations;
   }();
   return set;
@@ -100,7 +100,7 @@ TEST_P(BlocksTest, RecordedProductsTogetherHaveTheBitsOfProductsApart) {
   std::vector<std::vector<float>> results;
   for (Mlp* mlp : {&together, &alone}) {
     mlp->device.begin_recording();
-    mlp->device.mlp_block(mlp->compute, mlp->block);
+    mlp->device.run(mlp->compute, mlp->block);
     const Recording step = mlp->device.end_recording();
     for (int i = 0; i < 3; ++i) mlp->device.replay(step);
     results.push_back(mlp->residual());
@@ -115,13 +115,14 @@ TEST(Blocks, UnorderedUseOfAPartIsFound) {
   for (int part = 0; part < 3; ++part) {
     Mlp mlp(simd_operations(), Schedule::Seeded);
     const MlpBlock& b = mlp.block;
-    const MatmulArgs products[] = {{.x = b.normed, .weight = b.gate, .out_f32 = b.gate_out, .tokens = 1},
-                                   {.x = b.normed, .weight = b.up, .out_f32 = b.up_out, .tokens = 1}};
-    mlp.device.rms_norm(mlp.compute, {b.residual, b.norm, b.normed, Mlp::kHidden, b.epsilon});
-    mlp.device.matmuls(mlp.compute, products);
+    const MatmulsArgs products{{{{.x = b.normed, .weight = b.gate, .out_f32 = b.gate_out, .tokens = 1},
+                                   {.x = b.normed, .weight = b.up, .out_f32 = b.up_out, .tokens = 1}}},
+                               2};
+    mlp.device.run(mlp.compute, RmsNormArgs{b.residual, b.norm, b.normed, Mlp::kHidden, b.epsilon});
+    mlp.device.run(mlp.compute, products);
     ASSERT_THAT(mlp.violations(), IsEmpty());
     const View<float> used[] = {b.gate_out, b.up_out, {reinterpret_cast<float*>(b.normed.data), b.normed.size / 2}};
-    mlp.device.fill(mlp.other, {used[part], 0.0f});
+    mlp.device.run(mlp.other, FillArgs{used[part], 0.0f});
     EXPECT_THAT(mlp.violations(), testing::Contains(testing::HasSubstr("'matmuls'"))) << part;
   }
 }

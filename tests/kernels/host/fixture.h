@@ -16,12 +16,12 @@ namespace krasis::testing_support {
 inline const HostOperations& fake_operations() {
   static const HostOperations table = [] {
     HostOperations fake;
-    fake.fill = [](const FillArgs& a) {
+    fake.set<FillArgs>([](const FillArgs& a) {
       for (std::size_t i = 0; i < a.out.size; ++i) a.out.data[i] = a.value;
-    };
-    fake.add = [](const AddArgs& a) {
+    });
+    fake.set<AddArgs>([](const AddArgs& a) {
       for (std::size_t i = 0; i < a.out.size; ++i) a.out.data[i] += a.x.data[i];
-    };
+    });
     return fake;
   }();
   return table;

@@ -126,7 +126,7 @@ TEST(HostMemory, FreeingBeforeTheLastOperationIsFound) {
   const Stream stream = device.create_stream("compute", Lane::Compute);
   {
     const Buffer buffer = make_buffer(device, 16);
-    device.fill(stream, {buffer.view<float>(), 1.0f});
+    device.run(stream, FillArgs{buffer.view<float>(), 1.0f});
   }
   EXPECT_TRUE(device.synchronize(device.record(stream), "end"));
   ASSERT_EQ(platform->violations().size(), 1u);

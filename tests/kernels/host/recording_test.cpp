@@ -18,8 +18,8 @@ class RecordingTest : public testing::TestWithParam<Schedule> {
         one_(make_buffer(device_, 4)),
         sum_(make_buffer(device_, 4)),
         out_(make_buffer(device_, 4, MemorySpace::Pinned)) {
-    device_.fill(compute_, {one_.view<float>(), 1.0f});
-    device_.fill(compute_, {sum_.view<float>(), 0.0f});
+    device_.run(compute_, FillArgs{one_.view<float>(), 1.0f});
+    device_.run(compute_, FillArgs{sum_.view<float>(), 0.0f});
   }
   /// sum += 1 on compute, then out = sum on copy; the next step's add waits for this step's copy by a signal.
   Recording record_step(Event& copied) {
@@ -27,7 +27,7 @@ class RecordingTest : public testing::TestWithParam<Schedule> {
     device_.raise(copy_, read);  // before the first step
     device_.begin_recording();
     device_.await(compute_, read, "sum was read");
-    device_.add(compute_, {one_.view<float>(), sum_.view<float>()});
+    device_.run(compute_, AddArgs{one_.view<float>(), sum_.view<float>()});
     device_.wait(copy_, device_.record(compute_), "sum is ready");
     copy(device_, copy_, out_.view<float>(), sum_.view<float>(), "sum");
     device_.raise(copy_, read);
@@ -98,13 +98,13 @@ TEST_P(RecordingTest, AMissingWaitInsideIsFound) {
                  copies = device.create_stream("copy", Lane::Copy);
     const Buffer one = make_buffer(device, 4), sum = make_buffer(device, 4),
                  out = make_buffer(device, 4, MemorySpace::Pinned);
-    device.fill(compute, {one.view<float>(), 1.0f});
-    device.fill(compute, {sum.view<float>(), 0.0f});
+    device.run(compute, FillArgs{one.view<float>(), 1.0f});
+    device.run(compute, FillArgs{sum.view<float>(), 0.0f});
     const Signal read = device.create_signal("sum was read");
     device.raise(copies, read);
     device.begin_recording();
     device.await(compute, read, "sum was read");
-    device.add(compute, {one.view<float>(), sum.view<float>()});
+    device.run(compute, AddArgs{one.view<float>(), sum.view<float>()});
     device.wait(copies, device.record(compute), "sum is ready");
     copy(device, copies, out.view<float>(), sum.view<float>(), "sum");
     device.raise(copies, read);

@@ -36,11 +36,11 @@ Outcome run_pipeline(std::uint64_t seed, const std::string& dropped = {}) {
   std::vector<float> weights(kGroups * kFloats), result(kFloats);
   for (std::size_t i = 0; i < weights.size(); ++i) weights[i] = static_cast<float>(1 << (i / kFloats));
 
-  device.fill(copies, {groups[0].view<float>(), 0.0f});
-  device.fill(copies, {groups[1].view<float>(), 0.0f});
-  device.fill(compute, {sum.view<float>(), 0.0f});
-  peer.fill(remote, {total.view<float>(), 0.0f});
-  peer.fill(remote, {received.view<float>(), 0.0f});
+  device.run(copies, FillArgs{groups[0].view<float>(), 0.0f});
+  device.run(copies, FillArgs{groups[1].view<float>(), 0.0f});
+  device.run(compute, FillArgs{sum.view<float>(), 0.0f});
+  peer.run(remote, FillArgs{total.view<float>(), 0.0f});
+  peer.run(remote, FillArgs{received.view<float>(), 0.0f});
   peer.raise(remote, taken);
   Event free[2];
   for (std::size_t g = 0; g < kGroups; ++g) {
@@ -48,12 +48,12 @@ Outcome run_pipeline(std::uint64_t seed, const std::string& dropped = {}) {
     copy(device, copies, groups[g % 2].view<float>(), View<float>{weights.data() + g * kFloats, kFloats}, "group");
     device.wait(compute, device.record(copies), "group buffer is full");
     device.await(compute, taken, "sum was taken");
-    device.add(compute, {groups[g % 2].view<float>(), sum.view<float>()});
+    device.run(compute, AddArgs{groups[g % 2].view<float>(), sum.view<float>()});
     free[g % 2] = device.record(compute);
     peer.wait(remote, free[g % 2], "sum is ready");
     copy(peer, remote, received.view<float>(), sum.view<float>(), "sum");
     peer.raise(remote, taken);
-    peer.add(remote, {received.view<float>(), total.view<float>()});
+    peer.run(remote, AddArgs{received.view<float>(), total.view<float>()});
   }
   copy(peer, remote, View<float>{result.data(), kFloats}, total.view<float>(), "result");
   for (const Stream stream : {remote, compute, copies}) {
@@ -104,7 +104,7 @@ TEST(SeededSchedule, ADroppedSynchronizeIsFound) {
     const Stream stream = device.create_stream("compute", Lane::Compute);
     const Buffer buffer = make_buffer(device, 4, MemorySpace::Pinned);
     if (drop) platform->drop_waits("result");
-    device.fill(stream, {buffer.view<float>(), 1.0f});
+    device.run(stream, FillArgs{buffer.view<float>(), 1.0f});
     ASSERT_TRUE(device.synchronize(device.record(stream), "result"));
     const Access reads[] = {Access::of(buffer.view())};
     device.host_access("result", reads, {});

@@ -38,9 +38,9 @@ INSTANTIATE_TEST_SUITE_P(Schedules, StreamsTest, testing::Values(Schedule::Threa
 
 TEST_P(StreamsTest, AStreamKeepsItsOrder) {
   const Buffer sum = make_buffer(device_, 8), one = make_buffer(device_, 8);
-  device_.fill(compute_, {one.view<float>(), 1.0f});
-  device_.fill(compute_, {sum.view<float>(), 0.0f});
-  for (int i = 0; i < 1000; ++i) device_.add(compute_, {one.view<float>(), sum.view<float>()});
+  device_.run(compute_, FillArgs{one.view<float>(), 1.0f});
+  device_.run(compute_, FillArgs{sum.view<float>(), 0.0f});
+  for (int i = 0; i < 1000; ++i) device_.run(compute_, AddArgs{one.view<float>(), sum.view<float>()});
   std::vector<float> result(8);
   copy(device_, compute_, View<float>{result.data(), 8}, sum.view<float>(), "result");
   ASSERT_TRUE(device_.synchronize(device_.record(compute_), "result"));
@@ -56,14 +56,14 @@ TEST_P(StreamsTest, DoubleBuffersArePassedByEvents) {
   ASSERT_TRUE(device_.register_host("weights", reinterpret_cast<std::byte*>(weights.data()), weights.size() * 4));
   const Buffer buffers[2] = {make_buffer(device_, 16), make_buffer(device_, 16)};
   const Buffer sum = make_buffer(device_, 16);
-  device_.fill(compute_, {sum.view<float>(), 0.0f});
+  device_.run(compute_, FillArgs{sum.view<float>(), 0.0f});
   Event free[2];
   for (int g = 0; g < kGroups; ++g) {
     const auto at = static_cast<std::size_t>(g % 2);
     device_.wait(copy_, free[at], "group buffer is free");
     copy(device_, copy_, buffers[at].view<float>(), View<float>{weights.data() + g * 16, 16}, "group");
     device_.wait(compute_, device_.record(copy_), "group buffer is full");
-    device_.add(compute_, {buffers[at].view<float>(), sum.view<float>()});
+    device_.run(compute_, AddArgs{buffers[at].view<float>(), sum.view<float>()});
     free[at] = device_.record(compute_);
   }
   std::vector<float> result(16);
@@ -78,10 +78,10 @@ TEST_P(StreamsTest, DoubleBuffersArePassedByEvents) {
 
 TEST_P(StreamsTest, ADeviceWaitsForAnotherOne) {
   const Buffer here = make_buffer(device_, 16), there = make_buffer(peer_, 16);
-  device_.fill(compute_, {here.view<float>(), 3.0f});
+  device_.run(compute_, FillArgs{here.view<float>(), 3.0f});
   peer_.wait(peer_compute_, device_.record(compute_), "peer's input is ready");
   copy(peer_, peer_compute_, there.view<float>(), here.view<float>(), "peer copy");
-  peer_.add(peer_compute_, {there.view<float>(), there.view<float>()});
+  peer_.run(peer_compute_, AddArgs{there.view<float>(), there.view<float>()});
   std::vector<float> result(16);
   copy(peer_, peer_compute_, View<float>{result.data(), 16}, there.view<float>(), "result");
   const Event done = peer_.record(peer_compute_);
@@ -97,7 +97,7 @@ TEST_P(StreamsTest, SignalsHandWorkToTheHostAndBack) {
   const Buffer input = make_buffer(device_, 4, MemorySpace::Pinned),
                output = make_buffer(device_, 4, MemorySpace::Pinned);
   const Buffer sum = make_buffer(device_, 4);
-  device_.fill(compute_, {sum.view<float>(), 0.0f});
+  device_.run(compute_, FillArgs{sum.view<float>(), 0.0f});
   const auto enqueue_host = [&] {
     device_.await(host, submitted, "activations are there");
     const Access reads[] = {Access::of(input.view())}, writes[] = {Access::of(output.view())};
@@ -107,10 +107,10 @@ TEST_P(StreamsTest, SignalsHandWorkToTheHostAndBack) {
     device_.raise(host, done);
   };
   const auto enqueue_compute = [&](float value) {
-    device_.fill(compute_, {input.view<float>(), value});
+    device_.run(compute_, FillArgs{input.view<float>(), value});
     device_.raise(compute_, submitted);
     device_.await(compute_, done, "experts are done");
-    device_.add(compute_, {output.view<float>(), sum.view<float>()});
+    device_.run(compute_, AddArgs{output.view<float>(), sum.view<float>()});
   };
   for (int step = 1; step <= 20; ++step) {
     if (step % 2 == 0) enqueue_host();

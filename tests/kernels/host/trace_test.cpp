@@ -40,7 +40,7 @@ TEST(Trace, EntriesOfOneStreamFollowEachOther) {
   const Stream stream = device.create_stream("compute", Lane::Compute);
   const Buffer buffer = make_buffer(device, 1000);
   std::vector<float> host(1000);
-  device.fill(stream, {buffer.view<float>(), 1.0f});
+  device.run(stream, FillArgs{buffer.view<float>(), 1.0f});
   copy(device, stream, View<float>{host.data(), 1000}, buffer.view<float>(), "out");
   ASSERT_TRUE(device.synchronize(device.record(stream), "end"));
   const auto trace = platform->trace();
@@ -62,7 +62,7 @@ TEST(Trace, IsSwitchedOnAndOffWhileCopiesAndTasksAreAlwaysCounted) {
     const Buffer buffer = make_buffer(device, 100);
     std::vector<float> out(100);
     device.begin_recording();
-    device.fill(stream, {buffer.view<float>(), 1.0f});
+    device.run(stream, FillArgs{buffer.view<float>(), 1.0f});
     copy(device, stream, View<float>{out.data(), out.size()}, buffer.view<float>(), "out");
     device.host_task(host, "experts", {}, {}, [] { std::this_thread::sleep_for(std::chrono::milliseconds(2)); });
     const Recording step = device.end_recording();

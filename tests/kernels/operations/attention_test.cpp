@@ -103,7 +103,7 @@ TEST_P(AttentionTest, AppendWritesTheRowsOfItsTokensAndNoOther) {
       Cache c(KvElement::Bf16, Sequences::kRows, heads, head_dim, layout);
       const auto k = random_.bf16s(s.positions.size() * heads * head_dim);
       const auto v = random_.bf16s(k.size());
-      op().kv_append({view(k), view(v), c.cache, s.batch()});
+      op().run<KvAppendArgs>({view(k), view(v), c.cache, s.batch()});
       std::vector<bool> written[2] = {std::vector<bool>(c.size), std::vector<bool>(c.size)};
       for (const SequenceSpan& span : s.spans) {
         for (int t = span.query_begin; t < span.query_begin + span.query_count; ++t) {
@@ -138,7 +138,7 @@ TEST_P(AttentionTest, AppendQuantizesToTheNearestFp8OfEachHead) {
   std::fill(k.begin(), k.begin() + head_dim, bf16(0.0f));
   const std::vector<std::int32_t> positions = {2};
   const std::vector<SequenceSpan> spans = {{0, 1, 1}};
-  op().kv_append({view(k), view(v), c.cache, {1, view(positions), view(spans)}});
+  op().run<KvAppendArgs>({view(k), view(v), c.cache, {1, view(positions), view(spans)}});
   EXPECT_EQ(c.key_scales[3 * 2], 1.0f) << "a head of zeros";
   for (int head = 0; head < 2; ++head) {
     float largest = 0;
@@ -174,8 +174,8 @@ TEST_P(AttentionTest, AppendedFp8HasTheReferencesBits) {
       const auto v = random_.bf16s(k.size(), 1e-3);
       for (const KvLayout layout : layouts(head_dim)) {
         Cache c(KvElement::Fp8, 1, 4, head_dim, layout), expected(KvElement::Fp8, 1, 4, head_dim, layout);
-        op().kv_append({view(k), view(v), c.cache, {1, view(positions), view(spans)}});
-        scalar_operations().kv_append({view(k), view(v), expected.cache, {1, view(positions), view(spans)}});
+        op().run<KvAppendArgs>({view(k), view(v), c.cache, {1, view(positions), view(spans)}});
+        scalar_operations().run<KvAppendArgs>({view(k), view(v), expected.cache, {1, view(positions), view(spans)}});
         ASSERT_EQ(c.keys, expected.keys);
         ASSERT_EQ(c.values, expected.values);
         for (int head = 0; head < 4; ++head) {
@@ -196,7 +196,7 @@ TEST_P(AttentionTest, AHeadThatIsNotFiniteHasNoScale) {
     auto k = random_.bf16s(2 * 20);
     k[33] = bf16(bad);
     Cache c(KvElement::Fp8, 1, 2, 20);
-    op().kv_append({view(k), view(k), c.cache, {1, view(positions), view(spans)}});
+    op().run<KvAppendArgs>({view(k), view(k), c.cache, {1, view(positions), view(spans)}});
     EXPECT_TRUE(std::isfinite(c.key_scales[0]));
     EXPECT_TRUE(std::isnan(c.key_scales[1]));
     EXPECT_TRUE(std::isnan(c.value_scales[1]));
@@ -209,7 +209,7 @@ TEST_P(AttentionTest, AppendRefusesARowBeyondTheCache) {
   const auto k = random_.bf16s(8);
   const std::vector<std::int32_t> positions = {3};
   const std::vector<SequenceSpan> spans = {{0, 1, 1}};
-  EXPECT_THROW(op().kv_append({view(k), view(k), c.cache, {1, view(positions), view(spans)}}), std::out_of_range);
+  EXPECT_THROW(op().run<KvAppendArgs>({view(k), view(k), c.cache, {1, view(positions), view(spans)}}), std::out_of_range);
 }
 
 /// Fills the rows that the sequences see; all others stay NaN, so that a key too many shows.
@@ -221,7 +221,7 @@ void fill_cache(Random& random, const Sequences& s, Cache& c) {
     const std::vector<SequenceSpan> one = {{0, length, span.first_slot}};
     const auto k = random.bf16s(static_cast<std::size_t>(length) * c.cache.heads * c.cache.head_dim, 2.0);
     const auto v = random.bf16s(k.size());
-    scalar_operations().kv_append({view(k), view(v), c.cache, {length, view(positions), view(one)}});
+    scalar_operations().run<KvAppendArgs>({view(k), view(v), c.cache, {length, view(positions), view(one)}});
   }
 }
 
@@ -299,7 +299,7 @@ TEST_P(AttentionTest, SeveralSequencesGroupedHeadsOddSizes) {
         auto out = poisoned_bf16(q.size());
         const float scale = 1.0f / std::sqrt(static_cast<float>(shape.head_dim));
         const AttentionArgs args{view(q), c.cache, s.batch(), view(out), shape.heads, scale};
-        op().attention(args);
+        op().run<AttentionArgs>(args);
         check_all(c, args);
       }
     }
@@ -314,11 +314,11 @@ TEST_P(AttentionTest, LargeScoresDoNotOverflow) {
   const Batch batch{40, view(positions), view(spans)};
   const auto k = random_.bf16s(40 * 16, 50.0);
   const auto v = random_.bf16s(40 * 16);
-  op().kv_append({view(k), view(v), c.cache, batch});
+  op().run<KvAppendArgs>({view(k), view(v), c.cache, batch});
   const auto q = random_.bf16s(40 * 16, 50.0);
   auto out = poisoned_bf16(q.size());
   const AttentionArgs args{view(q), c.cache, batch, view(out), 1, 1.0f};
-  op().attention(args);
+  op().run<AttentionArgs>(args);
   for (int t = 0; t < 40; ++t) check_head(c, args, spans[0], t, 0);
 }
 
@@ -345,7 +345,7 @@ TEST_P(AttentionTest, LongContextsOfFewTokens) {
         const auto q = random_.bf16s(s.positions.size() * 6 * dim);
         auto out = poisoned_bf16(q.size());
         const AttentionArgs args{view(q), c.cache, s.batch(), view(out), 6, 1.0f / std::sqrt(static_cast<float>(dim))};
-        op().attention(args);
+        op().run<AttentionArgs>(args);
         check_all(c, args);
       }
     }
@@ -365,10 +365,10 @@ TEST_P(AttentionTest, AVeryLongContext) {
       fill_cache(random_, s, c);
       const auto q = random_.bf16s(kHeads * kDim);
       auto out = poisoned_bf16(q.size()), alone = out;
-      op().attention({view(q), c.cache, s.batch(), view(alone), kHeads, 0.125f});
+      op().run<AttentionArgs>({view(q), c.cache, s.batch(), view(alone), kHeads, 0.125f});
       const ThreadTeam::Scope scope(&team);
       const AttentionArgs args{view(q), c.cache, s.batch(), view(out), kHeads, 0.125f};
-      op().attention(args);
+      op().run<AttentionArgs>(args);
       for (const int head : {0, 15}) check_head(c, args, s.spans[0], 0, head);
       if (kOnDevice) continue;
       for (std::size_t i = 0; i < out.size(); ++i) ASSERT_EQ(out[i].bits, alone[i].bits) << "element " << i;
@@ -391,14 +391,14 @@ TEST_P(AttentionTest, ATokensBitsDoNotDependOnItsBatch) {
       fill_cache(random_, s, c);
       const auto q = random_.bf16s(kTokens * kToken);
       auto together = poisoned_bf16(q.size());
-      op().attention({view(q), c.cache, s.batch(), view(together), kHeads, 0.125f});
+      op().run<AttentionArgs>({view(q), c.cache, s.batch(), view(together), kHeads, 0.125f});
       const ThreadTeam::Scope scope(&team);
       for (const std::size_t size : {std::size_t{1}, std::size_t{5}, std::size_t{16}}) {
         auto parts = poisoned_bf16(q.size());
         for (std::size_t t = 0; t < kTokens; t += size) {
           const std::size_t count = std::min(size, kTokens - t);
           const std::vector<SequenceSpan> one = {{0, static_cast<std::int32_t>(count), 0}};
-          op().attention({view(q).sub(t * kToken, count * kToken),
+          op().run<AttentionArgs>({view(q).sub(t * kToken, count * kToken),
                           c.cache,
                           {static_cast<int>(count), view(std::as_const(s.positions)).sub(t, count), view(one)},
                           view(parts).sub(t * kToken, count * kToken),

@@ -1,3 +1,5 @@
+#include <cstring>
+
 #include "tests/kernels/operations/support.h"
 
 namespace krasis::test {
@@ -10,7 +12,7 @@ TEST_P(DenseTest, EmbeddingTakesRowsAndZerosForUnknownIds) {
   const PackedMatrix table = random_matrix(random_, Element::Bf16, 0, 10, 70);
   const std::vector<std::int32_t> ids = {3, -1, 9, 10, 0};
   auto out = poisoned(ids.size() * 70);
-  op().embedding({table.matrix(), view(ids), view(out)});
+  op().run<EmbeddingArgs>({table.matrix(), view(ids), view(out)});
   for (std::size_t i = 0; i < out.size(); ++i) {
     const int id = ids[i / 70];
     const double expected = id < 0 || id > 9 ? 0.0 : decode(table.matrix(), id, static_cast<std::int64_t>(i % 70));
@@ -38,7 +40,7 @@ TEST_P(DenseTest, RmsNorm) {
     const auto x = random_.floats(3 * width, 2.0);
     const auto weight = random_.bf16s(width);
     auto out = poisoned_bf16(x.size());
-    op().rms_norm({view(x), view(weight), view(out), width, 1e-5f});
+    op().run<RmsNormArgs>({view(x), view(weight), view(out), width, 1e-5f});
     for (int t = 0; t < 3; ++t) check_norm(x.data() + t * width, weight, static_cast<double>(1e-5f), &out[t * width]);
   }
 }
@@ -47,7 +49,7 @@ TEST_P(DenseTest, RmsNormOfZerosIsZero) {
   const std::vector<float> x(96, 0.0f);
   const auto weight = random_.bf16s(96);
   auto out = poisoned_bf16(96);
-  op().rms_norm({view(x), view(weight), view(out), 96, 1e-6f});
+  op().run<RmsNormArgs>({view(x), view(weight), view(out), 96, 1e-6f});
   for (const bf16 v : out) EXPECT_EQ(static_cast<float>(v), 0.0f);
 }
 
@@ -56,11 +58,52 @@ TEST_P(DenseTest, HeadNormInPlace) {
     const auto x = random_.bf16s(6 * head_dim);
     const auto weight = random_.bf16s(head_dim);
     auto out = x;
-    op().head_norm({view(out), view(weight), head_dim, 1e-6f});
+    op().run<HeadNormArgs>({view(out), view(weight), head_dim, 1e-6f});
     for (int row = 0; row < 6; ++row) {
       check_norm(x.data() + row * head_dim, weight, static_cast<double>(1e-6f), &out[row * head_dim]);
     }
   }
+}
+
+/// The two inner roundings may each fall to the other side of what a double gives, by one BF16 step of 2^-8.
+TEST_P(DenseTest, GatedNorm) {
+  for (const int width : {1, 10, 64, 100, 128}) {
+    const int rows = 5;
+    const auto x = random_.bf16s(static_cast<std::size_t>(rows * width), 3.0);
+    auto gate = random_.bf16s(x.size(), 4.0);
+    gate[0] = bf16(-60.0f);
+    const auto weight = random_.bf16s(static_cast<std::size_t>(width));
+    auto out = poisoned_bf16(x.size());
+    op().run<GatedNormArgs>({view(x), view(std::as_const(gate)), view(weight), view(out), width, 1e-6f});
+    std::size_t exact = 0;
+    for (int r = 0; r < rows; ++r) {
+      const auto at = static_cast<std::size_t>(r * width);
+      double squares = 0;
+      for (int i = 0; i < width; ++i) squares += std::pow(static_cast<double>(static_cast<float>(x[at + i])), 2);
+      const double norm = std::sqrt(squares / width + static_cast<double>(1e-6f));
+      for (int i = 0; i < width; ++i) {
+        const bf16 normed(static_cast<float>(static_cast<float>(x[at + i]) / norm));
+        const bf16 weighted(static_cast<float>(weight[static_cast<std::size_t>(i)]) * static_cast<float>(normed));
+        const double g = static_cast<float>(gate[at + i]);
+        const double value = g / (1 + std::exp(-g)) * static_cast<float>(weighted);
+        const float got = static_cast<float>(out[at + i]);
+        ASSERT_NEAR(got, value, bf16_bound(value, std::fabs(value) / 64 + 1e-25)) << "width " << width << ", " << r << ", " << i;
+        exact += std::fabs(got - value) <= bf16_bound(value, 16 * kU * std::fabs(value) + 1e-25) ? 1 : 0;
+      }
+    }
+    EXPECT_GE(exact, x.size() * 9 / 10) << width;
+  }
+}
+
+TEST_P(DenseTest, GatedNormInPlaceAndOfNoRows) {
+  const auto x = random_.bf16s(3 * 48), gate = random_.bf16s(3 * 48), weight = random_.bf16s(48);
+  auto apart = poisoned_bf16(x.size()), in_place = x;
+  op().run<GatedNormArgs>({view(x), view(gate), view(weight), view(apart), 48, 1e-6f});
+  if (!kOnDevice) {  // where the tests give each view a place of its own
+    op().run<GatedNormArgs>({view(std::as_const(in_place)), view(gate), view(weight), view(in_place), 48, 1e-6f});
+    EXPECT_EQ(std::memcmp(apart.data(), in_place.data(), apart.size() * 2), 0);
+  }
+  op().run<GatedNormArgs>({{}, {}, view(weight), {}, 48, 1e-6f});
 }
 
 /// Products: scale * q * x has at most 8 + 7 + 8 bits and is exact in FP32, so only the n additions err, in whatever
@@ -76,9 +119,9 @@ void check_matmul(const HostOperations& op, Random& random, const FormatCase& f,
   auto f32 = poisoned(before.size());
   auto rounded = poisoned_bf16(before.size());
   auto accumulated = before;
-  op.matmul({.x = view(x), .weight = packed.matrix(), .out_f32 = view(f32), .tokens = tokens});
-  op.matmul({.x = view(x), .weight = packed.matrix(), .out_bf16 = view(rounded), .tokens = tokens});
-  op.matmul({.x = view(x), .weight = packed.matrix(), .accumulate = view(accumulated), .tokens = tokens});
+  op.run<MatmulArgs>({.x = view(x), .weight = packed.matrix(), .out_f32 = view(f32), .tokens = tokens});
+  op.run<MatmulArgs>({.x = view(x), .weight = packed.matrix(), .out_bf16 = view(rounded), .tokens = tokens});
+  op.run<MatmulArgs>({.x = view(x), .weight = packed.matrix(), .accumulate = view(accumulated), .tokens = tokens});
   for (std::size_t i = 0; i < f32.size(); ++i) {
     const Dot y = dot(&x[i / rows * columns], &weight[i % rows * columns], columns);
     double error = gamma(columns + 2) * y.magnitude;
@@ -132,7 +175,7 @@ TEST_P(DenseTest, MatmulShowsNotANumber) {
   for (const int tokens : {1, 2}) {
     const auto x = random_.bf16s(tokens * 64);
     auto out = std::vector<float>(tokens * 2, 0.0f);
-    op().matmul({.x = view(x), .weight = packed.matrix(), .out_f32 = view(out), .tokens = tokens});
+    op().run<MatmulArgs>({.x = view(x), .weight = packed.matrix(), .out_f32 = view(out), .tokens = tokens});
     EXPECT_TRUE(std::isnan(out[0]));
     EXPECT_FALSE(std::isnan(out[1]));
   }
@@ -153,7 +196,7 @@ TEST_P(DenseTest, MatmulTakesEveryMxfp4CodeAndExponent) {
     for (int t = 0; t < tokens; ++t) picked.push_back(random_.integer(0, 31));
     for (int t = 0; t < tokens; ++t) x[t * 32 + picked[t]] = bf16(0.25f);
     auto out = poisoned(tokens * 256);
-    op().matmul({.x = view(x), .weight = packed.matrix(), .out_f32 = view(out), .tokens = tokens});
+    op().run<MatmulArgs>({.x = view(x), .weight = packed.matrix(), .out_f32 = view(out), .tokens = tokens});
     for (int t = 0; t < tokens; ++t) {
       for (int e = 0; e <= 245; ++e) {  // beyond, numbers of the row or their sums overflow
         const double value = decode(packed.matrix(), e, picked[t]) / 4;
@@ -177,7 +220,7 @@ TEST_P(DenseTest, SwiGlu) {
     }
     const auto up = random_.floats(n);
     auto out = poisoned_bf16(n);
-    op().swiglu({view(gate), view(up), view(out)});
+    op().run<SwiGluArgs>({view(gate), view(up), view(out)});
     for (std::size_t i = 0; i < n; ++i) {
       const double g = gate[i];
       const double value = g / (1 + std::exp(-g)) * up[i];
@@ -201,7 +244,7 @@ TEST_P(DenseTest, ClampedSwiGlu) {
       up[4] = -std::numeric_limits<float>::infinity();
     }
     auto out = poisoned_bf16(n);
-    op().swiglu({view(gate), view(up), view(out), Glu::ClampedSwiGlu});
+    op().run<SwiGluArgs>({view(gate), view(up), view(out), Glu::ClampedSwiGlu});
     for (std::size_t i = 0; i < n; ++i) {
       const double g = std::min(static_cast<double>(gate[i]), 7.0);
       const double u = std::clamp(static_cast<double>(up[i]), -7.0, 7.0);
@@ -219,7 +262,7 @@ TEST_P(DenseTest, SwiGluShowsNotANumber) {
   const std::vector<float> up = {1.0f, std::nanf(""), 2.0f, 3.0f, 4.0f, 5.0f, 6.0f, 1.0f, 2.0f};
   for (const Glu glu : {Glu::SwiGlu, Glu::ClampedSwiGlu}) {
     auto out = std::vector<bf16>(gate.size());
-    op().swiglu({view(gate), view(up), view(out), glu});
+    op().run<SwiGluArgs>({view(gate), view(up), view(out), glu});
     for (const int i : {0, 1, 8}) EXPECT_TRUE(std::isnan(static_cast<float>(out[i]))) << i;
     for (int i = 2; i < 8; ++i) EXPECT_FALSE(std::isnan(static_cast<float>(out[i]))) << i;
   }
@@ -236,7 +279,7 @@ TEST_P(DenseTest, RotaryByPositionsOfTheBatch) {
     const auto x = random_.bf16s(positions.size() * heads * head_dim);
     auto out = x;
     const std::vector<SequenceSpan> sequences = {{0, 4, 0}, {4, 2, 5000}};
-    op().rotary({view(out), view(frequency), {6, view(positions), view(sequences)}, heads, head_dim});
+    op().run<RotaryArgs>({view(out), view(frequency), {6, view(positions), view(sequences)}, heads, head_dim});
     for (std::size_t i = 0; i < x.size(); ++i) {
       const int d = static_cast<int>(i) % head_dim;
       const double angle =
@@ -256,21 +299,21 @@ TEST_P(DenseTest, AddFillAdvanceAndCount) {
   const auto x = random_.floats(37);
   const auto before = random_.floats(37);
   auto out = before;
-  op().add({view(x), view(out)});
+  op().run<AddArgs>({view(x), view(out)});
   for (std::size_t i = 0; i < x.size(); ++i) EXPECT_EQ(out[i], before[i] + x[i]);
-  op().fill({view(out), -2.5f});
+  op().run<FillArgs>({view(out), -2.5f});
   EXPECT_EQ(out, std::vector<float>(37, -2.5f));
 
   const std::vector<std::int32_t> token = {42};
   std::vector<std::int32_t> id = {-7};
   std::vector<std::int32_t> position = {11};
-  op().advance({view(token), view(id), view(position)});
+  op().run<AdvanceArgs>({view(token), view(id), view(position)});
   EXPECT_EQ(id[0], 42);
   EXPECT_EQ(position[0], 12);
 
   const std::vector<std::int32_t> ids = {2, 0, 2, -1, 3, 2};
   std::vector<std::int64_t> counts = {10, 20, 30};
-  op().count_experts({view(ids), view(counts)});
+  op().run<CountExpertsArgs>({view(ids), view(counts)});
   EXPECT_EQ(counts, (std::vector<std::int64_t>{11, 20, 33}));
 }
 

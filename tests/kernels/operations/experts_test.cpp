@@ -37,7 +37,7 @@ TEST_P(ExpertsTest, RouterTakesTheLargestInOrder) {
       std::vector<std::int32_t> ids(9 * top_k, -99);
       auto weights = poisoned(ids.size());
       const RouterArgs args{view(logits), view(ids), view(weights), count, top_k, renormalize};
-      op().router(args);
+      op().run<RouterArgs>(args);
       for (std::size_t t = 0; t < 9; ++t) check_router(args, t);
     }
   }
@@ -47,7 +47,7 @@ TEST_P(ExpertsTest, RouterTiesGoToTheSmallerIndexAndNaNLast) {
   const std::vector<float> logits = {1.0f, 2.0f, 2.0f, 2.0f, 1.0f, 2.0f, 1.0f, std::nanf(""), -3.0f, 9.0f};
   std::vector<std::int32_t> ids(6, -99);
   auto weights = poisoned(6);
-  op().router({view(logits), view(ids), view(weights), 5, 3, true});
+  op().run<RouterArgs>({view(logits), view(ids), view(weights), 5, 3, true});
   EXPECT_EQ(ids, (std::vector<std::int32_t>{1, 2, 3, 4, 0, 1}));
   EXPECT_FLOAT_EQ(weights[0], 1.0f / 3.0f);
   EXPECT_TRUE(std::isnan(weights[3]));
@@ -176,7 +176,7 @@ void check_experts(const HostOperations& op, Random& random, const ExpertLayout&
   std::vector<std::byte> workspace(experts_workspace_bytes(tokens, top_k, layout), std::byte{0xff});
   const ExpertsArgs args{view(x), view(ids), view(weights), view(pool.bytes), view(pool.offsets),
                          layout,  top_k,     view(out),     view(workspace),  glu};
-  op.experts(args);
+  op.run<ExpertsArgs>(args);
   for (std::int64_t t = 0; t < tokens; ++t) {
     const auto sums = expected(args, pool, t, &op != &scalar_operations());
     for (std::int64_t o = 0; o < layout.hidden(); ++o) {
@@ -224,7 +224,7 @@ TEST_P(ExpertsTest, ATokenWithoutExpertsIsNeitherReadNorWritten) {
   const std::uint32_t mark = 0x7fc12345u;  // a NaN that no arithmetic makes
   for (int i = 0; i < 64; ++i) out[i] = std::bit_cast<float>(mark);
   std::vector<std::byte> workspace(experts_workspace_bytes(2, 2, layout), std::byte{0xff});
-  op().experts(
+  op().run<ExpertsArgs>(
       {view(x), view(ids), view(weights), view(pool.bytes), view(pool.offsets), layout, 2, view(out), view(workspace)});
   for (int i = 0; i < 64; ++i) EXPECT_EQ(std::bit_cast<std::uint32_t>(out[i]), mark);
   for (int i = 64; i < 128; ++i) EXPECT_TRUE(std::isfinite(out[i]));
@@ -254,7 +254,7 @@ TEST_P(ExpertsTest, GatherCopiesEachPickedBlockThatHasAPlaceOnce) {
       std::copy_n(from.begin() + static_cast<std::ptrdiff_t>(e * block), block, expected.begin() + offsets[e]);
       ++count;
     }
-    op().gather_experts({view(ids), view(offsets), view(from), view(to), block, view(copied)});
+    op().run<GatherExpertsArgs>({view(ids), view(offsets), view(from), view(to), block, view(copied)});
     EXPECT_EQ(copied[0], count);
     EXPECT_TRUE(to == expected) << experts << " experts of " << block << " bytes";
   }

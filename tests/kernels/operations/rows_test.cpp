@@ -138,14 +138,15 @@ TEST_P(RowsTest, ProductsTogetherHaveTheBitsOfEachAlone) {
         };
         const auto run = [&](bool together) {
           Outputs out{poisoned_bf16(tokens * 1031), poisoned(tokens * 130), std::vector<float>(tokens * 3, 1.5f)};
-          const MatmulArgs products[] = {
-              {.x = view(x), .weight = weights[0].matrix(), .out_bf16 = view(out.narrow), .tokens = tokens},
+          const MatmulsArgs products{
+              {{{.x = view(x), .weight = weights[0].matrix(), .out_bf16 = view(out.narrow), .tokens = tokens},
               {.x = view(x), .weight = weights[1].matrix(), .out_f32 = view(out.plain), .tokens = tokens},
-              {.x = view(x), .weight = weights[2].matrix(), .accumulate = view(out.sum), .tokens = tokens}};
+              {.x = view(x), .weight = weights[2].matrix(), .accumulate = view(out.sum), .tokens = tokens}}},
+              3};
           if (together) {
-            op.matmuls(std::span(products));
+            op.run(products);
           } else {
-            for (const MatmulArgs& product : products) op.matmul(product);
+            for (const MatmulArgs& product : products.all()) op.run(product);
           }
           return out;
         };

@@ -21,7 +21,7 @@ std::int32_t choose(const HostOperations& op, const std::vector<float>& logits, 
   history.resize(static_cast<std::size_t>(state.length) + 1, -5);
   const std::int32_t length = state.length;
   std::int32_t token = -1;
-  op.sample({view(logits), {&state, 1}, view(history), {&token, 1}});
+  op.run<SampleArgs>({view(logits), {&state, 1}, view(history), {&token, 1}});
   EXPECT_EQ(history.back(), token);
   EXPECT_EQ(state.length, length + 1);
   return token;
@@ -155,7 +155,7 @@ TEST_P(SampleTest, OnlyHistoryWithinTheLengthCounts) {
   SamplingState state{.repetition_penalty = 4.0f, .length = 1};
   std::vector<std::int32_t> history = {1, 0, 0};
   std::int32_t token = -1;
-  op().sample({view(logits), {&state, 1}, view(history), {&token, 1}});
+  op().run<SampleArgs>({view(logits), {&state, 1}, view(history), {&token, 1}});
   EXPECT_EQ(token, 0);
   EXPECT_EQ(history, (std::vector<std::int32_t>{1, 0, 0}));
 }
@@ -167,7 +167,7 @@ TEST_P(SampleTest, EqualSeedsGiveEqualTextAndOthersDoNot) {
     std::vector<std::int32_t> history(40, -1);
     for (int i = 0; i < 40; ++i) {
       std::int32_t token = -1;
-      op().sample({view(logits), {&state, 1}, view(history), {&token, 1}});
+      op().run<SampleArgs>({view(logits), {&state, 1}, view(history), {&token, 1}});
     }
     return history;
   };

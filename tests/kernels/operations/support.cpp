@@ -80,9 +80,9 @@ const HostOperations& operations_with_rows() {
   }();
   static const HostOperations set = [] {
     HostOperations operations = simd_operations(SimdLevel::Avx2);
-    operations.matmul = [](const MatmulArgs& args) { simd::matmul(kernels, args); };
-    operations.matmuls = [](std::span<const MatmulArgs> products) { simd::matmuls(kernels, products); };
-    operations.experts = [](const ExpertsArgs& args) { simd::experts(kernels, args); };
+    operations.set<MatmulArgs>([](const MatmulArgs& args) { simd::matmul(kernels, args); });
+    operations.set<MatmulsArgs>([](const MatmulsArgs& args) { simd::matmuls(kernels, args.all()); });
+    operations.set<ExpertsArgs>([](const ExpertsArgs& args) { simd::experts(kernels, args); });
     return operations;
   }();
   return set;

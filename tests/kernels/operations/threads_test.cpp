@@ -64,7 +64,7 @@ TEST_F(ThreadsTest, Matmul) {
       const auto x = random_.bf16s(tokens * 384);
       expect_same_bits([&] {
         auto out = poisoned(tokens * 1031);
-        simd_operations().matmul({.x = view(x), .weight = weight.matrix(), .out_f32 = view(out), .tokens = tokens});
+        simd_operations().run<MatmulArgs>({.x = view(x), .weight = weight.matrix(), .out_f32 = view(out), .tokens = tokens});
         return out;
       });
     }
@@ -96,7 +96,7 @@ TEST_F(ThreadsTest, Experts) {
     expect_same_bits([&] {
       std::vector<float> out(tokens * 256, 1.0f);
       std::vector<std::byte> workspace(experts_workspace_bytes(tokens, 4, layout), std::byte{0xff});
-      simd_operations().experts(
+      simd_operations().run<ExpertsArgs>(
           {view(x), view(ids), view(weights), view(pool), view(offsets), layout, 4, view(out), view(workspace)});
       return out;
     });
@@ -154,7 +154,7 @@ TEST_F(ThreadsTest, ExpertsOfSeveralNodes) {
       expect_same_bits_on_nodes([&] {
         std::vector<float> out(tokens * 1024, 1.0f);
         std::vector<std::byte> workspace(experts_workspace_bytes(tokens, 2, layout), std::byte{0xff});
-        simd_operations().experts(
+        simd_operations().run<ExpertsArgs>(
             {view(x), view(ids), view(weights), view(pool), view(offsets), layout, 2, view(out), view(workspace)});
         return out;
       });
@@ -171,12 +171,13 @@ TEST_F(ThreadsTest, ProductsOfSeveralNodes) {
   for (const int n : rows) weights.push_back(random_matrix(random_, Element::Int8, 128, n, columns));
   expect_same_bits_on_nodes([&] {
     std::vector<std::vector<float>> out;
-    std::vector<MatmulArgs> products;
+    MatmulsArgs products;
     for (const int n : rows) out.push_back(poisoned(tokens * n));
     for (std::size_t i = 0; i < weights.size(); ++i) {
-      products.push_back({.x = view(x), .weight = weights[i].matrix(), .out_f32 = view(out[i]), .tokens = tokens});
+      products.products[products.count++] = {
+          .x = view(x), .weight = weights[i].matrix(), .out_f32 = view(out[i]), .tokens = tokens};
     }
-    simd_operations().matmuls(std::span(products));
+    simd_operations().run(products);
     std::vector<float> all;
     for (const std::vector<float>& one : out) all.insert(all.end(), one.begin(), one.end());
     return all;
@@ -200,7 +201,7 @@ TEST_F(ThreadsTest, Attention) {
   const auto q = random_.bf16s(tokens * heads * head_dim);
   expect_same_bits([&] {
     auto out = poisoned_bf16(q.size());
-    simd_operations().attention({view(q), cache, {tokens, view(positions), view(spans)}, view(out), heads, 0.125f});
+    simd_operations().run<AttentionArgs>({view(q), cache, {tokens, view(positions), view(spans)}, view(out), heads, 0.125f});
     return out;
   });
 }
@@ -213,7 +214,7 @@ TEST_F(ThreadsTest, ATokensProductsDoNotDependOnItsCompany) {
   const auto run = [&](int first, int count) {
     auto out = poisoned(count * 101);
     const View<const bf16> tokens = view(x).sub(first * 640, count * 640);
-    simd_operations().matmul({.x = tokens, .weight = weight.matrix(), .out_f32 = view(out), .tokens = count});
+    simd_operations().run<MatmulArgs>({.x = tokens, .weight = weight.matrix(), .out_f32 = view(out), .tokens = count});
     return out;
   };
   for (const auto& [all, first_part] : {std::pair{11, 5}, std::pair{16, 7}}) {

@@ -5,10 +5,6 @@
 namespace krasis::cuda::hopper {
 namespace {
 
-/// (token, head) rows of a cache head from which on this pays: fewer leave most of a tile empty or most of the device
-/// idle, and the other kernels share out the keys of few tokens.
-constexpr std::int64_t kFewestRows = 512;
-
 /// The cache as BF16 in the workspace, which is large enough.
 KvCache widen(const Launch& launch, const AttentionArgs& args) {
   KvCache out = args.cache;
@@ -25,27 +21,13 @@ KvCache widen(const Launch& launch, const AttentionArgs& args) {
 
 }  // namespace
 
-bool attention(const Launch& launch, const AttentionArgs& args) {
-  const KvCache& cache = args.cache;
-  const std::int64_t rows = static_cast<std::int64_t>(args.batch.tokens) * (args.heads / cache.heads);
-  if (launch.compute_major != 9 || rows < kFewestRows || !(args.scale > 0.0f) || !is_aligned(args.q.data, 16) ||
-      !is_aligned(args.out.data, 16) || !is_aligned(cache.keys.values.data, 16) ||
-      !is_aligned(cache.values.values.data, 16)) {
-    return false;
-  }
-  const auto run = cache.head_dim == 64    ? flash::run_head_64
-                   : cache.head_dim == 128 ? flash::run_head_128
-                   : cache.head_dim == 256 ? flash::run_head_256
-                                           : nullptr;
-  if (run == nullptr) return false;
+void attention(const Launch& launch, const AttentionArgs& args) {
   AttentionArgs wide = args;
-  if (cache.element == KvElement::Fp8) {
-    const std::size_t bytes = widened_cache_bytes(cache.rows, cache.heads, cache.head_dim);
-    if (args.workspace.bytes() < bytes || !is_aligned(args.workspace.data, 16)) return false;
-    wide.cache = widen(launch, args);
-  }
+  if (args.cache.element == KvElement::Fp8) wide.cache = widen(launch, args);
+  const auto run = wide.cache.head_dim == 64    ? flash::run_head_64
+                   : wide.cache.head_dim == 128 ? flash::run_head_128
+                                                : flash::run_head_256;
   run(launch, wide);
-  return true;
 }
 
 }  // namespace krasis::cuda::hopper

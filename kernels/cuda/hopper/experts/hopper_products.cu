@@ -38,10 +38,6 @@ void with_products(const WeightFormat& format, F f) {
 
 }  // namespace
 
-bool supports(const Launch& launch, const MatrixLayout& layout) {
-  return launch.compute_major == 9 && tiles_support(layout.format) && layout.columns > 0;
-}
-
 void activate_experts(const Launch& launch, const ExpertsArgs& args, const ExpertTiles& tiles) {
   const int row_tiles = static_cast<int>(ceil_div<std::int64_t>(args.layout.width(), 64));
   const ActivateJob job{pool_of(args), tiles,    device_bf16(args.x.data), scratch_of(args).activated,

@@ -15,9 +15,6 @@ namespace krasis::cuda::hopper {
 /// Tokens of a tile for the expert functions: what sort_by_expert() is asked for.
 constexpr int kTileTokens = 128;
 
-/// Whether the device and the formats allow it. Addresses and shapes: as for the other kernels that use tensor cores.
-bool supports(const Launch& launch, const MatrixLayout& layout);
-
 /// activated[i, :] = bf16(glu(gate(x), up(x))) for the i-th pair of the tiles' order.
 void activate_experts(const Launch& launch, const ExpertsArgs& args, const ExpertTiles& tiles);
 /// down[order[i], :] = down(activated[i, :])

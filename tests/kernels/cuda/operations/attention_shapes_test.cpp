@@ -45,7 +45,7 @@ struct AttentionCase {
       const std::vector<SequenceSpan> one = {{0, length, spans[s].first_slot}};
       const auto k = random.bf16s(static_cast<std::size_t>(length) * kv_heads * head_dim, 1.5);
       const auto v = random.bf16s(k.size());
-      scalar_operations().kv_append({view(k), view(v), cache, {length, view(std::as_const(all)), view(one)}});
+      scalar_operations().run<KvAppendArgs>({view(k), view(v), cache, {length, view(std::as_const(all)), view(one)}});
     }
     q = random.bf16s(positions.size() * static_cast<std::size_t>(heads * head_dim), 1.5);
   }
@@ -55,7 +55,7 @@ struct AttentionCase {
   }
   std::vector<bf16> run(const HostOperations& op) const {
     auto out = poisoned_bf16(q.size());
-    op.attention(args(out));
+    op.run<AttentionArgs>(args(out));
     return out;
   }
   int heads;
@@ -187,7 +187,7 @@ TEST_F(CudaAttention, OneChunkOrSeveral) {
       args.q = args.q.sub(first * line, count * line);
       args.out = args.out.sub(first * line, count * line);
       args.batch = {part.count, args.batch.positions.sub(first, count), view(span)};
-      op().attention(args);
+      op().run<AttentionArgs>(args);
     }
     auto slack = rounded_weights(c);
     for (double& s : slack) s *= 2;  // once on each side
@@ -209,17 +209,17 @@ TEST_F(CudaAttention, HoppersKernelsAgreeWithThoseForEveryGpu) {
         const AttentionArgs host = c.args(out);
         DeviceMemory memory;
         const AttentionArgs args{
-            memory.in(host.q),
-            memory.in(host.cache, false),
-            memory.in(host.batch),
-            memory.in(host.out),
+            memory.placed(host.q),
+            memory.placed(host.cache),
+            memory.placed(host.batch),
+            memory.placed(host.out),
             host.heads,
             host.scale,
             memory.scratch(widened_cache_bytes(host.cache.rows, host.cache.heads, host.cache.head_dim))};
         memory.upload();
         cuda::Launch launch = device_launch();
         launch.compute_major = major;
-        cuda::attention(launch, args);
+        cuda::run(launch, args);
         memory.finish();
       }
       // At most 6 standard deviations of 1.5 for the mass.
@@ -235,10 +235,10 @@ TEST_F(CudaAttention, WithoutAWorkspaceTheResultIsTheSame) {
   const AttentionArgs host = c.args(out);
   DeviceMemory memory;
   const AttentionArgs args{
-      memory.in(host.q), memory.in(host.cache, false), memory.in(host.batch), memory.in(host.out), host.heads,
+      memory.placed(host.q), memory.placed(host.cache), memory.placed(host.batch), memory.placed(host.out), host.heads,
       host.scale};
   memory.upload();
-  cuda::attention(device_launch(), args);
+  cuda::run(device_launch(), args);
   memory.finish();
   expect_same(out, c.run(scalar_operations()));
 }
@@ -262,7 +262,7 @@ TEST_F(CudaAttention, AppendSkipsRowsBeyondTheCache) {
   const auto k = random_.bf16s(2 * 64);
   const std::vector<std::int32_t> beyond = {c.cache.rows - 5, 1 << 30};
   // Outside the cache, and a position whose row would be negative.
-  op().kv_append({view(k), view(k), c.cache, {2, view(beyond), view(std::as_const(c.spans))}});
+  op().run<KvAppendArgs>({view(k), view(k), c.cache, {2, view(beyond), view(std::as_const(c.spans))}});
   EXPECT_EQ(c.keys, keys);
   EXPECT_EQ(c.values, values);
 }
@@ -277,15 +277,15 @@ TEST_F(CudaAttention, AGraphSeesNewPositionsAndTokens) {
   auto out = poisoned_bf16(c.q.size());
   const AttentionArgs host = c.args(out);
   DeviceMemory memory;
-  const View<std::int32_t> on_position = memory.in(view(position)), on_id = memory.in(view(id));
-  const View<std::int32_t> on_token = memory.in(view(token)), on_history = memory.in(view(history));
-  const View<SamplingState> on_state = memory.in(view(state));
-  const View<const float> on_logits = memory.in(view(logits));
-  const Batch batch{1, on_position, memory.in(host.batch.sequences)};
-  const AttentionArgs args{memory.in(host.q),
-                           memory.in(host.cache, false),
+  const View<std::int32_t> on_position = memory.placed(view(position)), on_id = memory.placed(view(id));
+  const View<std::int32_t> on_token = memory.placed(view(token)), on_history = memory.placed(view(history));
+  const View<SamplingState> on_state = memory.placed(view(state));
+  const View<const float> on_logits = memory.placed(view(logits));
+  const Batch batch{1, on_position, memory.placed(host.batch.sequences)};
+  const AttentionArgs args{memory.placed(host.q),
+                           memory.placed(host.cache),
                            batch,
-                           memory.in(host.out),
+                           memory.placed(host.out),
                            heads,
                            host.scale,
                            memory.scratch(attention_workspace_bytes(1, heads, head_dim))};
@@ -294,9 +294,9 @@ TEST_F(CudaAttention, AGraphSeesNewPositionsAndTokens) {
   cuda::Launch launch = device_launch();
   check_cuda(cudaStreamCreateWithFlags(&launch.stream, cudaStreamNonBlocking), "creating a stream");
   check_cuda(cudaStreamBeginCapture(launch.stream, cudaStreamCaptureModeThreadLocal), "capturing");
-  cuda::advance(launch, {on_token, on_id, on_position});
-  cuda::attention(launch, args);
-  cuda::sample(launch, {on_logits, on_state, on_history, on_token});
+  cuda::run(launch, AdvanceArgs{on_token, on_id, on_position});
+  cuda::run(launch, args);
+  cuda::run(launch, SampleArgs{on_logits, on_state, on_history, on_token});
   cudaGraph_t graph = nullptr;
   cudaGraphExec_t step = nullptr;
   check_cuda(cudaStreamEndCapture(launch.stream, &graph), "capturing");
@@ -318,7 +318,7 @@ TEST_F(CudaAttention, AGraphSeesNewPositionsAndTokens) {
   std::vector<std::int32_t> expected_history(16, -1);
   std::int32_t expected_token = 7;
   for (int i = 0; i < 9; ++i) {
-    scalar_operations().sample({view(logits), {&expected, 1}, view(expected_history), {&expected_token, 1}});
+    scalar_operations().run<SampleArgs>({view(logits), {&expected, 1}, view(expected_history), {&expected_token, 1}});
   }
   EXPECT_EQ(history, expected_history);
   EXPECT_EQ(state[0].length, 9);
@@ -342,8 +342,8 @@ TEST_F(CudaAttention, SamplingFromALargeVocabularyIsTheHosts) {
     auto other_history = history;
     SamplingState other_state = state;
     std::int32_t token = -1, other = -1;
-    scalar_operations().sample({view(logits), {&state, 1}, view(history), {&token, 1}});
-    op().sample({view(logits), {&other_state, 1}, view(other_history), {&other, 1}});
+    scalar_operations().run<SampleArgs>({view(logits), {&state, 1}, view(history), {&token, 1}});
+    op().run<SampleArgs>({view(logits), {&other_state, 1}, view(other_history), {&other, 1}});
     different += token != other;
   }
   EXPECT_LE(different, 1);

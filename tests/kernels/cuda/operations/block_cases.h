@@ -5,24 +5,12 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/cuda/operations/blocks.h"
+#include "kernels/cuda/operations/operations.h"
 #include "tests/kernels/cuda/operations/device_operations.h"
 #include "tests/kernels/operations/support.h"
 
 /// Blocks with their memory, and what runs them on the device.
 namespace krasis::test {
-
-/// The definition of a block (kernels/blocks.cpp) in these operations.
-void compose(const HostOperations& op, const AttentionBlock& b);
-void compose(const HostOperations& op, const MlpBlock& b);
-void compose(const HostOperations& op, const RouterBlock& b);
-void compose(const HostOperations& op, const HeadBlock& b);
-
-/// The block with all that it points to on the device.
-AttentionBlock moved(DeviceMemory& m, AttentionBlock b);
-MlpBlock moved(DeviceMemory& m, MlpBlock b);
-RouterBlock moved(DeviceMemory& m, RouterBlock b);
-HeadBlock moved(DeviceMemory& m, HeadBlock b);
 
 /// |a - b| / |b - before|, over all numbers.
 template <class T>
@@ -54,11 +42,11 @@ class CudaBlocks : public testing::Test {
     cudaFree(counters_);
   }
   template <class Block>
-  void run(void (*block)(const cuda::Launch&, const Block&), const Block& host, int times = 1) {
+  void run(const Block& host) {
     DeviceMemory memory;
-    const Block on_device = moved(memory, host);
+    const Block on_device = memory.moved(host);
     memory.upload();
-    for (int i = 0; i < times; ++i) block(launch_, on_device);
+    cuda::run(launch_, on_device);
     memory.finish();
   }
 

@@ -34,9 +34,9 @@ TEST_F(CudaBlocks, AttentionOfOneTokenAtEveryLengthAroundTheBlocks) {
                      std::to_string(position));
         const AttentionCase before(random_, shape, element, {position}, position % 2 ? 5 : 0);
         AttentionCase scalar = before, primitives = before, out = before;
-        compose(scalar_operations(), scalar.block());
-        compose(device_operations(), primitives.block());
-        run(cuda::attention_block, out.block());
+        scalar_operations().run(scalar.block());
+        device_operations().run(primitives.block());
+        run(out.block());
         {
           SCOPED_TRACE("against the scalar operations");
           expect_near(out, scalar, before);
@@ -55,8 +55,8 @@ TEST_F(CudaBlocks, AttentionOfSeveralTokensOfASequence) {
       std::iota(positions.begin(), positions.end(), 40);
       const AttentionCase before(random_, shape, KvElement::Fp8, positions, 2);
       AttentionCase scalar = before, out = before;
-      compose(scalar_operations(), scalar.block());
-      run(cuda::attention_block, out.block());
+      scalar_operations().run(scalar.block());
+      run(out.block());
       expect_near(out, scalar, before);
     }
   }
@@ -68,7 +68,7 @@ TEST_F(CudaBlocks, AttentionIsTheSameBitsAtEachRepetition) {
     std::optional<std::vector<float>> first;
     for (int i = 0; i < 5; ++i) {
       AttentionCase out = before;
-      run(cuda::attention_block, out.block());
+      run(out.block());
       if (!first) first = out.residual;
       EXPECT_EQ(out.residual, *first);
     }
@@ -95,8 +95,8 @@ TEST_F(CudaBlocks, MlpOfFewAndOfManyTokens) {
                            view(normed), view(gated), view(upped), view(activated)});
         return out;
       };
-      const auto expected = outcome([](const MlpBlock& b) { compose(scalar_operations(), b); });
-      const auto out = outcome([&](const MlpBlock& b) { run(cuda::mlp_block, b); });
+      const auto expected = outcome([](const MlpBlock& b) { scalar_operations().run(b); });
+      const auto out = outcome([&](const MlpBlock& b) { run(b); });
       EXPECT_LE(distance(out, expected, &residual), 0.005) << tokens << " tokens";
     }
   }
@@ -116,8 +116,8 @@ TEST_F(CudaBlocks, RouterPicksWhatTheReferencePicks) {
       RouterCase expected(random_, tokens, s.width, s.experts, s.top_k);
       RouterCase out = expected;
       const bool renormalize = tokens != 3;
-      compose(scalar_operations(), expected.block(renormalize));
-      run(cuda::router_block, out.block(renormalize));
+      scalar_operations().run(expected.block(renormalize));
+      run(out.block(renormalize));
       EXPECT_LE(distance(out.normed, expected.normed), 1e-3);
       EXPECT_LE(distance(out.logits, expected.logits), 1e-3);
       for (int t = 0; t < tokens; ++t) {
@@ -145,8 +145,8 @@ TEST_F(CudaBlocks, HeadIsNormAndProduct) {
       run_block(HeadBlock{view(residual), view(norm), lm_head.matrix(), 1e-6f, tokens, view(normed), view(logits)});
       return logits;
     };
-    const auto expected = outcome([](const HeadBlock& b) { compose(scalar_operations(), b); });
-    const auto out = outcome([&](const HeadBlock& b) { run(cuda::head_block, b); });
+    const auto expected = outcome([](const HeadBlock& b) { scalar_operations().run(b); });
+    const auto out = outcome([&](const HeadBlock& b) { run(b); });
     EXPECT_LE(distance(out, expected), 1e-3) << tokens << " tokens";
   }
 }
@@ -174,13 +174,13 @@ TEST_F(CudaBlocks, ManyOverlappingLayersAreThoseOneByOne) {
     std::vector<AttentionCase> layers = attention;
     std::vector<RouterCase> picks = routers;
     DeviceMemory memory;
-    const View<float> on_device = memory.in(view(residual)), to_add = memory.in(view(added));
+    const View<float> on_device = memory.placed(view(residual)), to_add = memory.placed(view(added));
     std::vector<AttentionBlock> blocks;
     std::vector<RouterBlock> router_blocks;
     for (int l = 0; l < kLayers; ++l) {
-      blocks.push_back(moved(memory, layers[l].block()));
+      blocks.push_back(memory.moved(layers[l].block()));
       blocks.back().residual = on_device;
-      router_blocks.push_back(moved(memory, picks[l].block(true)));
+      router_blocks.push_back(memory.moved(picks[l].block(true)));
       router_blocks.back().residual = on_device;
     }
     memory.upload();
@@ -191,16 +191,16 @@ TEST_F(CudaBlocks, ManyOverlappingLayersAreThoseOneByOne) {
     cudaGraphExec_t replay = nullptr;
     if (way == Way::Graph) check_cuda(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "recording");
     for (int l = 0; l < kLayers; ++l) {
-      cuda::attention_block(launch_, blocks[l]);
+      cuda::run(launch_, blocks[l]);
       pause();
-      cuda::router_block(launch_, router_blocks[l]);
+      cuda::run(launch_, router_blocks[l]);
       pause();
       // The residual changes on another stream, between two kernels that would overlap.
       cuda::Launch aside = launch_;
       aside.stream = other;
       check_cuda(cudaEventRecord(fork, stream), "recording an event");
       check_cuda(cudaStreamWaitEvent(other, fork, 0), "waiting");
-      cuda::add(aside, {to_add, on_device});
+      cuda::run(aside, AddArgs{to_add, on_device});
       check_cuda(cudaEventRecord(join, other), "recording an event");
       check_cuda(cudaStreamWaitEvent(stream, join, 0), "waiting");
       pause();

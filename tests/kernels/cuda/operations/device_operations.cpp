@@ -106,106 +106,42 @@ void DeviceMemory::finish() {
   }
 }
 
-KvCache DeviceMemory::in(KvCache host, bool written) {
-  for (KvPlane* plane : {&host.keys, &host.values}) {
-    plane->values.data = place(plane->values.data, plane->values.bytes(), written);
-    plane->scales.data = reinterpret_cast<float*>(
-        place(reinterpret_cast<std::byte*>(plane->scales.data), plane->scales.bytes(), written));
-  }
-  return host;
+void DeviceMemory::add_workspace(AttentionArgs& args) {
+  const auto tokens = static_cast<std::int64_t>(args.batch.tokens);
+  const KvCache& cache = args.cache;
+  const std::size_t few = tokens <= 16 ? attention_workspace_bytes(tokens, args.heads, cache.head_dim) : 0;
+  const std::size_t widened =
+      cache.element == KvElement::Fp8 ? widened_cache_bytes(cache.rows, cache.heads, cache.head_dim) : 0;
+  args.workspace = scratch(std::max(few, widened));
+}
+
+void DeviceMemory::add_workspace(AttentionBlock& block) {
+  block.attention_workspace =
+      scratch(attention_workspace_bytes(block.batch.tokens, block.heads, block.cache.head_dim));
 }
 
 namespace {
 
-/// Arguments on the device, one function for each operation.
-EmbeddingArgs moved(DeviceMemory& m, const EmbeddingArgs& a) {
-  return {m.in(a.table), m.in(a.ids), m.in(a.out)};
-}
-RmsNormArgs moved(DeviceMemory& m, const RmsNormArgs& a) {
-  return {m.in(a.x), m.in(a.weight), m.in(a.out), a.width, a.epsilon};
-}
-HeadNormArgs moved(DeviceMemory& m, const HeadNormArgs& a) {
-  return {m.in(a.x), m.in(a.weight), a.head_dim, a.epsilon};
-}
-MatmulArgs moved(DeviceMemory& m, const MatmulArgs& a) {
-  return {m.in(a.x), m.in(a.weight), m.in(a.out_bf16), m.in(a.out_f32), m.in(a.accumulate), a.tokens};
-}
-SwiGluArgs moved(DeviceMemory& m, const SwiGluArgs& a) {
-  return {m.in(a.gate), m.in(a.up), m.in(a.out), a.glu};
-}
-RotaryArgs moved(DeviceMemory& m, const RotaryArgs& a) {
-  return {m.in(a.x), m.in(a.inverse_frequency), m.in(a.batch), a.heads, a.head_dim};
-}
-KvAppendArgs moved(DeviceMemory& m, const KvAppendArgs& a) {
-  return {m.in(a.k), m.in(a.v), m.in(a.cache, true), m.in(a.batch)};
-}
-AttentionArgs moved(DeviceMemory& m, const AttentionArgs& a) {
-  const auto tokens = static_cast<std::int64_t>(a.batch.tokens);
-  const std::size_t few = tokens <= 16 ? attention_workspace_bytes(tokens, a.heads, a.cache.head_dim) : 0;
-  const std::size_t widened =
-      a.cache.element == KvElement::Fp8 ? widened_cache_bytes(a.cache.rows, a.cache.heads, a.cache.head_dim) : 0;
-  return {
-      m.in(a.q), m.in(a.cache, false), m.in(a.batch), m.in(a.out), a.heads, a.scale, m.scratch(std::max(few, widened))};
-}
-RouterArgs moved(DeviceMemory& m, const RouterArgs& a) {
-  return {m.in(a.logits), m.in(a.ids), m.in(a.weights), a.experts, a.top_k, a.renormalize};
-}
-ExpertsArgs moved(DeviceMemory& m, const ExpertsArgs& a) {
-  return {m.in(a.x),    m.in(a.ids),     m.in(a.weights),
-          m.in(a.pool), m.in(a.offsets), a.layout,
-          a.top_k,      m.in(a.out),     m.scratch(a.workspace.bytes()),
-          a.glu};
-}
-AddArgs moved(DeviceMemory& m, const AddArgs& a) {
-  return {m.in(a.x), m.in(a.out)};
-}
-FillArgs moved(DeviceMemory& m, const FillArgs& a) {
-  return {m.in(a.out), a.value};
-}
-CountExpertsArgs moved(DeviceMemory& m, const CountExpertsArgs& a) {
-  return {m.in(a.ids), m.in(a.counts)};
-}
-GatherExpertsArgs moved(DeviceMemory& m, const GatherExpertsArgs& a) {
-  return {m.in(a.ids), m.in(a.offsets), m.in(a.from), m.in(a.to), a.block_bytes, m.in(a.copied)};
-}
-SampleArgs moved(DeviceMemory& m, const SampleArgs& a) {
-  return {m.in(a.logits), m.in(a.state), m.in(a.history), m.in(a.token)};
-}
-AdvanceArgs moved(DeviceMemory& m, const AdvanceArgs& a) {
-  return {m.in(a.token), m.in(a.id), m.in(a.position)};
-}
-
-template <class Args, void (*kOperation)(const cuda::Launch&, const Args&)>
+template <class Args>
 void run(const Args& args) {
   static const cuda::Launch launch = device_launch();
   DeviceMemory memory;
-  const Args on_device = moved(memory, args);
+  const Args on_device = memory.moved(args);
   memory.upload();
-  kOperation(launch, on_device);
+  cuda::run(launch, on_device);
   memory.finish();
 }
 
 }  // namespace
 
 const HostOperations& device_operations() {
-  static constexpr HostOperations operations = {
-      .embedding = run<EmbeddingArgs, cuda::embedding>,
-      .rms_norm = run<RmsNormArgs, cuda::rms_norm>,
-      .head_norm = run<HeadNormArgs, cuda::head_norm>,
-      .matmul = run<MatmulArgs, cuda::matmul>,
-      .swiglu = run<SwiGluArgs, cuda::swiglu>,
-      .rotary = run<RotaryArgs, cuda::rotary>,
-      .kv_append = run<KvAppendArgs, cuda::kv_append>,
-      .attention = run<AttentionArgs, cuda::attention>,
-      .router = run<RouterArgs, cuda::router>,
-      .experts = run<ExpertsArgs, cuda::experts>,
-      .add = run<AddArgs, cuda::add>,
-      .fill = run<FillArgs, cuda::fill>,
-      .count_experts = run<CountExpertsArgs, cuda::count_experts>,
-      .gather_experts = run<GatherExpertsArgs, cuda::gather_experts>,
-      .sample = run<SampleArgs, cuda::sample>,
-      .advance = run<AdvanceArgs, cuda::advance>,
-  };
+  static const HostOperations operations = [] {
+    HostOperations set;
+    Operations::for_each([&]<class Args>() {
+      if constexpr (!Block<Args>) set.set<Args>(run<Args>);
+    });
+    return set;
+  }();
   return operations;
 }
 

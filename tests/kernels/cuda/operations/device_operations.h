@@ -36,19 +36,43 @@ class DeviceMemory {
   DeviceMemory(const DeviceMemory&) = delete;
   DeviceMemory& operator=(const DeviceMemory&) = delete;
 
-  /// A place for a copy on the device, as a view; what was const does not come back.
+  /// The arguments of an operation with all that they point to on the device, and with a workspace for attention. What is
+  /// only read does not come back.
+  template <class Args>
+  Args moved(Args args) {
+    args.visit(*this);
+    add_workspace(args);
+    return args;
+  }
+  /// One part of arguments; only a view of what is not const comes back.
+  template <class Part>
+  Part placed(Part part) {
+    move(part, false);
+    return part;
+  }
   template <class T>
-  View<T> in(View<T> host) {
-    auto* data = reinterpret_cast<std::byte*>(const_cast<std::remove_const_t<T>*>(host.data));
-    return {reinterpret_cast<T*>(place(data, host.bytes(), !std::is_const_v<T>)), host.size};
+  View<T> placed(View<T> view) {
+    move(view, !std::is_const_v<T>);
+    return view;
   }
-  Matrix in(const Matrix& host) {
-    return {host.layout, place(const_cast<std::byte*>(host.data), host.layout.bytes(), false)};
-  }
-  KvCache in(KvCache host, bool written);
-  Batch in(const Batch& host) { return {host.tokens, in(host.positions), in(host.sequences)}; }
   /// Memory of the device alone.
   View<std::byte> scratch(std::size_t bytes) { return {place(nullptr, bytes, false), bytes}; }
+
+  // The visitor of arguments (kernels/operations.h).
+  template <class... Parts>
+  void in(Parts&... parts) {
+    (move(parts, false), ...);
+  }
+  template <class... Parts>
+  void out(Parts&... parts) {
+    (move(parts, true), ...);
+  }
+  template <class... Parts>
+  void update(Parts&... parts) {
+    out(parts...);
+  }
+  void scratch(View<std::byte>& view) { view = scratch(view.bytes()); }
+  void in_later(const std::vector<View<const std::byte>>&) {}
 
   /// Copies everything to the device; nothing is placed afterwards.
   void upload();
@@ -64,6 +88,29 @@ class DeviceMemory {
     std::byte* device = nullptr;  ///< of the first guard
     bool owned = false;
   };
+  template <class Args>
+  void add_workspace(Args&) {}
+  void add_workspace(AttentionArgs& args);
+  void add_workspace(AttentionBlock& block);
+
+  template <class T>
+  void move(View<T>& view, bool back) {
+    auto* data = reinterpret_cast<std::byte*>(const_cast<std::remove_const_t<T>*>(view.data));
+    view.data = reinterpret_cast<T*>(place(data, view.bytes(), back));
+  }
+  void move(Matrix& matrix, bool back) {
+    matrix.data = place(const_cast<std::byte*>(matrix.data), matrix.layout.bytes(), back);
+  }
+  void move(Batch& batch, bool back) {
+    move(batch.positions, back);
+    move(batch.sequences, back);
+  }
+  void move(KvCache& cache, bool back) {
+    for (KvPlane* plane : {&cache.keys, &cache.values}) {
+      move(plane->values, back);
+      move(plane->scales, back);
+    }
+  }
   /// `bytes` on the device; null for none.
   std::byte* place(std::byte* host, std::size_t bytes, bool back);
   std::vector<Part> parts_;

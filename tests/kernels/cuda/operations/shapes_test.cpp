@@ -32,9 +32,9 @@ void check_product(const HostOperations& op, Random& random, const FormatCase& f
   auto f32 = poisoned(before.size());
   auto rounded = poisoned_bf16(before.size());
   auto accumulated = before;
-  op.matmul({.x = view(x), .weight = packed.matrix(), .out_f32 = view(f32), .tokens = tokens});
-  op.matmul({.x = view(x), .weight = packed.matrix(), .out_bf16 = view(rounded), .tokens = tokens});
-  op.matmul({.x = view(x), .weight = packed.matrix(), .accumulate = view(accumulated), .tokens = tokens});
+  op.run<MatmulArgs>({.x = view(x), .weight = packed.matrix(), .out_f32 = view(f32), .tokens = tokens});
+  op.run<MatmulArgs>({.x = view(x), .weight = packed.matrix(), .out_bf16 = view(rounded), .tokens = tokens});
+  op.run<MatmulArgs>({.x = view(x), .weight = packed.matrix(), .accumulate = view(accumulated), .tokens = tokens});
   for (std::size_t i = 0; i < f32.size(); ++i) {
     const Dot y = dot(&x[i / rows * columns], &weight[i % rows * columns], columns);
     const double error = 2 * gamma(columns + 2) * y.magnitude;
@@ -87,11 +87,11 @@ TEST_F(CudaShapes, ActivationsAtAddressesThatAreNotAligned) {
     const auto x = random_.bf16s(static_cast<std::size_t>(tokens) * 64 + 1);
     auto out = poisoned(static_cast<std::size_t>(tokens) * 20);
     DeviceMemory memory;
-    const View<const bf16> all = memory.in(view(x));
-    const View<float> to = memory.in(view(out));
-    const Matrix weight = memory.in(packed.matrix());
+    const View<const bf16> all = memory.placed(view(x));
+    const View<float> to = memory.placed(view(out));
+    const Matrix weight = memory.placed(packed.matrix());
     memory.upload();
-    cuda::matmul(launch, {.x = all.sub(1, all.size - 1), .weight = weight, .out_f32 = to, .tokens = tokens});
+    cuda::run(launch, MatmulArgs{.x = all.sub(1, all.size - 1), .weight = weight, .out_f32 = to, .tokens = tokens});
     memory.finish();
     const std::vector<double> numbers = decode(packed.matrix());
     for (std::size_t i = 0; i < out.size(); ++i) {
@@ -130,7 +130,7 @@ struct ExpertsCase {
   }
   std::vector<float> run(const HostOperations& op, Glu glu = Glu::SwiGlu) {
     std::vector<float> out = before;
-    op.experts({view(x),
+    op.run<ExpertsArgs>({view(x),
                 view(ids),
                 view(weights),
                 {pool.data(), pool.size()},
@@ -323,17 +323,17 @@ TEST_F(CudaShapes, PoolsBeyondFourGigabytes) {
     only.offsets[0] = static_cast<std::int64_t>(far);
     std::vector<float> out = c.before;
     DeviceMemory memory;
-    const ExpertsArgs args{memory.in(View<const bf16>(view(c.x))),
-                           memory.in(View<const std::int32_t>(view(c.ids))),
-                           memory.in(View<const float>(view(c.weights))),
+    const ExpertsArgs args{memory.placed(View<const bf16>(view(c.x))),
+                           memory.placed(View<const std::int32_t>(view(c.ids))),
+                           memory.placed(View<const float>(view(c.weights))),
                            {static_cast<const std::byte*>(pool), far + layout.bytes()},
-                           memory.in(view(std::as_const(only.offsets))),
+                           memory.placed(view(std::as_const(only.offsets))),
                            layout,
                            1,
-                           memory.in(view(out)),
+                           memory.placed(view(out)),
                            memory.scratch(c.workspace.size())};
     memory.upload();
-    cuda::experts(device_launch(), args);
+    cuda::run(device_launch(), args);
     memory.finish();
     only.offsets[0] = 0;  // as the pool of the case has it
     check_outputs(only, out, Glu::SwiGlu);
