@@ -10,7 +10,7 @@
 
 #include "engine/runtime/platform.h"
 #include "engine/system/memory.h"
-#include "kernels/host/operations/read_bandwidth.h"
+#include "kernels/host/operations/threads/read_bandwidth.h"
 
 namespace krasis {
 namespace {

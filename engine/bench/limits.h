@@ -5,7 +5,7 @@
 #include <string>
 
 #include "engine/config/run_configuration.h"
-#include "kernels/host/operations/thread_team.h"
+#include "kernels/host/operations/threads/thread_team.h"
 
 namespace krasis {
 

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "engine/system/topology.h"
-#include "kernels/host/operations/thread_team.h"
+#include "kernels/host/operations/threads/thread_team.h"
 
 namespace krasis {
 

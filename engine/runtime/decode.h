@@ -9,7 +9,7 @@
 #include "engine/runtime/picks.h"
 #include "engine/runtime/streamed_attention.h"
 #include "kernels/host/operations/operations.h"
-#include "kernels/host/operations/thread_team.h"
+#include "kernels/host/operations/threads/thread_team.h"
 
 namespace krasis {
 

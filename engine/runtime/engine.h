@@ -18,7 +18,7 @@
 #include "engine/system/topology.h"
 #include "engine/weights/packed_model.h"
 #include "kernels/device.h"
-#include "kernels/host/operations/thread_team.h"
+#include "kernels/host/operations/threads/thread_team.h"
 #include "kernels/host/trace.h"
 
 namespace krasis {

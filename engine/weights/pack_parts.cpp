@@ -9,7 +9,7 @@
 #include <mutex>
 #include <optional>
 
-#include "kernels/host/operations/pack.h"
+#include "kernels/host/operations/packing/pack.h"
 
 namespace krasis {
 namespace {

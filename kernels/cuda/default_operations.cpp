@@ -1,6 +1,6 @@
 // Apart from the platform, so that one with other arithmetic links without the operations' library.
 #include "kernels/cuda/cuda_platform.h"
-#include "kernels/cuda/operations/dense_products.h"
+#include "kernels/cuda/operations/matmul/cublaslt.h"
 
 namespace krasis {
 

@@ -5,7 +5,7 @@
 
 #include "kernels/cuda/ceilings.h"
 #include "kernels/cuda/failures.h"
-#include "kernels/cuda/operations/dense_products.h"
+#include "kernels/cuda/operations/matmul/cublaslt.h"
 #include "kernels/cuda/operations/operations.h"
 
 namespace krasis {

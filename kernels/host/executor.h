@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "kernels/host/command.h"
-#include "kernels/host/operations/thread_team.h"
+#include "kernels/host/operations/threads/thread_team.h"
 #include "kernels/host/trace.h"
 
 namespace krasis {

@@ -11,7 +11,7 @@
 
 #include "kernels/device.h"
 #include "kernels/host/operations/operations.h"
-#include "kernels/host/operations/thread_team.h"
+#include "kernels/host/operations/threads/thread_team.h"
 #include "kernels/host/order_checker.h"
 #include "kernels/host/trace.h"
 

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/cuda/operations/dense_products.h"
+#include "kernels/cuda/operations/matmul/cublaslt.h"
 #include "kernels/cuda/operations/operations.h"
 #include "tests/benchmarks/cuda_benchmark.cuh"
 

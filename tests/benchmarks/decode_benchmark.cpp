@@ -18,9 +18,9 @@
 #include <vector>
 
 #include "kernels/host/operations/operations.h"
-#include "kernels/host/operations/pack.h"
-#include "kernels/host/operations/read_bandwidth.h"
-#include "kernels/host/operations/thread_team.h"
+#include "kernels/host/operations/packing/pack.h"
+#include "kernels/host/operations/threads/read_bandwidth.h"
+#include "kernels/host/operations/threads/thread_team.h"
 
 namespace krasis {
 namespace {

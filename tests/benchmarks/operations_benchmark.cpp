@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "kernels/host/operations/operations.h"
-#include "kernels/host/operations/pack.h"
+#include "kernels/host/operations/packing/pack.h"
 
 /// GB/s of weights read (decode) and GFLOP/s (prefill) of the scalar and the SIMD operations, on all threads. The
 /// ceilings for comparison: `read` is the memory's speed when one sums the same bytes.

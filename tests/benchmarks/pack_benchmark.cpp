@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "engine/weights/packed_model.h"
-#include "kernels/host/operations/pack.h"
+#include "kernels/host/operations/packing/pack.h"
 
 /// Packing by one thread: GB/s of the input as it lies (BF16: 2 bytes a weight, float: 4). `read` is what the memory
 /// gives the same thread when it only sums the same input.

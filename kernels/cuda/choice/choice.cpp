@@ -1,6 +1,6 @@
 #include "kernels/cuda/choice/choice.h"
 
-#include "kernels/cuda/operations/layout.h"
+#include "kernels/cuda/operations/tensor_cores/layout.h"
 
 namespace krasis::cuda {
 namespace {

@@ -9,7 +9,7 @@ Target target_of(const Launch& launch) {
 #ifdef KRASIS_HAVE_HOPPER_ATTENTION
   target.hopper_attention = true;
 #endif
-#ifdef KRASIS_HAVE_HOPPER_EXPERTS
+#ifdef KRASIS_HAVE_HOPPER_PRODUCTS
   target.hopper_products = true;
 #endif
   return target;

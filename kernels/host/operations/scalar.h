@@ -1,13 +1,13 @@
 #pragma once
 
-#include "kernels/host/operations/kv_layout.h"
+#include "kernels/host/operations/cache/kv_layout.h"
 #include "kernels/operations.h"
 
 /// The reference operations: plain loops, sums in FP32 in the order of the index, one thread. kernels/operations.h has
 /// the formulas.
 namespace krasis::scalar {
 
-/// Each operation of operation_list.h that is no block specializes this in one of the files scalar_*.cpp.
+/// Each operation of operation_list.h that is no block specializes this in a file scalar.cpp.
 template <class Args>
 void run(const Args& args);
 

@@ -4,7 +4,7 @@
 #include "engine/bench/verdict.h"
 #include "engine/runtime/reference.h"
 #include "engine/runtime/setup.h"
-#include "kernels/host/operations/pack.h"
+#include "kernels/host/operations/packing/pack.h"
 #include "tests/engine/runtime/test_engine.h"
 #include "tests/support/temporary_directory.h"
 

@@ -5,7 +5,7 @@
 
 #include "engine/weights/checkpoint.h"
 #include "engine/weights/packed_layout.h"
-#include "kernels/host/operations/pack.h"
+#include "kernels/host/operations/packing/pack.h"
 
 namespace krasis {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "engine/weights/checkpoint_source.h"
 #include "engine/weights/packed_model.h"
-#include "kernels/host/operations/pack.h"
+#include "kernels/host/operations/packing/pack.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/support/tiny_checkpoint.h"
 

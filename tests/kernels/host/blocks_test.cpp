@@ -6,7 +6,7 @@
 #include <random>
 
 #include "fixture.h"
-#include "kernels/host/operations/pack.h"
+#include "kernels/host/operations/packing/pack.h"
 
 namespace krasis {
 namespace {

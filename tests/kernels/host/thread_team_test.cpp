@@ -1,5 +1,5 @@
 // The team: every index once, whoever calls and however many members there are; results that do not depend on them.
-#include "kernels/host/operations/thread_team.h"
+#include "kernels/host/operations/threads/thread_team.h"
 
 #include <gtest/gtest.h>
 #include <sched.h>
@@ -10,8 +10,8 @@
 #include <thread>
 #include <vector>
 
-#include "kernels/host/operations/parallel.h"
-#include "kernels/host/operations/read_bandwidth.h"
+#include "kernels/host/operations/threads/parallel.h"
+#include "kernels/host/operations/threads/read_bandwidth.h"
 
 namespace krasis {
 namespace {

@@ -5,8 +5,8 @@
 #include <limits>
 #include <thread>
 
-#include "kernels/host/operations/kv_layout.h"
-#include "kernels/host/operations/rows.h"
+#include "kernels/host/operations/cache/kv_layout.h"
+#include "kernels/host/operations/matmul/streamed_rows.h"
 #include "tests/kernels/operations/emulated_rows.h"
 #include "tests/kernels/operations/support.h"
 

@@ -3,8 +3,8 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "kernels/host/operations/kv_layout.h"
-#include "kernels/host/operations/thread_team.h"
+#include "kernels/host/operations/cache/kv_layout.h"
+#include "kernels/host/operations/threads/thread_team.h"
 #include "tests/kernels/operations/support.h"
 
 namespace krasis::test {

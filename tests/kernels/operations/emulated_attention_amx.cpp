@@ -2,4 +2,4 @@
 #include "tests/kernels/operations/emulated_amx.h"
 #include "tests/kernels/operations/emulated_rows.h"
 #define attend_amx emulated_attend_amx
-#include "kernels/host/operations/attention_amx.cpp"
+#include "kernels/host/operations/attention/amx.cpp"

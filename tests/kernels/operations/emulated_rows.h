@@ -1,7 +1,7 @@
 #pragma once
 
-#include "kernels/host/operations/attention_kernel.h"
-#include "kernels/host/operations/rows_kernels.h"
+#include "kernels/host/operations/attention/head_kernel.h"
+#include "kernels/host/operations/matmul/row_kernels.h"
 
 /// The kernels of wider instruction sets with emulated instructions (emulated_avx512.h, emulated_amx.h): they run where
 /// AVX2, FMA and F16C do.

@@ -5,4 +5,4 @@
 #define avx512_rows emulated_avx512_rows
 #define dot_bf16_amx emulated_dot_bf16_amx
 #define interleave_bf16_amx emulated_interleave_bf16_amx
-#include "kernels/host/operations/rows_amx.cpp"
+#include "kernels/host/operations/matmul/rows_amx.cpp"

@@ -3,4 +3,4 @@
 #include "tests/kernels/operations/emulated_rows.h"
 #define dot_bf16_amx emulated_dot_bf16_amx
 #define interleave_bf16_amx emulated_interleave_bf16_amx
-#include "kernels/host/operations/rows_amx_bf16.cpp"
+#include "kernels/host/operations/matmul/rows_amx_bf16.cpp"

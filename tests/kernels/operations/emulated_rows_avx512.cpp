@@ -2,4 +2,4 @@
 #include "tests/kernels/operations/emulated_avx512.h"
 #include "tests/kernels/operations/emulated_rows.h"
 #define avx512_rows emulated_avx512_rows
-#include "kernels/host/operations/rows_avx512.cpp"
+#include "kernels/host/operations/matmul/rows_avx512.cpp"

@@ -1,9 +1,9 @@
-#include "kernels/host/operations/rows.h"
+#include "kernels/host/operations/matmul/streamed_rows.h"
 
 #include <cstring>
 #include <tuple>
 
-#include "kernels/host/operations/thread_team.h"
+#include "kernels/host/operations/threads/thread_team.h"
 #include "tests/kernels/operations/emulated_rows.h"
 #include "tests/kernels/operations/support.h"
 

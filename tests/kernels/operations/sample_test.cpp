@@ -2,7 +2,7 @@
 #include <map>
 #include <set>
 
-#include "kernels/host/operations/sampling.h"
+#include "kernels/host/operations/sampling/sampling.h"
 #include "tests/kernels/operations/support.h"
 
 namespace krasis::test {

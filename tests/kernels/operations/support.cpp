@@ -2,7 +2,7 @@
 
 #include <cstdlib>
 
-#include "kernels/host/operations/simd_product.h"
+#include "kernels/host/operations/matmul/tiles.h"
 #ifdef KRASIS_HAVE_EMULATION
 #include "tests/kernels/operations/emulated_rows.h"
 #endif

@@ -11,7 +11,7 @@
 
 #include "base/bf16.h"
 #include "kernels/host/operations/operations.h"
-#include "kernels/host/operations/pack.h"
+#include "kernels/host/operations/packing/pack.h"
 
 /// What the tests of the operations share. References are plain formulas in double; each implementation, scalar and
 /// SIMD, is held against them alone. u = 2^-24 is FP32's unit roundoff; a sum of n products in any order errs by at
@@ -104,7 +104,7 @@ Dot dot(const A* a, const B* b, std::int64_t n) {
   return d;
 }
 
-/// What preparing x may cost a product with a packed row (kernels/host/operations/rows_kernels.h): nothing for BF16 and
+/// What preparing x may cost a product with a packed row (kernels/host/operations/matmul/row_kernels.h): nothing for BF16 and
 /// for groups that the row kernels do not know. Else each x errs by half a step of its block of 128 (and a little, as
 /// the step is rounded), and the sums run over scale * (q + offset) * x, whose magnitude is at most that of the group's
 /// largest weight; they have at most n / 16 + 24 terms one after another.

@@ -5,8 +5,8 @@
 #include <cstring>
 #include <numeric>
 
-#include "kernels/host/operations/gate_units.h"
-#include "kernels/host/operations/thread_team.h"
+#include "kernels/host/operations/experts/gate_units.h"
+#include "kernels/host/operations/threads/thread_team.h"
 #include "tests/kernels/operations/support.h"
 
 /// The bits of a result do not depend on how many threads computed it. Sizes are such that the work is really shared.

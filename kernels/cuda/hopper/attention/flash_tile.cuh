@@ -4,8 +4,8 @@
 #include <climits>
 
 #include "kernels/cuda/hopper/instructions.cuh"
-#include "kernels/cuda/operations/fragments.cuh"
-#include "kernels/cuda/operations/kv_cache.cuh"
+#include "kernels/cuda/operations/tensor_cores/fragments.cuh"
+#include "kernels/cuda/operations/cache/layout.cuh"
 
 /// What both sides of the pipeline know: the shape, shared memory, and which rows a block attends for.
 namespace krasis::cuda::flash {

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "kernels/cuda/operations/common.cuh"
-#include "kernels/cuda/operations/kv_cache.cuh"
+#include "kernels/cuda/operations/cache/layout.cuh"
 
 /// An FP8 cache as BF16, so that the flash kernel reads it as it lies. What a prompt's tokens see is widened once for
 /// all of its tiles: bytes that hardly count beside the products, where widening on the way to each tile's shared

@@ -1,4 +1,4 @@
-#include "kernels/cuda/operations/layout.h"
+#include "kernels/cuda/operations/tensor_cores/layout.h"
 
 #include <gtest/gtest.h>
 

@@ -1,0 +1,7 @@
+#include "kernels/cuda/hopper/products/product_kernels.cuh"
+
+namespace krasis::cuda::hopper {
+
+template struct Products<Element::Int4, 128>;
+
+}  // namespace krasis::cuda::hopper

@@ -1,0 +1,7 @@
+#include "kernels/cuda/hopper/products/product_kernels.cuh"
+
+namespace krasis::cuda::hopper {
+
+template struct Products<Element::Mxfp4, 32>;
+
+}  // namespace krasis::cuda::hopper
