@@ -206,10 +206,10 @@ void experts(const Shape& s, const Format& f, const std::vector<std::int64_t>& t
     check(cudaMemset(out.bytes(), 0, static_cast<std::size_t>(tokens * s.hidden) * 4), "memset");
     const Memory workspace(experts_workspace_bytes(tokens, s.top_k, layout));
     const double time = time_of(tokens > 64 ? 4 : 64, [&](int i) {
-      cuda::experts(launch,
-                    {x->view<const bf16>(), ids[i % sets]->view<const std::int32_t>(), weights->view<const float>(),
-                     pool.view<const std::byte>(), on_offsets->view<const std::int64_t>(), layout, s.top_k,
-                     out.view<float>(), workspace.view<std::byte>()});
+      cuda::run(launch, ExpertsArgs{x->view<const bf16>(), ids[i % sets]->view<const std::int32_t>(),
+                                    weights->view<const float>(), pool.view<const std::byte>(),
+                                    on_offsets->view<const std::int64_t>(), layout, s.top_k, out.view<float>(),
+                                    workspace.view<std::byte>()});
     });
     const std::string name =
         std::string("experts ") + s.name + " " + name_of_format(f) + ", " + std::to_string(tokens) + " tokens";
@@ -300,8 +300,8 @@ void small_operations() {
     const auto heads = random_bf16(static_cast<std::size_t>(tokens) * 4096, 1.0f);
     const Memory normed(static_cast<std::size_t>(tokens) * 4096);
     print_time("rms_norm 2048" + suffix, time_of(20, [&](int) {
-                 cuda::rms_norm(launch,
-                                {residual->view<const float>(), weight->view<const bf16>(), normed.view<bf16>(), 2048});
+                 cuda::run(launch, RmsNormArgs{residual->view<const float>(), weight->view<const bf16>(),
+                                               normed.view<bf16>(), 2048});
                }));
     print_time("head_norm 32 x 128" + suffix, time_of(20, [&](int) {
                  cuda::run(launch, HeadNormArgs{heads->view<bf16>(), weight->view<const bf16>().sub(0, 128), 128});

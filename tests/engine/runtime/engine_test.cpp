@@ -8,6 +8,9 @@
 
 #include "engine/runtime/reference.h"
 #include "kernels/host/trace_summary.h"
+#ifdef KRASIS_TEST_CUDA
+#include "kernels/cuda/probe.h"
+#endif
 #include "tests/engine/runtime/test_engine.h"
 
 namespace krasis {
@@ -51,7 +54,7 @@ TEST(Engine, WhatTravelsBetweenGpusThroughHostMemoryHasTheSameBits) {
   c.hcs = HotCache::Multi;
   const auto outcome = [&](bool peer_access) {
     const auto t = make_engine({.configuration = c, .peer_access = peer_access});
-    const auto prompt = random_tokens(40, t.engine->model().spec.vocabulary, 5);
+    const auto prompt = test::random_tokens(40, t.engine->model().spec.vocabulary, 5);
     const auto text = t.engine->generate(prompt, {.max_new_tokens = 12}, {});
     EXPECT_TRUE(text) << text.error().message();
     return text ? text->tokens : std::vector<std::int32_t>{};
