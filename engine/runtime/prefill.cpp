@@ -7,8 +7,12 @@
 namespace krasis {
 
 void move_residual(DeviceState& from, DeviceState& to, std::size_t elements) {
-  to.device->wait(to.compute, from.device->record(from.compute), "residual arrives");
-  copy(*to.device, to.compute, to.residual.sub(0, elements), from.residual.sub(0, elements), "move residual");
+  move_residual(from, to, 0, elements, from.device->record(from.compute));
+}
+
+void move_residual(DeviceState& from, DeviceState& to, std::size_t first, std::size_t elements, Event computed) {
+  to.device->wait(to.compute, computed, "residual arrives");
+  copy(*to.device, to.compute, to.residual.sub(first, elements), from.residual.sub(first, elements), "move residual");
 }
 
 Prefill::Prefill(const PackedModel& model, const RunConfiguration& configuration, const std::vector<LayerGroup>& groups,
@@ -145,6 +149,8 @@ void Prefill::compute(std::size_t index, std::int64_t tokens, const PickHooks& h
                       state.chunk_span.sub(count == chunk ? 0 : 1, 1)};
     const auto hidden = static_cast<std::size_t>(model_.spec.hidden);
     const View<float> residual = state.residual.sub(first * hidden, size * hidden);
+    Event& computed = computed_[static_cast<std::size_t>(begin / chunk)];
+    if (owner_ != group.owner) move_residual(devices_[static_cast<std::size_t>(owner_)], state, first * hidden, size * hidden, computed);
     const LayerTokens those{batch, residual, first, begin == 0, begin + count == tokens};
     for (std::int64_t l = group.first; l < group.first + group.count; ++l) {
       const ExpertLayer& experts = layers_[static_cast<std::size_t>(l)];
@@ -157,8 +163,10 @@ void Prefill::compute(std::size_t index, std::int64_t tokens, const PickHooks& h
         load(next, experts.slot);
       });
     }
+    if (devices_.size() > 1) computed = state.device->record(state.compute);
     if (marked_) mark(group, count, tokens);
   }
+  owner_ = group.owner;
   // Slots that only the next group has.
   if (next == groups_.size()) return;
   const auto used = std::count_if(layers_.begin() + group.first, layers_.begin() + group.first + group.count,
@@ -196,15 +204,11 @@ void Prefill::enqueue_layers(std::int64_t tokens, const PickHooks& hooks) {
   const auto elements = static_cast<std::size_t>(tokens * model_.spec.hidden);
   home.device->run(home.compute, EmbeddingArgs{home.head.embedding, home.prompt.sub(0, static_cast<std::size_t>(tokens)),
                                         home.residual.sub(0, elements)});
-  int current = 0;
-  for (std::size_t g = 0; g < groups_.size(); ++g) {
-    const int owner = groups_[g].owner;
-    DeviceState& state = devices_[static_cast<std::size_t>(owner)];
-    if (owner != current) move_residual(devices_[static_cast<std::size_t>(current)], state, elements);
-    current = owner;
-    compute(g, tokens, hooks);
-  }
-  if (current != 0) move_residual(devices_[static_cast<std::size_t>(current)], home, elements);
+  const std::int64_t chunk = chunk_of(configuration_);
+  owner_ = 0;
+  computed_.assign(static_cast<std::size_t>((tokens + chunk - 1) / chunk), home.device->record(home.compute));
+  for (std::size_t g = 0; g < groups_.size(); ++g) compute(g, tokens, hooks);
+  if (owner_ != 0) move_residual(devices_[static_cast<std::size_t>(owner_)], home, elements);
 }
 
 }  // namespace krasis

@@ -87,6 +87,8 @@ class Prefill {
   std::size_t slots_ = 1;            ///< of a buffer: layers with experts in the largest group
   std::size_t slot_bytes_ = 0;
   std::vector<Event> last_use_;      ///< [devices, 2, slots]
+  int owner_ = 0;                    ///< whose residual is behind the groups that are enqueued
+  std::vector<Event> computed_;      ///< [chunks] by it
   bool marked_ = false;
   std::vector<Mark> marks_;
   std::int64_t marked_work_ = 0;     ///< layers times tokens that are enqueued
@@ -95,5 +97,7 @@ class Prefill {
 
 /// The first `elements` of the residual, from one device to another, ordered behind the first one's compute stream.
 void move_residual(DeviceState& from, DeviceState& to, std::size_t elements);
+/// Elements [first, first + elements), ordered behind `computed` alone: the first device goes on meanwhile.
+void move_residual(DeviceState& from, DeviceState& to, std::size_t first, std::size_t elements, Event computed);
 
 }  // namespace krasis

@@ -333,7 +333,9 @@ void copies_between_devices() {
   check(cudaSetDevice(other), "the other GPU");
   const Memory to(kBytes);
   cudaStream_t up = nullptr;
+  cudaEvent_t arrived = nullptr, done = nullptr;  // each of the GPU whose stream records it
   check(cudaStreamCreateWithFlags(&up, cudaStreamNonBlocking), "stream");
+  check(cudaEventCreateWithFlags(&done, cudaEventDisableTiming), "event");
   check(cudaSetDevice(0), "the GPU");
   void* host = nullptr;
   check(cudaHostAlloc(&host, kBytes, cudaHostAllocPortable), "page-locked memory");
@@ -351,7 +353,6 @@ void copies_between_devices() {
     check(cudaDeviceEnablePeerAccess(other, 0), "peer access");
     print("the same with peer access", at_once());
   }
-  cudaEvent_t arrived = nullptr, done = nullptr;
   check(cudaEventCreateWithFlags(&arrived, cudaEventDisableTiming), "event");
   check(cudaEventCreateWithFlags(&done, cudaEventDisableTiming), "event");
   print("the same through page-locked memory", time_of(4, [&](int) {
