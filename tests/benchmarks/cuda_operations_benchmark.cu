@@ -354,7 +354,6 @@ void copies_between_devices() {
     print("the same with peer access", at_once());
   }
   check(cudaEventCreateWithFlags(&arrived, cudaEventDisableTiming), "event");
-  check(cudaEventCreateWithFlags(&done, cudaEventDisableTiming), "event");
   print("the same through page-locked memory", time_of(4, [&](int) {
           for (std::size_t at = 0; at < kBytes; at += kPiece) {
             const std::size_t bytes = std::min(kPiece, kBytes - at);
