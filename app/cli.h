@@ -38,5 +38,6 @@ void add_chat(CLI::App& app, Run& run);
 void add_inspect(CLI::App& app, Run& run);
 void add_check(CLI::App& app, Run& run);
 void add_export(CLI::App& app, Run& run);
+void add_parameter_page(CLI::App& app, Run& run);
 
 }  // namespace krasis::cli

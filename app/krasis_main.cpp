@@ -16,6 +16,7 @@ int main(int argc, char** argv) {
   add_inspect(app, run);
   add_check(app, run);
   add_export(app, run);
+  add_parameter_page(app, run);
   add_worker(app, run);
   try {
     app.parse(argc, argv);

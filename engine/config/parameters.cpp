@@ -220,7 +220,7 @@ Error unknown_parameter(std::string_view name) {
   const std::string_view nearest = nearest_parameter(name);
   return Error{
       ErrorCode::InvalidArgument, fmt::format("There is no parameter \"{}\".", shortened(name)),
-      nearest.empty() ? "krasis bench --help lists all of them." : fmt::format("Did you mean \"{}\"?", nearest)};
+      nearest.empty() ? "krasis parameters lists all of them." : fmt::format("Did you mean \"{}\"?", nearest)};
 }
 
 Expected<std::vector<int>> gpu_indices(std::string_view text) {

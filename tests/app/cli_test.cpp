@@ -63,7 +63,9 @@ TEST(Usage, HelpNamesEverySubcommand) {
   Program program;
   const Output help = program.run({"--help"});
   EXPECT_EQ(help.exit_code, 0);
-  for (const char* command : {"bench", "chat", "inspect", "check", "export", "worker"}) EXPECT_THAT(help.out, HasSubstr(command));
+  for (const char* command : {"bench", "chat", "inspect", "check", "export", "parameters", "worker"}) {
+    EXPECT_THAT(help.out, HasSubstr(command));
+  }
   EXPECT_THAT(help.out, HasSubstr("Exit codes"));
   const Output bench = program.run({"bench", "--help"});
   EXPECT_EQ(bench.exit_code, 0);
