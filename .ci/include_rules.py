@@ -31,7 +31,7 @@ host      | kernels/host/*                       | base tensors device          
 cuda      | kernels/cuda/*                       | base tensors device host        | ceilings.h cuda_platform.h
           |                                      |                                 | probe.h
 
-config    | engine/config/*                      | base                            | configuration_io.h parameters.h
+config    | engine/config/*                      | base                            | configuration_io.h parameter_page.h parameters.h
           |                                      |                                 | run_configuration.h sweep.h
 system    | engine/system/*                      | base                            | *
 protocol  | engine/protocol/*                    | base config                     | *

@@ -26,7 +26,8 @@ TEST(ParameterPage, EachParameterIsOneRowOfSixCells) {
   }
   std::istringstream lines(page);
   for (std::string line; std::getline(lines, line);) {
-    if (line.starts_with('|')) EXPECT_EQ(std::count(line.begin(), line.end(), '|'), 7) << line;
+    if (!line.starts_with('|')) continue;
+    EXPECT_EQ(std::count(line.begin(), line.end(), '|'), 7) << line;
   }
 }
 
