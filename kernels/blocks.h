@@ -101,9 +101,7 @@ struct MlpBlock {
               {.x = normed, .weight = up, .out_f32 = up_out, .tokens = tokens}}},
             2};
   }
-  MatmulArgs output() const {
-    return {.x = activated, .weight = down, .accumulate = residual, .tokens = tokens};
-  }
+  MatmulArgs output() const { return {.x = activated, .weight = down, .accumulate = residual, .tokens = tokens}; }
 
   template <class Visitor>
   void visit(Visitor& visitor) {
@@ -135,9 +133,7 @@ struct RouterBlock {
   View<std::int32_t> ids;    ///< [tokens, top_k], overwritten
   View<float> weights;       ///< [tokens, top_k], overwritten
 
-  MatmulArgs scores() const {
-    return {.x = normed, .weight = router, .out_f32 = logits, .tokens = tokens};
-  }
+  MatmulArgs scores() const { return {.x = normed, .weight = router, .out_f32 = logits, .tokens = tokens}; }
 
   template <class Visitor>
   void visit(Visitor& visitor) {
@@ -163,9 +159,7 @@ struct HeadBlock {
   View<bf16> normed;   ///< workspace [tokens, hidden]
   View<float> logits;  ///< [tokens, vocabulary], overwritten
 
-  MatmulArgs product() const {
-    return {.x = normed, .weight = lm_head, .out_f32 = logits, .tokens = tokens};
-  }
+  MatmulArgs product() const { return {.x = normed, .weight = lm_head, .out_f32 = logits, .tokens = tokens}; }
 
   template <class Visitor>
   void visit(Visitor& visitor) {

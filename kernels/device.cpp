@@ -7,7 +7,8 @@ void Device::copy_and_raise(Stream stream, std::span<const CopyArgs> copies, Sig
   raise(stream, signal);
 }
 
-void Device::await_and_add(Stream stream, Signal signal, std::string_view why, const AddArgs& sum, View<float> arrived) {
+void Device::await_and_add(Stream stream, Signal signal, std::string_view why, const AddArgs& sum,
+                           View<float> arrived) {
   await(stream, signal, why);
   krasis::copy(*this, stream, arrived, sum.x, "sum from the CPU");
   run(stream, AddArgs{arrived, sum.out});

@@ -123,7 +123,7 @@ class Device {
   /// or unregister_host is called with the same pointer.
   virtual Expected<void> register_host(std::string_view place, std::byte* data, std::size_t bytes) = 0;
   virtual void unregister_host(std::byte* data) = 0;
-  /// How a KV cache should lie for this device's attention with so many heads.
+  /// How a KV cache should lie for this device's attention with these numbers of heads.
   virtual KvLayout kv_layout(int /*heads*/, int /*kv_heads*/, int /*head_dim*/) const { return KvLayout::Rows; }
 
   // Order -------------------------------------------------------------------------------------------------------

@@ -7,9 +7,9 @@
 #include "kernels/blocks.h"
 
 /// What arguments ask for beyond the plain formula, as bits, and how an implementation is chosen by them. Each way to
-/// compute an operation says which bits it knows, so a fast one that lacks a feature is passed over and can never ignore
-/// it silently. features_of() names every field of its arguments: a new field does not compile until it is given a bit
-/// here, or is known to change sizes alone.
+/// compute an operation says which bits it knows, so a fast one that lacks a feature is passed over and can never
+/// ignore it silently. features_of() names every field of its arguments: a new field does not compile until it is given
+/// a bit here, or is known to change sizes alone.
 namespace krasis {
 
 using Features = std::uint32_t;
@@ -18,8 +18,8 @@ using Features = std::uint32_t;
 template <class Path, class... Case>
 struct Candidate {
   Path path;
-  Features known;                 ///< what it does not know it refuses
-  bool (*fits)(const Case&...);   ///< shapes, addresses, the device
+  Features known;                ///< what it does not know it refuses
+  bool (*fits)(const Case&...);  ///< shapes, addresses, the device
 };
 /// The first candidate that knows all of `asked` and fits; none = the operation cannot be computed.
 template <class Path, std::size_t kCount, class... Case>

@@ -24,16 +24,18 @@ struct OperationList {
 
 /// Every operation. A new one is named here, is defined for the host (host/operations/scalar.h) and for CUDA
 /// (cuda/operations/operations.h), and is tested on both: docs/adding-an-operation.md.
-using Operations = OperationList<
-    EmbeddingArgs, RmsNormArgs, HeadNormArgs, GatedNormArgs, MatmulArgs, SwiGluArgs, RotaryArgs, KvAppendArgs, AttentionArgs, RouterArgs,
-    ExpertsArgs, AddArgs, FillArgs, CountExpertsArgs, GatherExpertsArgs, SampleArgs, AdvanceArgs,
-    // Blocks.
-    MatmulsArgs, AttentionBlock, MlpBlock, RouterBlock, HeadBlock>;
+using Operations = OperationList<EmbeddingArgs, RmsNormArgs, HeadNormArgs, GatedNormArgs, MatmulArgs, SwiGluArgs,
+                                 RotaryArgs, KvAppendArgs, AttentionArgs, RouterArgs, ExpertsArgs, AddArgs, FillArgs,
+                                 CountExpertsArgs, GatherExpertsArgs, SampleArgs, AdvanceArgs,
+                                 // Blocks.
+                                 MatmulsArgs, AttentionBlock, MlpBlock, RouterBlock, HeadBlock>;
 using AnyOperation = Operations::Pointer;
 
 /// Whether an operation consists of others.
 template <class Args>
-concept Block = requires(const Args& args) { args.expand([](const auto&) {}); };
+concept Block = requires(const Args& args) {
+  args.expand([](const auto&) {});
+};
 
 /// An implementation: for each operation a function, or null.
 template <template <class> class Function>

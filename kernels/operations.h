@@ -7,17 +7,19 @@
 #include "kernels/tensor.h"
 
 /// Arguments of the primitive operations. A device enqueues them on a stream (device.h); host/ implements each as the
-/// scalar reference and, where that pays, vectorized; cuda/ as kernels. Rounding points are part of the meaning, so that
-/// all devices agree: what is stored as BF16 is rounded there and nowhere else; sums are FP32.
+/// scalar reference and, where that pays, vectorized; cuda/ as kernels. Rounding points are part of the meaning, so
+/// that all devices agree: what is stored as BF16 is rounded there and nowhere else; sums are FP32.
 ///
-/// `kName` is the operation's name in traces, messages and tests. `visit` tells a visitor which memory is used, and how:
+/// `kName` is the operation's name in traces, messages and tests. `visit` tells a visitor which memory is used, and
+/// how:
 ///   in(parts...)       is read
 ///   out(parts...)      is overwritten
 ///   update(parts...)   is read and written
 ///   scratch(view)      is written and read back by the operation itself; contents undefined before and after
 ///   in_later(views)    is read, as the list names it when the operation is enqueued or replayed
-/// A part is a View, a Matrix, a KvCache (planes and scales as a whole) or a Batch (positions and sequences). What depends
-/// on values in device memory is told as the whole. A visitor may replace the parts; the members are its own copy then.
+/// A part is a View, a Matrix, a KvCache (planes and scales as a whole) or a Batch (positions and sequences). What
+/// depends on values in device memory is told as the whole. A visitor may replace the parts; the members are its own
+/// copy then.
 namespace krasis {
 
 /// out[t, :] = table[ids[t], :].  table BF16 [vocabulary, hidden]; an id outside the vocabulary gives zeros.
@@ -135,8 +137,8 @@ struct RotaryArgs {
   }
 };
 
-/// Writes k and v of each token to its row (first_slot + position) of the cache, quantized if the cache is. A row outside
-/// the cache is an error on the host; a GPU skips it.
+/// Writes k and v of each token to its row (first_slot + position) of the cache, quantized if the cache is. A row
+/// outside the cache is an error on the host; a GPU skips it.
 struct KvAppendArgs {
   static constexpr const char* kName = "kv_append";
   View<const bf16> k;  ///< [tokens, heads, head_dim], after rotary
@@ -174,9 +176,9 @@ struct AttentionArgs {
 };
 
 /// softmax over all experts, the k largest (ties: the smaller index), in falling order; divided by their sum if
-/// `renormalize` (Qwen3's norm_topk_prob). Experts are ranked by their logits, whose order is that of the softmax without
-/// its rounding. A NaN ranks last; where it enters the softmax the weights are NaN, the ids stay valid. A pick beyond
-/// `experts` has id -1 and weight 0.
+/// `renormalize` (Qwen3's norm_topk_prob). Experts are ranked by their logits, whose order is that of the softmax
+/// without its rounding. A NaN ranks last; where it enters the softmax the weights are NaN, the ids stay valid. A pick
+/// beyond `experts` has id -1 and weight 0.
 struct RouterArgs {
   static constexpr const char* kName = "router";
   View<const float> logits;       ///< [tokens, experts]

@@ -60,8 +60,8 @@ struct Batch {
 enum class KvElement : std::uint8_t { Bf16, Fp8 };
 
 /// How the numbers of a plane lie. Rows: [rows, heads, head_dim], scales [rows, heads]. Tiles: head after head, within
-/// it blocks of 64 rows, each in the order in which AMX multiplies it (kernels/host/operations/cache/kv_layout.h), scales
-/// [heads, kv_capacity(rows)]. A sequence should begin at a multiple of 64 rows.
+/// it blocks of 64 rows, each in the order in which AMX multiplies it (kernels/host/operations/cache/kv_layout.h),
+/// scales [heads, kv_capacity(rows)]. A sequence should begin at a multiple of 64 rows.
 enum class KvLayout : std::uint8_t { Rows, Tiles };
 
 /// Rows that a plane in tiles has room for; what an engine allocates has it in either layout.

@@ -161,7 +161,7 @@ class Database {
   Expected<std::vector<RunSummary>> summaries(const RunFilter& filter = {});
   /// Warm-ups first, each in order of index, with all samples.
   Expected<std::vector<Repetition>> repetitions(RunId run);
-  /// In the order in which they were appended; `last` > 0 gives the last so many.
+  /// In the order in which they were appended; `last` > 0 gives that number of the last ones.
   Expected<std::vector<LogLine>> log(RunId run, std::int64_t last = 0);
   Expected<std::int64_t> run_count();
   Expected<std::vector<ModelRecord>> models();

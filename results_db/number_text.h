@@ -4,7 +4,7 @@
 
 namespace krasis::results {
 
-/// `value` with so many decimals and a point, whatever the locale (a window's toolkit sets it): 1018.37 -> "1018.4".
+/// `value` with `decimals` decimals and a point, whatever the locale (a window's toolkit sets it): 1018.37 -> "1018.4".
 std::string fixed(double value, int decimals);
 /// The shortest text that reads back as the same double.
 std::string exact(double value);

@@ -4,9 +4,8 @@
 #include <chrono>
 #include <cstdint>
 #include <cstring>
-#include <vector>
-
 #include <nlohmann/json.hpp>
+#include <vector>
 
 #include "engine/runtime/platform.h"
 #include "engine/system/memory.h"

@@ -15,7 +15,7 @@ namespace {
 
 constexpr double kScalarFlopPerSecond = 1e9;  // a cautious guess of the reference's speed on one thread
 
-/// How long the reference takes for so many tokens.
+/// Seconds that the reference takes for `tokens` tokens.
 double reference_seconds(const Engine& engine, std::size_t tokens) {
   return 2.0 * static_cast<double>(active_parameter_count(engine.model().spec)) * static_cast<double>(tokens) /
          (kScalarFlopPerSecond * engine.team().size());

@@ -39,7 +39,7 @@ class Judge {
                                          std::span<const std::vector<std::int32_t>> repetitions,
                                          const VerdictWatcher& watcher = {});
 
-  /// How long judge() will take for a prompt and text of so many tokens, in seconds: by the speed of the last pass or,
+  /// Seconds that judge() will take for this prompt and `generated` tokens: by the speed of the last pass or,
   /// before there was one, of the first tokens of `prompt`, which are computed now if that is a matter of a moment.
   double expected_s(const Engine& engine, std::span<const std::int32_t> prompt, std::size_t generated);
 

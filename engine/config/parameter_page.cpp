@@ -66,8 +66,8 @@ std::string row(const Parameter& parameter) {
   if (const Applicability by_default = parameter.applies(RunConfiguration{}); !by_default) {
     what += fmt::format(" By default without effect: {}", by_default.reason);
   }
-  return fmt::format("| `{}` | {} | `{}` | {} | {} | {} |\n", parameter.name, parameter.label,
-                     parameter.default_text(), values_text(parameter), affects_text(parameter.affects), what);
+  return fmt::format("| `{}` | {} | `{}` | {} | {} | {} |\n", parameter.name, parameter.label, parameter.default_text(),
+                     values_text(parameter), affects_text(parameter.affects), what);
 }
 
 }  // namespace

@@ -218,9 +218,8 @@ Expected<void> Parameter::restore(RunConfiguration& configuration, const Paramet
 
 Error unknown_parameter(std::string_view name) {
   const std::string_view nearest = nearest_parameter(name);
-  return Error{
-      ErrorCode::InvalidArgument, fmt::format("There is no parameter \"{}\".", shortened(name)),
-      nearest.empty() ? "krasis parameters lists all of them." : fmt::format("Did you mean \"{}\"?", nearest)};
+  return Error{ErrorCode::InvalidArgument, fmt::format("There is no parameter \"{}\".", shortened(name)),
+               nearest.empty() ? "krasis parameters lists all of them." : fmt::format("Did you mean \"{}\"?", nearest)};
 }
 
 Expected<std::vector<int>> gpu_indices(std::string_view text) {

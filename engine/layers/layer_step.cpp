@@ -15,12 +15,12 @@ void feed_forward(Device& device, Stream stream, const LayerStep& step) {
 void head(Device& device, Stream stream, const ModelSpec& spec, const HeadWeights& weights,
           View<const float> residual_row, View<bf16> normed, View<float> logits) {
   device.run(stream, HeadBlock{.residual = residual_row,
-                             .norm = weights.final_norm,
-                             .lm_head = weights.lm_head,
-                             .epsilon = spec.norm.epsilon,
-                             .tokens = 1,
-                             .normed = rows_of(normed, 1, spec.hidden),
-                             .logits = logits});
+                               .norm = weights.final_norm,
+                               .lm_head = weights.lm_head,
+                               .epsilon = spec.norm.epsilon,
+                               .tokens = 1,
+                               .normed = rows_of(normed, 1, spec.hidden),
+                               .logits = logits});
 }
 
 }  // namespace krasis

@@ -154,7 +154,8 @@ void Decode::enqueue(const PickHooks& hooks, std::size_t token_index) {
   const ModelSpec& c = model_.spec;
   const auto hidden = static_cast<std::size_t>(c.hidden);
   DeviceState& home = devices_[0];
-  for (DeviceState& state : devices_) state.device->run(state.compute, AdvanceArgs{state.token, state.id, state.position});
+  for (DeviceState& state : devices_)
+    state.device->run(state.compute, AdvanceArgs{state.token, state.id, state.position});
   home.device->run(home.compute, EmbeddingArgs{home.head.embedding, home.id, home.residual.sub(0, hidden)});
   enqueue_layers({.first = token_index}, hooks);
   head(*home.device, home.compute, c, home.head, home.residual.sub(0, hidden), home.scratch.normed, home.logits);
@@ -164,8 +165,9 @@ void Decode::enqueue(const PickHooks& hooks, std::size_t token_index) {
 void Decode::enqueue_prompt(std::int64_t tokens, const PickHooks& hooks) {
   DeviceState& home = devices_[0];
   const auto count = static_cast<std::size_t>(tokens);
-  home.device->run(home.compute, EmbeddingArgs{home.head.embedding, home.prompt.sub(0, count),
-                                        home.residual.sub(0, count * static_cast<std::size_t>(model_.spec.hidden))});
+  home.device->run(home.compute,
+                   EmbeddingArgs{home.head.embedding, home.prompt.sub(0, count),
+                                 home.residual.sub(0, count * static_cast<std::size_t>(model_.spec.hidden))});
   enqueue_layers({.count = tokens, .prompt = true}, hooks);
 }
 

@@ -18,8 +18,8 @@ struct PackedModel;
 struct DecodeParts {
   double device_s = 0;  ///< a token without experts, their hand-over to the CPU included; attention resident
   double streamed_s = 0;  ///< the same with streamed attention's copies beside it; 0 = resident
-  std::vector<double> cpu_layer_s;  ///< [top_k + 1]: so many experts of a layer on the CPU
-  std::vector<double> device_layer_s;  ///< [top_k + 1]: so many on a device: top_k were measured, fewer are their share
+  std::vector<double> cpu_layer_s;     ///< [top_k + 1]: entry n is n experts of a layer on the CPU
+  std::vector<double> device_layer_s;  ///< [top_k + 1]: n on a device; top_k were measured, fewer are their share
 };
 
 /// Seconds of a token: in each layer, after what has no experts, CPU and device compute the picked ones at once.

@@ -45,8 +45,9 @@ struct GenerationOptions {
 /// What decode asked of the expert cache, and what an adaptive one did.
 struct CacheUse {
   std::vector<std::int64_t> hits, misses;  ///< [layers with experts]: picks of cached experts, and of the CPU's
-  /// [top_k + 1]: of how many tokens' layers the CPU computed so many of the picked experts. Like hits and misses, of
-  /// all computed steps: after an end of text or a cancel the one that was ahead too, which token_s does not have.
+  /// [top_k + 1]: a histogram of CPU experts; entry n counts the (token, layer) pairs of which the CPU computed n
+  /// picked experts. Like hits and misses, of all computed steps: after an end of text or a cancel the one that was
+  /// ahead too, which token_s does not have.
   std::vector<std::int64_t> layers_by_misses;
   std::int64_t admitted_experts = 0;       ///< that came in while decoding
   std::size_t admitted_bytes = 0;          ///< copied for them
@@ -166,7 +167,7 @@ class Engine {
   virtual std::vector<PlaceReport> memory_report() const = 0;
   /// Sampling of later generations (temperature, top_k, top_p, min_p, repetition_penalty, seed of `configuration`).
   virtual void set_sampling(const RunConfiguration& configuration) = 0;
-  /// The path that a prompt of so many tokens takes.
+  /// The path that a prompt of `tokens` tokens takes.
   virtual PrefillPath prefill_path(std::size_t tokens) const = 0;
   /// Which experts are computed on a device in prompts and from the first decode step on: [layers with experts * experts]
   /// device index or -1. Every generation and evaluation begins with them, so equal ones give equal results.

@@ -7,7 +7,8 @@
 namespace krasis {
 namespace {
 
-/// Free group buffers fill so many times faster than cached experts are exchanged: soon of use, and still behind the steps.
+/// Experts that fill a free group buffer for each expert that is exchanged: the buffers are of use soon, and the copies
+/// still keep behind the steps.
 constexpr std::size_t kFillsOfASwap = 4;
 
 }  // namespace

@@ -20,20 +20,20 @@ View<const std::byte> experts_of_layer(const PackedModel& model, std::size_t exp
 
 /// Which experts lie on devices for decode and which the CPU computes; how often each kind was picked.
 ///
-/// With hcs_policy adaptive the set follows the text. Every kTokensPerAdmission steps the host, which has counted the picks
-/// of each token, first puts the experts that it sent for last time into the tables, and the victims out; then it chooses
-/// the next ones (choose_admissions) and sends for them. Steps are counted from the prompt and nothing else decides, so
-/// what is computed where depends on the text alone, never on how long a copy takes. A copy goes into a slot that no table
-/// names: one of the cache's spare slots, or of the group buffers, which only a streamed prompt needs. Every prompt begins
-/// with the first set again, for CPU and GPU do not give equal bits.
+/// With hcs_policy adaptive the set follows the text. Every kTokensPerAdmission steps the host, which has counted the
+/// picks of each token, first puts the experts whose copies it enqueued last time into the tables, and the victims out;
+/// then it chooses the next ones (choose_admissions) and enqueues their copies. Steps are counted from the prompt and
+/// nothing else decides, so what is computed where depends on the text alone, never on how long a copy takes. A copy
+/// goes into a slot that no table names: one of the cache's spare slots, or of the group buffers, which only a streamed
+/// prompt needs. Every prompt begins with the first set again, for CPU and GPU do not give equal bits.
 ///
-/// Ordering: the copies run on the device's loader, behind the prompt's; before the tables name an expert, the compute stream
-/// waits for the last of them ("experts are in the cache"). The slots that copies go to were last read by steps whose token
-/// the host has waited for ("token is known"), and so were the host's tables.
+/// Ordering: the copies run on the device's loader, behind the prompt's; before the tables name an expert, the compute
+/// stream waits for the last of them ("experts are in the cache"). The slots that copies go to were last read by steps
+/// whose token the host has waited for ("token is known"), and so were the host's tables.
 class ExpertCache {
  public:
   /// `first` as choose_cached_experts() gives it, chosen by `heatmap`; both empty with hcs off. `tables` is page-locked
-  /// memory, [devices, layers with experts * experts], or empty with hcs off. Sends for the first set.
+  /// memory, [devices, layers with experts * experts], or empty with hcs off. Enqueues the copies of the first set.
   ExpertCache(const PackedModel& model, const RunConfiguration& configuration, std::span<DeviceState> devices,
               const std::vector<int>& first, const std::vector<std::int64_t>& heatmap, View<std::int64_t> tables);
 
@@ -43,7 +43,8 @@ class ExpertCache {
   void before_step();
   /// The next before_step() needs the steps before it done.
   bool decides_now() const { return adaptive_ && step_ % kTokensPerAdmission == 0; }
-  /// After the last step: sends for the experts of the first set that had to leave, before the next prompt needs them.
+  /// After the last step: enqueues the copies of the experts of the first set that had to leave, before the next prompt
+  /// needs them.
   void end();
   /// Since begin().
   CacheUse use() const;

@@ -92,7 +92,7 @@ Expected<std::unique_ptr<HybridEngine>> HybridEngine::create(std::vector<Device*
     KRASIS_CHECK(engine->wait_for_decode());
   }
   KRASIS_CHECK(engine->measure_paths());
-  engine->last_prompt_ = 0;  // those were nobody's
+  engine->last_prompt_ = 0;  // the prompts of the measurement belong to no caller
   return engine;
 }
 

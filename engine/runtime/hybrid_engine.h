@@ -62,7 +62,7 @@ class HybridEngine final : public Engine {
   Expected<DecodeParts> measure_parts(const std::stop_token& stop);
   /// Seconds from token to token of such steps behind the last prompt; the median of some.
   Expected<double> time_steps(const Recording& step, const std::stop_token& stop);
-  /// Seconds from an idle engine to the logits behind a prompt of so many tokens.
+  /// Seconds from an idle engine to the logits behind a prompt of `tokens` tokens.
   Expected<double> time_prompt(std::int64_t tokens, PrefillPath path);
   /// Copies DeviceState::gathered of the devices that own layers to the host: row 0 before a prompt, in each device's own
   /// order; row 1 behind it, in the home's, to which the residual has come through all of them.
@@ -102,8 +102,8 @@ class HybridEngine final : public Engine {
   std::optional<Recording> step_without_copies_;  ///< of streamed attention, to measure parts with
   std::optional<DecodeParts> parts_;
   std::int32_t parts_prompt_ = 0;  ///< what last_prompt_ was for them
-  std::int64_t cpu_prompt_ = 0;     ///< prompts of up to so many tokens go to the CPU's experts,
-  std::int64_t picked_prompt_ = 0;  ///< and others of up to so many take their picked experts alone
+  std::int64_t cpu_prompt_ = 0;    ///< the most tokens of a prompt that the CPU's experts compute
+  std::int64_t picked_prompt_ = 0;  ///< the most tokens of another prompt that copies its picked experts alone
 };
 
 }  // namespace krasis

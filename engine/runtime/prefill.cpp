@@ -94,12 +94,13 @@ void Prefill::gather(DeviceState& state, const LayerGroup& group, std::int64_t l
   const auto experts = static_cast<std::size_t>(model_.spec.experts());
   const View<std::byte> buffer = state.group_buffers[static_cast<std::size_t>(group.buffer)];
   state.device->run(
-      state.compute, GatherExpertsArgs{.ids = state.scratch.experts.ids.sub(0, tokens * static_cast<std::size_t>(model_.spec.top_k())),
-                      .offsets = state.stream_offsets.sub(static_cast<std::size_t>(layer.index) * experts, experts),
-                      .from = model_.layers[static_cast<std::size_t>(l)].gpu_experts,
-                      .to = buffer.sub(static_cast<std::size_t>(layer.slot) * slot_bytes_, slot_bytes_),
-                      .block_bytes = model_.gpu_expert_layout.bytes(),
-                      .copied = state.gathered});
+      state.compute,
+      GatherExpertsArgs{.ids = state.scratch.experts.ids.sub(0, tokens * static_cast<std::size_t>(model_.spec.top_k())),
+                        .offsets = state.stream_offsets.sub(static_cast<std::size_t>(layer.index) * experts, experts),
+                        .from = model_.layers[static_cast<std::size_t>(l)].gpu_experts,
+                        .to = buffer.sub(static_cast<std::size_t>(layer.slot) * slot_bytes_, slot_bytes_),
+                        .block_bytes = model_.gpu_expert_layout.bytes(),
+                        .copied = state.gathered});
 }
 
 void Prefill::compute_experts(DeviceState& state, const LayerGroup& group, const ExpertLayer& layer, std::size_t tokens,
@@ -150,7 +151,8 @@ void Prefill::compute(std::size_t index, std::int64_t tokens, const PickHooks& h
     const auto hidden = static_cast<std::size_t>(model_.spec.hidden);
     const View<float> residual = state.residual.sub(first * hidden, size * hidden);
     Event& computed = computed_[static_cast<std::size_t>(begin / chunk)];
-    if (owner_ != group.owner) move_residual(devices_[static_cast<std::size_t>(owner_)], state, first * hidden, size * hidden, computed);
+    if (owner_ != group.owner)
+      move_residual(devices_[static_cast<std::size_t>(owner_)], state, first * hidden, size * hidden, computed);
     const LayerTokens those{batch, residual, first, begin == 0, begin + count == tokens};
     for (std::int64_t l = group.first; l < group.first + group.count; ++l) {
       const ExpertLayer& experts = layers_[static_cast<std::size_t>(l)];
@@ -202,8 +204,9 @@ void Prefill::enqueue_layers(std::int64_t tokens, const PickHooks& hooks) {
   marked_work_ = 0;
   DeviceState& home = devices_[0];
   const auto elements = static_cast<std::size_t>(tokens * model_.spec.hidden);
-  home.device->run(home.compute, EmbeddingArgs{home.head.embedding, home.prompt.sub(0, static_cast<std::size_t>(tokens)),
-                                        home.residual.sub(0, elements)});
+  home.device->run(home.compute,
+                   EmbeddingArgs{home.head.embedding, home.prompt.sub(0, static_cast<std::size_t>(tokens)),
+                                 home.residual.sub(0, elements)});
   const std::int64_t chunk = chunk_of(configuration_);
   owner_ = 0;
   computed_.assign(static_cast<std::size_t>((tokens + chunk - 1) / chunk), home.device->record(home.compute));

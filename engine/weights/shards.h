@@ -10,8 +10,8 @@ namespace krasis {
 
 /// Which NUMA node the bytes of a region belong on, so that each node's cores read what lies beside them. The row that
 /// is at k / n to (k + 1) / n of a matrix's rows belongs to node number k of n, because a team's members, in order of
-/// their nodes, take its rows in this order (kernels/host/operations/threads/thread_team.h and gate_units.h). What those round
-/// to whole units of work is read from the neighbour.
+/// their nodes, take its rows in this order (kernels/host/operations/threads/thread_team.h and gate_units.h). What
+/// those round to whole units of work is read from the neighbour.
 struct Shards {
   struct Range {
     std::size_t node = 0;  ///< index in `nodes`

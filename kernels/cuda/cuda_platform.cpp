@@ -106,7 +106,8 @@ void CudaPlatform::Impl::set_peer_access(int one, int other) {
     int possible = 0;
     if (from == to || cudaDeviceCanAccessPeer(&possible, from, to) != cudaSuccess || possible == 0) continue;
     // Access is the process's: an earlier platform may have left it. Copies are right either way.
-    if (cudaSetDevice(from) == cudaSuccess) direct ? cudaDeviceEnablePeerAccess(to, 0) : cudaDeviceDisablePeerAccess(to);
+    if (cudaSetDevice(from) == cudaSuccess)
+      direct ? cudaDeviceEnablePeerAccess(to, 0) : cudaDeviceDisablePeerAccess(to);
     cudaGetLastError();
   }
 }

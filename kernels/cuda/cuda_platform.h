@@ -31,7 +31,8 @@ struct CudaPlatformOptions {
   /// Copies from GPU to GPU run directly where the hardware can; false (or KRASIS_PEER_ACCESS=off in the environment) =
   /// through host memory, as between GPUs that cannot reach each other.
   bool peer_access = true;
-  /// synchronize() fails after this number of seconds without an end and says which signals are missing; 0 = waits for ever.
+  /// synchronize() fails after this number of seconds without an end and says which signals are missing; 0 = waits for
+  /// ever.
   double patience_s = 0.0;
 };
 

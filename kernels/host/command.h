@@ -57,7 +57,7 @@ struct Command {
   int stream = -1;
   Event event;              ///< Record, Wait
   int signal = -1;          ///< Raise, Await
-  std::uint64_t count = 0;  ///< Raise, Await: the how-manieth of its signal
+  std::uint64_t count = 0;  ///< Raise, Await: the number of this raise or await of its signal, from 1
   std::shared_ptr<const Operation> operation;
   std::string why;  ///< Wait, Await
 };

@@ -89,7 +89,7 @@ class ThreadExecutor final : public Executor {
     return static_cast<std::size_t>(std::ranges::count_if(lanes_, [&](const auto& lane) { return startable(*lane); }));
   }
 
-  /// Wakes so many idle threads that `wanted` are on their way.
+  /// Wakes idle threads until `wanted` have been woken.
   void wake_for(std::size_t wanted) {
     for (; woken_ < std::min(wanted, idle_); ++woken_) wake_.notify_one();
   }

@@ -183,9 +183,9 @@ void matrix_vector(benchmark::State& state) {
   const double ceiling = read_bandwidth(pages);
   const double seconds = median_seconds(state, [&] {
     op.run<MatmulArgs>({.x = {x.data(), x.size()},
-               .weight = {layout, pages.data()},
-               .out_f32 = {out.data(), out.size()},
-               .tokens = 1});
+                        .weight = {layout, pages.data()},
+                        .out_f32 = {out.data(), out.size()},
+                        .tokens = 1});
   });
   state.SetLabel(std::string(name_of(element)));
   report(state, pages, ceiling, static_cast<double>(layout.bytes()), seconds);
@@ -224,19 +224,20 @@ void attention_products(benchmark::State& state) {
         at += layout.bytes();
         return Matrix{layout, at - layout.bytes()};
       };
-      const MatmulsArgs projections{{{
-          {.x = {x.data(), x.size()}, .weight = next(layouts[0]), .out_bf16 = {q.data(), q.size()}, .tokens = 1},
-          {.x = {x.data(), x.size()}, .weight = next(layouts[1]), .out_bf16 = {k.data(), k.size()}, .tokens = 1},
-          {.x = {x.data(), x.size()}, .weight = next(layouts[2]), .out_bf16 = {v.data(), v.size()}, .tokens = 1}}}, 3};
+      const MatmulsArgs projections{
+          {{{.x = {x.data(), x.size()}, .weight = next(layouts[0]), .out_bf16 = {q.data(), q.size()}, .tokens = 1},
+            {.x = {x.data(), x.size()}, .weight = next(layouts[1]), .out_bf16 = {k.data(), k.size()}, .tokens = 1},
+            {.x = {x.data(), x.size()}, .weight = next(layouts[2]), .out_bf16 = {v.data(), v.size()}, .tokens = 1}}},
+          3};
       if (state.range(1) == 1) {
         op.run(projections);
       } else {
         for (const MatmulArgs& projection : projections.all()) op.run<MatmulArgs>(projection);
       }
       op.run<MatmulArgs>({.x = {attended.data(), attended.size()},
-                 .weight = next(layouts[3]),
-                 .accumulate = {residual.data(), residual.size()},
-                 .tokens = 1});
+                          .weight = next(layouts[3]),
+                          .accumulate = {residual.data(), residual.size()},
+                          .tokens = 1});
     }
   });
   state.counters["us/layer"] = seconds * 1e6 / static_cast<double>(layers);
@@ -301,14 +302,14 @@ void experts(benchmark::State& state) {
       }
       bytes += static_cast<double>(std::count(used.begin(), used.end(), true)) * static_cast<double>(layout.bytes());
       op.run<ExpertsArgs>({{x.data(), x.size()},
-                  {ids.data(), ids.size()},
-                  {weights.data(), weights.size()},
-                  {pages->data() + static_cast<std::size_t>(l) * layer_bytes, layer_bytes},
-                  {offsets.data(), offsets.size()},
-                  layout,
-                  shape.top_k,
-                  {out.data(), out.size()},
-                  {workspace.data(), workspace.size()}});
+                           {ids.data(), ids.size()},
+                           {weights.data(), weights.size()},
+                           {pages->data() + static_cast<std::size_t>(l) * layer_bytes, layer_bytes},
+                           {offsets.data(), offsets.size()},
+                           layout,
+                           shape.top_k,
+                           {out.data(), out.size()},
+                           {workspace.data(), workspace.size()}});
     }
     ++passes;
   });
@@ -358,12 +359,12 @@ void attention(benchmark::State& state) {
                           {{at, plane}, scales_at(0)},            {{at + plane, plane}, scales_at(1)},
                           kv_layout};
       op.run<AttentionArgs>({.q = {q.data(), q.size()},
-                    .cache = cache,
-                    .batch = {1, {&position, 1}, {&span, 1}},
-                    .out = {out.data(), out.size()},
-                    .heads = kHeads,
-                    .scale = 0.09f,
-                    .workspace = {}});
+                             .cache = cache,
+                             .batch = {1, {&position, 1}, {&span, 1}},
+                             .out = {out.data(), out.size()},
+                             .heads = kHeads,
+                             .scale = 0.09f,
+                             .workspace = {}});
     }
   });
   state.SetLabel(fp8 ? "FP8" : "BF16");
@@ -400,13 +401,17 @@ void serial_parts(benchmark::State& state) {
   };
   for (auto _ : state) {
     time("rms_norm", [&] {
-      op.run<RmsNormArgs>({{residual.data(), kHidden}, {norm.data(), kHidden}, {normed.data(), kHidden}, kHidden, 1e-6f});
+      op.run<RmsNormArgs>(
+          {{residual.data(), kHidden}, {norm.data(), kHidden}, {normed.data(), kHidden}, kHidden, 1e-6f});
     });
     time("head_norm", [&] { op.run<HeadNormArgs>({{q.data(), q.size()}, {norm.data(), kDim}, kDim, 1e-6f}); });
-    time("rotary", [&] { op.run<RotaryArgs>({{q.data(), q.size()}, {frequency.data(), frequency.size()}, batch, kHeads, kDim}); });
+    time("rotary", [&] {
+      op.run<RotaryArgs>({{q.data(), q.size()}, {frequency.data(), frequency.size()}, batch, kHeads, kDim});
+    });
     time("kv_append", [&] { op.run<KvAppendArgs>({{k.data(), k.size()}, {v.data(), v.size()}, cache, batch}); });
     time("router", [&] {
-      op.run<RouterArgs>({{logits.data(), kExperts}, {ids.data(), kTopK}, {weights.data(), kTopK}, kExperts, kTopK, true});
+      op.run<RouterArgs>(
+          {{logits.data(), kExperts}, {ids.data(), kTopK}, {weights.data(), kTopK}, kExperts, kTopK, true});
     });
   }
 }
@@ -433,9 +438,9 @@ void matrix_tokens(benchmark::State& state) {
   const double ceiling = read_bandwidth(pages);
   const double seconds = median_seconds(state, [&] {
     op.run<MatmulArgs>({.x = {x.data(), x.size()},
-               .weight = {layout, pages.data()},
-               .out_f32 = {out.data(), out.size()},
-               .tokens = tokens});
+                        .weight = {layout, pages.data()},
+                        .out_f32 = {out.data(), out.size()},
+                        .tokens = tokens});
   });
   state.SetLabel(std::string(name_of(element)));
   report(state, pages, ceiling, static_cast<double>(layout.bytes()), seconds);

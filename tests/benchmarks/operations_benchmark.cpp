@@ -55,9 +55,9 @@ void matmul(benchmark::State& state) {
   for (auto _ : state) {
     set(state.range(0))
         .run<MatmulArgs>({.x = View<const bf16>{x.data(), x.size()},
-                 .weight = {layout, weight.data()},
-                 .out_f32 = {out.data(), out.size()},
-                 .tokens = tokens});
+                          .weight = {layout, weight.data()},
+                          .out_f32 = {out.data(), out.size()},
+                          .tokens = tokens});
     benchmark::ClobberMemory();
   }
   state.SetLabel(label(state.range(0)) + " " + std::string(name_of(element)));
@@ -99,14 +99,14 @@ void experts(benchmark::State& state) {
   for (auto _ : state) {
     set(state.range(0))
         .run<ExpertsArgs>({{x.data(), x.size()},
-                  {ids.data(), ids.size()},
-                  {weights.data(), weights.size()},
-                  {pool.data(), pool.size()},
-                  {offsets.data(), offsets.size()},
-                  layout,
-                  kTopK,
-                  {out.data(), out.size()},
-                  {workspace.data(), workspace.size()}});
+                           {ids.data(), ids.size()},
+                           {weights.data(), weights.size()},
+                           {pool.data(), pool.size()},
+                           {offsets.data(), offsets.size()},
+                           layout,
+                           kTopK,
+                           {out.data(), out.size()},
+                           {workspace.data(), workspace.size()}});
     benchmark::ClobberMemory();
   }
   state.SetLabel(label(state.range(0)) + " " + std::string(name_of(element)));

@@ -16,11 +16,8 @@ View<T> at(std::uintptr_t address, std::size_t size = 8) {
 }
 
 const Target kAmpere{.compute_major = 8, .dense_library = true, .counters = true};
-const Target kHopper{.compute_major = 9,
-                     .hopper_attention = true,
-                     .hopper_products = true,
-                     .dense_library = true,
-                     .counters = true};
+const Target kHopper{
+    .compute_major = 9, .hopper_attention = true, .hopper_products = true, .dense_library = true, .counters = true};
 /// A GPU newer than the kernels that are built for Hopper alone.
 const Target kBlackwell = [] {
   Target t = kHopper;
@@ -145,8 +142,8 @@ ExpertsArgs experts(Element element, int group_size, std::size_t tokens, std::si
                    .weights = at<const float>(0x3000, tokens * 8),
                    .pool = at<const std::byte>(0x4000),
                    .offsets = at<const std::int64_t>(0x5000, count)};
-  args.layout = {{{element, group_size}, width, 2048}, {{element, group_size}, width, 2048},
-                 {{element, group_size}, 2048, width}};
+  args.layout = {
+      {{element, group_size}, width, 2048}, {{element, group_size}, width, 2048}, {{element, group_size}, 2048, width}};
   args.top_k = 8;
   args.workspace = at<std::byte>(0x6000);
   return args;

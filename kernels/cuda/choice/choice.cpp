@@ -5,7 +5,9 @@
 namespace krasis::cuda {
 namespace {
 
-bool is_aligned(const void* data, std::size_t to) { return reinterpret_cast<std::uintptr_t>(data) % to == 0; }
+bool is_aligned(const void* data, std::size_t to) {
+  return reinterpret_cast<std::uintptr_t>(data) % to == 0;
+}
 template <class... Pointers>
 bool are_aligned(Pointers... data) {
   return (is_aligned(data, 16) && ...);
@@ -37,7 +39,9 @@ bool can_widen(const AttentionArgs& args) {
 
 // Experts -------------------------------------------------------------------------------------------------------------
 
-std::int64_t tokens_of(const ExpertsArgs& args) { return static_cast<std::int64_t>(args.ids.size) / args.top_k; }
+std::int64_t tokens_of(const ExpertsArgs& args) {
+  return static_cast<std::int64_t>(args.ids.size) / args.top_k;
+}
 bool tensor_cores_fit(const Target&, const ExpertsArgs& args) {
   return args.layout.hidden() % kPiece == 0 && args.layout.width() % kPiece == 0 &&
          are_aligned(args.pool.data, args.x.data, args.workspace.data);
@@ -97,7 +101,8 @@ std::optional<ExpertsPath> choose_experts(const Target& target, const ExpertsArg
                 tensor_cores_fit(t, a);
        }},
       {ExpertsPath::Tiles, kEven, tensor_cores_fit},
-      {ExpertsPath::Fallback, kAnyFormat | experts_features::kClampedSwiGlu, [](const Target&, const ExpertsArgs&) { return true; }},
+      {ExpertsPath::Fallback, kAnyFormat | experts_features::kClampedSwiGlu,
+       [](const Target&, const ExpertsArgs&) { return true; }},
   };
   return choose(kCandidates, features_of(args), target, args);
 }

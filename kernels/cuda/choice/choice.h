@@ -2,8 +2,9 @@
 
 #include "kernels/features.h"
 
-/// Which kernels compute an operation on a GPU: pure functions of the arguments' shapes, formats and addresses (which are
-/// looked at, not followed) and of the device, so that the whole table is tested without a GPU. Null: no kernel can.
+/// Which kernels compute an operation on a GPU: pure functions of the arguments' shapes, formats and addresses (which
+/// are looked at, not followed) and of the device, so that the whole table is tested without a GPU. Null: no kernel
+/// can.
 namespace krasis::cuda {
 
 /// The device and the build, as far as a choice depends on them.
@@ -15,7 +16,7 @@ struct Target {
   bool counters = false;          ///< Launch::counters
 };
 
-constexpr int kCounters = 256;  ///< counters that a stream has for its kernels
+constexpr int kCounters = 256;                       ///< counters that a stream has for its kernels
 constexpr std::int64_t kMostRowsTokens = 16;         ///< of MatmulPath::Rows
 constexpr std::int64_t kLeastLibraryTokens = 64;     ///< fewer are not worth a library's call
 constexpr std::int64_t kMostDecodeExpertTokens = 8;  ///< of ExpertsPath::Decode
@@ -23,9 +24,9 @@ constexpr std::int64_t kMostSortedExperts = 4096;    ///< experts that the paths
 /// Rows of (token, head) for each cache head from which on Hopper's attention pays: fewer leave most of a tile empty or
 /// most of the device idle, and the other kernels share out the keys of few tokens.
 constexpr std::int64_t kLeastHopperRows = 512;
-constexpr std::int64_t kMostSplitRows = 64;  ///< rows of (token, head) for each cache head that small tiles are for
-constexpr std::int64_t kMostFusedTokens = 4;     ///< of a norm that is fused with the product behind it
-constexpr std::int64_t kMostFusedWidth = 4096;   ///< the same
+constexpr std::int64_t kMostSplitRows = 64;     ///< rows of (token, head) for each cache head that small tiles are for
+constexpr std::int64_t kMostFusedTokens = 4;    ///< of a norm that is fused with the product behind it
+constexpr std::int64_t kMostFusedWidth = 4096;  ///< the same
 constexpr int kMostPickedExperts = 32, kMostRoutedExperts = 1024;
 
 enum class MatmulPath : std::uint8_t {

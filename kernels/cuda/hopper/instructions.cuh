@@ -13,7 +13,7 @@ __device__ inline std::uint32_t shared_address(const void* shared) {
   return static_cast<std::uint32_t>(__cvta_generic_to_shared(shared));
 }
 
-/// A barrier whose phase ends when so many threads have come to arrive(); 8 bytes of shared memory.
+/// A barrier whose phase ends when `threads` threads have called arrive(); 8 bytes of shared memory.
 __device__ inline void barrier_init(std::uint64_t* barrier, int threads) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(threads) : "memory");
 }

@@ -33,9 +33,9 @@ struct Launch {
 /// What choice.h needs to know.
 Target target_of(const Launch& launch);
 
-/// Each operation of operation_list.h that is no block, and each of FusedBlocks, specializes this in a file of this folder.
-/// kv_append skips a token whose row lies outside the cache (the host fails instead). Throws std::invalid_argument for
-/// what no kernel can do.
+/// Each operation of operation_list.h that is no block, and each of FusedBlocks, specializes this in a file of this
+/// folder. kv_append skips a token whose row lies outside the cache (the host fails instead). Throws
+/// std::invalid_argument for what no kernel can do.
 template <class Args>
 void run(const Launch& launch, const Args& args);
 

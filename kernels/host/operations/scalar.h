@@ -11,8 +11,8 @@ namespace krasis::scalar {
 template <class Args>
 void run(const Args& args);
 
-/// kv_append with another way to write (row, head); `write_head` is the reference's. Throws std::out_of_range if a token's
-/// row lies outside the cache.
+/// kv_append with another way to write (row, head); `write_head` is the reference's. Throws std::out_of_range if a
+/// token's row lies outside the cache.
 using WriteHead = void (*)(const KvCache& cache, KvPart part, std::int64_t row, int head, const bf16* from);
 void kv_append(const KvAppendArgs& args, WriteHead write);
 void write_head(const KvCache& cache, KvPart part, std::int64_t row, int head, const bf16* from);

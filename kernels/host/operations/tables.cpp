@@ -11,10 +11,10 @@
 #include <vector>
 
 #include "kernels/host/operations/cache/fp8.h"
-#include "kernels/host/operations/operations.h"
-#include "kernels/host/operations/threads/parallel.h"
-#include "kernels/host/operations/scalar.h"
 #include "kernels/host/operations/matmul/tiles.h"
+#include "kernels/host/operations/operations.h"
+#include "kernels/host/operations/scalar.h"
+#include "kernels/host/operations/threads/parallel.h"
 #include "kernels/host/operations/vectorized_features.h"
 
 namespace krasis {
@@ -183,9 +183,11 @@ HostOperations operations_with() {
   set.set<SwiGluArgs>([](const SwiGluArgs& args) { swiglu(table(), args); });
   set.set<RotaryArgs>([](const RotaryArgs& args) { rotary(table(), args); });
   set.set<KvAppendArgs>([](const KvAppendArgs& args) { scalar::kv_append(args, write_head); });
-  set.set<AttentionArgs>([](const AttentionArgs& args) { is_vectorized(args) ? attention(table(), args) : scalar::run(args); });
+  set.set<AttentionArgs>(
+      [](const AttentionArgs& args) { is_vectorized(args) ? attention(table(), args) : scalar::run(args); });
   set.set<RouterArgs>([](const RouterArgs& args) { is_vectorized(args) ? router(table(), args) : scalar::run(args); });
-  set.set<ExpertsArgs>([](const ExpertsArgs& args) { is_vectorized(args) ? experts(table(), args) : scalar::run(args); });
+  set.set<ExpertsArgs>(
+      [](const ExpertsArgs& args) { is_vectorized(args) ? experts(table(), args) : scalar::run(args); });
   set.set<AddArgs>([](const AddArgs& args) { add(table(), args); });
   return set;
 }

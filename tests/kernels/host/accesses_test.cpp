@@ -53,11 +53,11 @@ TEST(Accesses, OfSeveralProductsNameSharedActivationsOnce) {
   const auto weight = [](int number) {
     return Matrix{{{Element::Int4, 64}, 2, 64}, fake<const std::byte>(number).data};
   };
-  const Accesses all = accesses_of(
-      MatmulsArgs{{{{.x = fake<const bf16>(1), .weight = weight(2), .out_bf16 = fake<bf16>(3)},
-                    {.x = fake<const bf16>(1), .weight = weight(4), .out_f32 = fake<float>(5)},
-                    {.x = fake<const bf16>(6), .weight = weight(7), .accumulate = fake<float>(8)}}},
-                  3});
+  const Accesses all =
+      accesses_of(MatmulsArgs{{{{.x = fake<const bf16>(1), .weight = weight(2), .out_bf16 = fake<bf16>(3)},
+                                {.x = fake<const bf16>(1), .weight = weight(4), .out_f32 = fake<float>(5)},
+                                {.x = fake<const bf16>(6), .weight = weight(7), .accumulate = fake<float>(8)}}},
+                              3});
   EXPECT_THAT(all.reads, UnorderedElementsAre(range(1, 16), range(2, 128), range(4, 128), range(6, 16), range(7, 128),
                                               range(8, 32)));
   EXPECT_THAT(all.writes, UnorderedElementsAre(range(3, 16), range(5, 32), range(8, 32)));

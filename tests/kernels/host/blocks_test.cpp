@@ -116,7 +116,7 @@ TEST(Blocks, UnorderedUseOfAPartIsFound) {
     Mlp mlp(simd_operations(), Schedule::Seeded);
     const MlpBlock& b = mlp.block;
     const MatmulsArgs products{{{{.x = b.normed, .weight = b.gate, .out_f32 = b.gate_out, .tokens = 1},
-                                   {.x = b.normed, .weight = b.up, .out_f32 = b.up_out, .tokens = 1}}},
+                                 {.x = b.normed, .weight = b.up, .out_f32 = b.up_out, .tokens = 1}}},
                                2};
     mlp.device.run(mlp.compute, RmsNormArgs{b.residual, b.norm, b.normed, Mlp::kHidden, b.epsilon});
     mlp.device.run(mlp.compute, products);

@@ -209,7 +209,8 @@ TEST_P(AttentionTest, AppendRefusesARowBeyondTheCache) {
   const auto k = random_.bf16s(8);
   const std::vector<std::int32_t> positions = {3};
   const std::vector<SequenceSpan> spans = {{0, 1, 1}};
-  EXPECT_THROW(op().run<KvAppendArgs>({view(k), view(k), c.cache, {1, view(positions), view(spans)}}), std::out_of_range);
+  EXPECT_THROW(op().run<KvAppendArgs>({view(k), view(k), c.cache, {1, view(positions), view(spans)}}),
+               std::out_of_range);
 }
 
 /// Fills the rows that the sequences see; all others stay NaN, so that a key too many shows.
@@ -399,11 +400,11 @@ TEST_P(AttentionTest, ATokensBitsDoNotDependOnItsBatch) {
           const std::size_t count = std::min(size, kTokens - t);
           const std::vector<SequenceSpan> one = {{0, static_cast<std::int32_t>(count), 0}};
           op().run<AttentionArgs>({view(q).sub(t * kToken, count * kToken),
-                          c.cache,
-                          {static_cast<int>(count), view(std::as_const(s.positions)).sub(t, count), view(one)},
-                          view(parts).sub(t * kToken, count * kToken),
-                          kHeads,
-                          0.125f});
+                                   c.cache,
+                                   {static_cast<int>(count), view(std::as_const(s.positions)).sub(t, count), view(one)},
+                                   view(parts).sub(t * kToken, count * kToken),
+                                   kHeads,
+                                   0.125f});
         }
         for (std::size_t i = 0; i < together.size(); ++i) {
           ASSERT_EQ(parts[i].bits, together[i].bits)

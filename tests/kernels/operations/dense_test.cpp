@@ -87,7 +87,8 @@ TEST_P(DenseTest, GatedNorm) {
         const double g = static_cast<float>(gate[at + i]);
         const double value = g / (1 + std::exp(-g)) * static_cast<float>(weighted);
         const float got = static_cast<float>(out[at + i]);
-        ASSERT_NEAR(got, value, bf16_bound(value, std::fabs(value) / 64 + 1e-25)) << "width " << width << ", " << r << ", " << i;
+        ASSERT_NEAR(got, value, bf16_bound(value, std::fabs(value) / 64 + 1e-25))
+            << "width " << width << ", " << r << ", " << i;
         exact += std::fabs(got - value) <= bf16_bound(value, 16 * kU * std::fabs(value) + 1e-25) ? 1 : 0;
       }
     }

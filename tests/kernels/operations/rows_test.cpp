@@ -1,8 +1,7 @@
-#include "kernels/host/operations/matmul/streamed_rows.h"
-
 #include <cstring>
 #include <tuple>
 
+#include "kernels/host/operations/matmul/streamed_rows.h"
 #include "kernels/host/operations/threads/thread_team.h"
 #include "tests/kernels/operations/emulated_rows.h"
 #include "tests/kernels/operations/support.h"
@@ -140,8 +139,8 @@ TEST_P(RowsTest, ProductsTogetherHaveTheBitsOfEachAlone) {
           Outputs out{poisoned_bf16(tokens * 1031), poisoned(tokens * 130), std::vector<float>(tokens * 3, 1.5f)};
           const MatmulsArgs products{
               {{{.x = view(x), .weight = weights[0].matrix(), .out_bf16 = view(out.narrow), .tokens = tokens},
-              {.x = view(x), .weight = weights[1].matrix(), .out_f32 = view(out.plain), .tokens = tokens},
-              {.x = view(x), .weight = weights[2].matrix(), .accumulate = view(out.sum), .tokens = tokens}}},
+                {.x = view(x), .weight = weights[1].matrix(), .out_f32 = view(out.plain), .tokens = tokens},
+                {.x = view(x), .weight = weights[2].matrix(), .accumulate = view(out.sum), .tokens = tokens}}},
               3};
           if (together) {
             op.run(products);

@@ -104,10 +104,10 @@ Dot dot(const A* a, const B* b, std::int64_t n) {
   return d;
 }
 
-/// What preparing x may cost a product with a packed row (kernels/host/operations/matmul/row_kernels.h): nothing for BF16 and
-/// for groups that the row kernels do not know. Else each x errs by half a step of its block of 128 (and a little, as
-/// the step is rounded), and the sums run over scale * (q + offset) * x, whose magnitude is at most that of the group's
-/// largest weight; they have at most n / 16 + 24 terms one after another.
+/// What preparing x may cost a product with a packed row (kernels/host/operations/matmul/row_kernels.h): nothing for
+/// BF16 and for groups that the row kernels do not know. Else each x errs by half a step of its block of 128 (and a
+/// little, as the step is rounded), and the sums run over scale * (q + offset) * x, whose magnitude is at most that of
+/// the group's largest weight; they have at most n / 16 + 24 terms one after another.
 inline double preparation_error(const bf16* x, const double* row, std::int64_t n, const WeightFormat& format) {
   const int group = format.group_size;
   if (format.element == Element::Bf16 || (group != 32 && group != 64 && group % 128 != 0)) return 0;

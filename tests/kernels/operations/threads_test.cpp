@@ -64,7 +64,8 @@ TEST_F(ThreadsTest, Matmul) {
       const auto x = random_.bf16s(tokens * 384);
       expect_same_bits([&] {
         auto out = poisoned(tokens * 1031);
-        simd_operations().run<MatmulArgs>({.x = view(x), .weight = weight.matrix(), .out_f32 = view(out), .tokens = tokens});
+        simd_operations().run<MatmulArgs>(
+            {.x = view(x), .weight = weight.matrix(), .out_f32 = view(out), .tokens = tokens});
         return out;
       });
     }
@@ -201,7 +202,8 @@ TEST_F(ThreadsTest, Attention) {
   const auto q = random_.bf16s(tokens * heads * head_dim);
   expect_same_bits([&] {
     auto out = poisoned_bf16(q.size());
-    simd_operations().run<AttentionArgs>({view(q), cache, {tokens, view(positions), view(spans)}, view(out), heads, 0.125f});
+    simd_operations().run<AttentionArgs>(
+        {view(q), cache, {tokens, view(positions), view(spans)}, view(out), heads, 0.125f});
     return out;
   });
 }

@@ -16,8 +16,8 @@ struct Pipeline {
   static constexpr int kTokenBytes = kMostTileTokens * kStepColumns * 2;
   static constexpr int kStageBytes = kTokenBytes + Rows::kBytes + Rows::kScaleBytes;
   static constexpr int kStages = 220 * 1024 / kStageBytes;
-  /// A step is announced when so many more were started. With as many as kStages - 2 nothing would wait for the
-  /// products, and neither warpgroup could be a step ahead of the other.
+  /// Steps that are started before one is announced. With kStages - 2 no step would wait for the products, and neither
+  /// warpgroup could be a step ahead of the other.
   static constexpr int kAhead = kStages > 4 ? kStages - 3 : 1;
   static_assert(kStages >= 3);
   static constexpr int kSharedBytes = 1024 + kStages * kStageBytes + 2 * kStages * 8;
@@ -94,7 +94,7 @@ struct ScaleRow {
   }
 };
 
-/// The copying warpgroup. All its threads come to every function.
+/// The copying warpgroup. All its threads must call every function.
 template <class Rows>
 class Copier {
  public:

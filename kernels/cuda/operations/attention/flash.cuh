@@ -337,7 +337,7 @@ __global__ void __launch_bounds__(kWarps* kWarp)
   }
 }
 
-/// Splits of the keys: so many that the device is busy, as many as the workspace holds.
+/// The number of splits of the keys: enough to keep the device busy, at most what the workspace holds.
 AttentionParts attention_parts(const Launch& launch, const AttentionArgs& args, std::int64_t tiles);
 
 template <KvElement kElement, int kD, int kWarps, int kM, int kKeys>

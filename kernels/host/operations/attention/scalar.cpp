@@ -1,3 +1,5 @@
+#include "kernels/host/operations/scalar.h"
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -6,7 +8,6 @@
 #include <vector>
 
 #include "kernels/host/operations/cache/kv_layout.h"
-#include "kernels/host/operations/scalar.h"
 
 namespace krasis::scalar {
 namespace {

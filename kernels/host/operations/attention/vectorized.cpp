@@ -6,8 +6,8 @@
 
 #include "kernels/host/operations/cache/fp8.h"
 #include "kernels/host/operations/cache/kv_layout.h"
-#include "kernels/host/operations/threads/parallel.h"
 #include "kernels/host/operations/matmul/tiles.h"
+#include "kernels/host/operations/threads/parallel.h"
 
 namespace krasis::simd {
 namespace {
@@ -22,7 +22,8 @@ constexpr int kBlockKeys = 32;
 constexpr int kSplitKeys = 256;
 constexpr int kFirstSplits = 4;
 constexpr int kGroupSplits = 8;
-/// Up to so many groups are merged by whoever merges the last of them; more, by all threads afterwards.
+/// The most groups that the thread which completes the last one merges alone; more are merged by all threads
+/// afterwards.
 constexpr int kMergedByLast = 8;
 std::int64_t split_begin(std::int64_t index) {
   return index < kFirstSplits ? index * (kSplitKeys / kFirstSplits) : (index - kFirstSplits + 1) * kSplitKeys;
@@ -30,7 +31,7 @@ std::int64_t split_begin(std::int64_t index) {
 std::int64_t split_count(std::int64_t keys) {
   return keys <= kSplitKeys ? tiles(keys, kSplitKeys / kFirstSplits) : kFirstSplits - 1 + tiles(keys, kSplitKeys);
 }
-/// Up to so many tokens the context, too, is shared out: there are fewer tiles than threads then.
+/// The most tokens for which the context is shared out as well: with so few there are fewer tiles than threads.
 constexpr int kSplitTokens = 16;
 
 /// A thread's own memory; grows at the first use of a shape.

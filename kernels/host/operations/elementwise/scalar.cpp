@@ -1,9 +1,10 @@
+#include "kernels/host/operations/scalar.h"
+
 #include <algorithm>
 #include <cmath>
 
 #include "base/glu.h"
 #include "kernels/host/operations/packing/pack.h"
-#include "kernels/host/operations/scalar.h"
 
 namespace krasis::scalar {
 

@@ -1,3 +1,5 @@
+#include "kernels/host/operations/scalar.h"
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -5,7 +7,6 @@
 #include <vector>
 
 #include "kernels/host/operations/experts/workspace.h"
-#include "kernels/host/operations/scalar.h"
 
 namespace krasis::scalar {
 namespace {

@@ -4,11 +4,11 @@
 #include <span>
 #include <vector>
 
-#include "kernels/host/operations/experts/workspace.h"
 #include "kernels/host/operations/experts/gate_units.h"
-#include "kernels/host/operations/threads/parallel.h"
+#include "kernels/host/operations/experts/workspace.h"
 #include "kernels/host/operations/matmul/streamed_rows.h"
 #include "kernels/host/operations/matmul/tiles.h"
+#include "kernels/host/operations/threads/parallel.h"
 
 namespace krasis::simd {
 namespace {
@@ -68,8 +68,8 @@ bool by_rows(const Kernels& k, const MatrixLayout& layout, const TokenBlock& blo
 static_assert(kTileTokens <= kMaxRowTokens);
 /// Rows of down at once where they are multiplied row by row.
 constexpr int kDownRows = 128;
-/// From so many pairs on a unit of down has twice the rows: it is long enough, and two blocks of rows are multiplied
-/// with the same tiles of tokens (rows_amx.cpp).
+/// The fewest pairs for which a unit of down has twice the rows: the unit is then long enough, and two blocks of rows
+/// are multiplied with the same tiles of tokens (rows_amx.cpp).
 constexpr std::int64_t kManyPairs = 256;
 
 /// Rows of a unit of work: few, so that whoever is done helps the others until the end (some 4 us of gate and up at 8

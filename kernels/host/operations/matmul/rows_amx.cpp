@@ -4,9 +4,9 @@
 
 #include "kernels/host/operations/matmul/row_kernels.h"
 // Behind the table's header:
-#include "kernels/host/operations/vector/amx_body.h"
 #include "kernels/host/operations/matmul/rows_amx_body.h"
 #include "kernels/host/operations/matmul/rows_avx512_body.h"
+#include "kernels/host/operations/vector/amx_body.h"
 
 /// Products of packed rows with several tokens by tiles. One tile instruction (TDPBSSD, Intel SDM volume 2) is
 ///
@@ -26,9 +26,9 @@
 namespace krasis::simd {
 namespace {
 
-/// Up to so many tokens AVX-512 is faster, whose time grows with them from what the memory needs; that of tiles does
-/// not, but starts higher. Two tokens are as fast either way in the cache; from memory AVX-512 is faster in long rows,
-/// tiles in short ones. docs/performance/cpu.md#several-tokens has the measurement.
+/// The most tokens for which AVX-512 is faster. Its time begins at what the memory needs and grows with the tokens; the
+/// time of tiles begins higher and does not grow. Two tokens are as fast either way in the cache; from memory AVX-512
+/// is faster in long rows, tiles in short ones. docs/performance/cpu.md#several-tokens has the measurement.
 constexpr int kFewTokens = 1;
 constexpr std::int64_t kLongRow = 1024;  ///< columns
 constexpr int kTogether = 8;             ///< tokens of a C with both planes

@@ -1,4 +1,4 @@
-// What products of rows by AMX share; included behind amx.inc.
+// What products of rows by AMX share; included behind vector/amx_body.h.
 namespace krasis::simd {
 namespace {
 
@@ -9,7 +9,7 @@ constexpr std::int64_t to_steps(std::int64_t columns) {
   return (columns + kStep - 1) / kStep;
 }
 
-/// C and A have 16 rows, A with `depth` bytes of each; B has the rows for so many numbers.
+/// C and A have 16 rows, A with `depth` bytes of each; B has the rows that this number of bytes needs.
 void configure_for(int depth) {
   TileConfig config;
   for (int tile = 0; tile < 8; ++tile) {

@@ -80,7 +80,9 @@ inline void quantize_token(const bf16* x, std::int64_t columns, int group_size, 
     const bool finite = top < 0x7f80;
     const bool zero = maximum < 1e-33f;  // so small that 1 / scale would overflow
     const float inverse = finite && !zero ? kActivationSteps / maximum : 0.0f;
-    *scales = !finite ? _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(0x7fc00000))) : zero ? 0.0f : maximum / kActivationSteps;
+    *scales = !finite ? _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(0x7fc00000)))
+              : zero  ? 0.0f
+                      : maximum / kActivationSteps;
     if (!finite) {  // 0 * infinity is no zero: the values themselves must not be touched
       for (std::int64_t i = 0; i < kActivationBlock; ++i) padded[i] = 0;
       block = padded;

@@ -1,7 +1,8 @@
+#include "kernels/host/operations/scalar.h"
+
 #include <vector>
 
 #include "kernels/host/operations/packing/pack.h"
-#include "kernels/host/operations/scalar.h"
 #include "kernels/host/operations/threads/parallel.h"
 
 namespace krasis::scalar {

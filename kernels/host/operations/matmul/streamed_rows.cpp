@@ -4,8 +4,8 @@
 #include <new>
 #include <numeric>
 
-#include "kernels/host/operations/threads/parallel.h"
 #include "kernels/host/operations/matmul/tiles.h"
+#include "kernels/host/operations/threads/parallel.h"
 
 namespace krasis::simd {
 namespace {

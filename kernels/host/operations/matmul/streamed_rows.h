@@ -20,7 +20,7 @@ constexpr bool rows_support(const WeightFormat& format) {
 /// 64-byte aligned memory; grows, and stays for the next use.
 class AlignedBytes {
  public:
-  /// At least so many; what was there is lost when it grows.
+  /// Makes room for at least `bytes` bytes; what was there is lost when it grows.
   std::byte* resize(std::size_t bytes);
   std::byte* data() const { return memory_.get(); }
 
@@ -32,14 +32,14 @@ class AlignedBytes {
   std::unique_ptr<std::byte, Free> memory_;
 };
 
-/// Whether a product with so many tokens wants them interleaved.
+/// Whether a product with this number of tokens wants them interleaved.
 inline bool interleaves(const RowKernels& k, std::int64_t tokens) {
   return k.interleave && tokens > k.few_tokens;
 }
 /// What that needs. Multiples of 16 tokens follow each other.
 std::size_t interleaved_bytes(const MatrixLayout& layout, std::int64_t tokens);
-/// Of several sets of tokens in one memory, where set `index` begins, `first` tokens behind the first set's: apart from
-/// the others, whatever each is rounded up to. Of the number of sets: the bytes of all.
+/// The byte at which set `index` of several sets of tokens begins in one memory, where `first` tokens are in the sets
+/// before it. Sets never overlap, whatever each is rounded up to. With the number of sets as `index`: the bytes of all.
 std::size_t interleaved_place(const MatrixLayout& layout, std::int64_t index, std::int64_t first);
 
 /// Memory for the prepared activations of some tokens.

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <memory>
 
-#include "kernels/host/operations/threads/parallel.h"
 #include "kernels/host/operations/matmul/streamed_rows.h"
+#include "kernels/host/operations/threads/parallel.h"
 
 namespace krasis::simd {
 namespace {

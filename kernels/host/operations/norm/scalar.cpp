@@ -1,7 +1,8 @@
+#include "kernels/host/operations/scalar.h"
+
 #include <cmath>
 
 #include "base/glu.h"
-#include "kernels/host/operations/scalar.h"
 
 namespace krasis::scalar {
 

@@ -11,7 +11,7 @@
 
 namespace krasis {
 
-/// Whether so many multiply-adds are more than waking threads costs: about 20 us of one core.
+/// Whether `work` multiply-adds take longer than waking threads does, which is about 20 us of one core.
 constexpr bool is_worth_threads(std::int64_t work) {
   return work >= 1 << 18;
 }

@@ -114,7 +114,8 @@ std::int64_t ThreadTeam::share_size(const Step& step, int owner) const {
   return step.share + (owner < step.longer ? 1 : 0);
 }
 
-/// Of his own share a member takes half of what is left, so that he streams through neighbours; of another's one piece.
+/// From its own share a member takes half of what is left, so that it streams through neighbours; from another's, one
+/// piece.
 ThreadTeam::Range ThreadTeam::take(const Step& step, std::atomic<std::uint64_t>& taken, int owner, bool own,
                                    std::uint32_t state) {
   const std::int64_t begin = share_begin(step, owner);

@@ -12,10 +12,10 @@
 namespace krasis {
 
 /// A fixed team of threads for the short parallel sections of decode: hundreds a token, some of 20 us. A section is
-/// handed out by one write that spinning members see. Each member has a share of neighbouring indices, in memory that
-/// nobody else writes until he is done with his own and helps the others; a member's own flag says that it is done. So
-/// no memory is fought over. Idle members spin, then give way, then sleep. docs/performance/cpu.md#parallel-sections has
-/// what this and oneTBB cost for each section.
+/// handed out by one write that spinning members see. Each member has a share of neighbouring indices and a counter of
+/// its own, which other members write only after they have finished their own shares; a flag of each member says that
+/// it is done. So members do not contend for memory. Idle members spin, then give way, then sleep.
+/// docs/performance/cpu.md#parallel-sections has what this and oneTBB cost for each section.
 ///
 /// One section at a time: run() of a second thread waits for its turn. Members that do not come in time (other programs
 /// use their cores) are not waited for.
@@ -90,7 +90,7 @@ class ThreadTeam {
     std::int64_t piece = 1;  ///< indices that are handed out together
     std::int64_t pieces = 0;
     std::int64_t share = 0;   ///< pieces of each member,
-    std::int64_t longer = 0;  ///< and one more of the first so many
+    std::int64_t longer = 0;  ///< the number of first members that have one piece more
   };
   struct Section {
     Step first, second;  ///< the second may have nothing

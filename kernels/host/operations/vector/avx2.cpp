@@ -474,8 +474,23 @@ void weighted_rows(const float* weights, std::int64_t n, const float* rows, std:
 }  // namespace
 
 const Kernels& avx2_kernels() {
-  static const Kernels table = {"AVX2",   &avx2_rows(), widen,  dequantize, dot,        products,     each_glu<silu_times>, each_glu<clamped_times>,
-                                rms_norm, head_norm,    gated_norm, rotate, add,        add_scaled, divide,     softmax_step, weighted_rows};
+  static const Kernels table = {"AVX2",
+                                &avx2_rows(),
+                                widen,
+                                dequantize,
+                                dot,
+                                products,
+                                each_glu<silu_times>,
+                                each_glu<clamped_times>,
+                                rms_norm,
+                                head_norm,
+                                gated_norm,
+                                rotate,
+                                add,
+                                add_scaled,
+                                divide,
+                                softmax_step,
+                                weighted_rows};
   return table;
 }
 

@@ -234,9 +234,12 @@ TEST_F(CudaAttention, WithoutAWorkspaceTheResultIsTheSame) {
   auto out = poisoned_bf16(c.q.size());
   const AttentionArgs host = c.args(out);
   DeviceMemory memory;
-  const AttentionArgs args{
-      memory.placed(host.q), memory.placed(host.cache), memory.placed(host.batch), memory.placed(host.out), host.heads,
-      host.scale};
+  const AttentionArgs args{memory.placed(host.q),
+                           memory.placed(host.cache),
+                           memory.placed(host.batch),
+                           memory.placed(host.out),
+                           host.heads,
+                           host.scale};
   memory.upload();
   cuda::run(device_launch(), args);
   memory.finish();

@@ -116,8 +116,7 @@ void DeviceMemory::add_workspace(AttentionArgs& args) {
 }
 
 void DeviceMemory::add_workspace(AttentionBlock& block) {
-  block.attention_workspace =
-      scratch(attention_workspace_bytes(block.batch.tokens, block.heads, block.cache.head_dim));
+  block.attention_workspace = scratch(attention_workspace_bytes(block.batch.tokens, block.heads, block.cache.head_dim));
 }
 
 namespace {

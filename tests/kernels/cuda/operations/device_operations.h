@@ -36,8 +36,8 @@ class DeviceMemory {
   DeviceMemory(const DeviceMemory&) = delete;
   DeviceMemory& operator=(const DeviceMemory&) = delete;
 
-  /// The arguments of an operation with all that they point to on the device, and with a workspace for attention. What is
-  /// only read does not come back.
+  /// The arguments of an operation with all that they point to on the device, and with a workspace for attention. What
+  /// is only read does not come back.
   template <class Args>
   Args moved(Args args) {
     args.visit(*this);

@@ -131,15 +131,15 @@ struct ExpertsCase {
   std::vector<float> run(const HostOperations& op, Glu glu = Glu::SwiGlu) {
     std::vector<float> out = before;
     op.run<ExpertsArgs>({view(x),
-                view(ids),
-                view(weights),
-                {pool.data(), pool.size()},
-                view(std::as_const(offsets)),
-                layout,
-                top_k,
-                view(out),
-                view(workspace),
-                glu});
+                         view(ids),
+                         view(weights),
+                         {pool.data(), pool.size()},
+                         view(std::as_const(offsets)),
+                         layout,
+                         top_k,
+                         view(out),
+                         view(workspace),
+                         glu});
     return out;
   }
   ExpertLayout layout;
