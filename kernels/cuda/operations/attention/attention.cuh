@@ -6,9 +6,9 @@
 namespace krasis::cuda {
 
 /// Any head_dim up to 512; a warp for each (token, head), key after key: right and slow.
-void attention_any(const Launch& launch, const AttentionArgs& args);
+void attention_fallback(const Launch& launch, const AttentionArgs& args);
 
-/// AttentionPath::Tiles and, with `split`, SplitTiles (attention_tiles.cuh).
+/// AttentionPath::Tiles and, with `split`, SplitTiles (flash.cuh).
 void attention_tiles_bf16(const Launch& launch, const AttentionArgs& args, bool split);
 void attention_tiles_fp8(const Launch& launch, const AttentionArgs& args, bool split);
 

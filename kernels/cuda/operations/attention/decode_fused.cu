@@ -15,11 +15,11 @@
 namespace krasis::cuda {
 namespace {
 
-using namespace few;
+using namespace decode;
 
 template <KvElement kElement, int kD, int kRows>
-__global__ void __launch_bounds__(kThreads) attention_few_kernel(const __grid_constant__ FewJob job) {
-  using Tile = FewTile<kElement, kD, kRows>;
+__global__ void __launch_bounds__(kThreads) attention_decode_kernel(const __grid_constant__ DecodeJob job) {
+  using Tile = DecodeTile<kElement, kD, kRows>;
   constexpr int kEach = Tile::kEach;
   extern __shared__ __align__(16) std::uint8_t shared[];
   const int split = static_cast<int>(blockIdx.x), kv_head = static_cast<int>(blockIdx.y);
@@ -177,25 +177,25 @@ __global__ void __launch_bounds__(kThreads) attention_few_kernel(const __grid_co
 }
 
 template <KvElement kElement>
-void run_attention_few(const Launch& launch, const FewJob& job, int splits) {
+void run_attention_decode(const Launch& launch, const DecodeJob& job, int splits) {
   const auto run = [&](auto kernel, int shared_bytes) {
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
     const dim3 grid(static_cast<unsigned>(splits), static_cast<unsigned>(job.cache.heads));
     launch_overlapped(launch, kernel, grid, kThreads, static_cast<std::size_t>(shared_bytes), job);
   };
   if (job.cache.head_dim == 256) {
-    return run(attention_few_kernel<kElement, 256, 8>, FewTile<kElement, 256, 8>::kSharedBytes);
+    return run(attention_decode_kernel<kElement, 256, 8>, DecodeTile<kElement, 256, 8>::kSharedBytes);
   }
   job.heads <= 8 * job.cache.heads
-      ? run(attention_few_kernel<kElement, 128, 8>, FewTile<kElement, 128, 8>::kSharedBytes)
-      : run(attention_few_kernel<kElement, 128, 16>, FewTile<kElement, 128, 16>::kSharedBytes);
+      ? run(attention_decode_kernel<kElement, 128, 8>, DecodeTile<kElement, 128, 8>::kSharedBytes)
+      : run(attention_decode_kernel<kElement, 128, 16>, DecodeTile<kElement, 128, 16>::kSharedBytes);
 }
 
 constexpr int kMostSplits = 32;
 
 }  // namespace
 
-void attention_few(const Launch& launch, const AttentionBlock& b) {
+void attention_decode(const Launch& launch, const AttentionBlock& b) {
   const KvCache& cache = b.cache;
   // Parts of the splits, if there is room for them.
   const std::int64_t line_bytes = static_cast<std::int64_t>(b.heads) * (cache.head_dim + 2) * 4;
@@ -204,23 +204,23 @@ void attention_few(const Launch& launch, const AttentionBlock& b) {
   const auto splits = static_cast<int>(
       std::max<std::int64_t>(std::min<std::int64_t>({fit, kMostSplits, launch.multiprocessors / cache.heads}), 1));
   auto* sums = reinterpret_cast<float*>(b.attention_workspace.data);
-  const FewJob job{device_bf16(b.q.data),
-                   device_bf16(b.k.data),
-                   device_bf16(b.v.data),
-                   b.q_norm.empty() ? nullptr : device_bf16(b.q_norm.data),
-                   b.k_norm.empty() ? nullptr : device_bf16(b.k_norm.data),
-                   b.inverse_frequency.data,
-                   pointers_of(cache),
-                   pointers_of(b.batch),
-                   device_bf16(b.attended.data),
-                   b.heads,
-                   b.epsilon,
-                   b.scale(),
-                   sums,
-                   reinterpret_cast<float2*>(sums + static_cast<std::int64_t>(splits) * b.heads * cache.head_dim),
-                   launch.counters};
-  return cache.element == KvElement::Bf16 ? run_attention_few<KvElement::Bf16>(launch, job, splits)
-                                          : run_attention_few<KvElement::Fp8>(launch, job, splits);
+  const DecodeJob job{device_bf16(b.q.data),
+                      device_bf16(b.k.data),
+                      device_bf16(b.v.data),
+                      b.q_norm.empty() ? nullptr : device_bf16(b.q_norm.data),
+                      b.k_norm.empty() ? nullptr : device_bf16(b.k_norm.data),
+                      b.inverse_frequency.data,
+                      pointers_of(cache),
+                      pointers_of(b.batch),
+                      device_bf16(b.attended.data),
+                      b.heads,
+                      b.epsilon,
+                      b.scale(),
+                      sums,
+                      reinterpret_cast<float2*>(sums + static_cast<std::int64_t>(splits) * b.heads * cache.head_dim),
+                      launch.counters};
+  return cache.element == KvElement::Bf16 ? run_attention_decode<KvElement::Bf16>(launch, job, splits)
+                                          : run_attention_decode<KvElement::Fp8>(launch, job, splits);
 }
 
 }  // namespace krasis::cuda

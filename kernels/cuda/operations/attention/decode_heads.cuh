@@ -2,8 +2,8 @@
 
 #include "kernels/cuda/operations/attention/decode_tile.cuh"
 
-/// Attention of one token (attention_few.cu): what happens to its own heads before they are multiplied.
-namespace krasis::cuda::few {
+/// Attention of one token (decode_fused.cu): what happens to its own heads before they are multiplied.
+namespace krasis::cuda::decode {
 
 /// Norm, rotary and storing of the query heads of a group, of the new key and of the new value: an item for each, a
 /// warp at a time. A lane holds the pairs (i, i + kD / 2), i = lane + 32 n. Rounded where the primitives round.
@@ -14,7 +14,7 @@ struct Heads {
   float q_norm[kPairs][2], k_norm[kPairs][2], sine[kPairs], cosine[kPairs];
 
   /// What no product writes.
-  __device__ void fetch(const FewJob& job, int position) {
+  __device__ void fetch(const DecodeJob& job, int position) {
 #pragma unroll
     for (int n = 0; n < kPairs; ++n) {
       const int i = lane_id() + n * kWarp;
@@ -28,7 +28,8 @@ struct Heads {
   }
 
   /// Items: the group's query heads, then with `owns` key and value, which also go to `line` of the cache.
-  __device__ void run(const FewJob& job, std::uint8_t* shared, int group, int kv_head, bool owns, std::int64_t line) {
+  __device__ void run(const DecodeJob& job, std::uint8_t* shared, int group, int kv_head, bool owns,
+                      std::int64_t line) {
     const int items = group + (owns ? 2 : 0);
     float a[kItems][kPairs], b[kItems][kPairs];
 #pragma unroll
@@ -90,7 +91,7 @@ struct Heads {
       a[n] = first;
     }
   }
-  static __device__ void store(const FewJob& job, std::uint8_t* shared, bool is_value, const float (&a)[kPairs],
+  static __device__ void store(const DecodeJob& job, std::uint8_t* shared, bool is_value, const float (&a)[kPairs],
                                const float (&b)[kPairs], std::int64_t line) {
     const KvPlanePointers& plane = is_value ? job.cache.values : job.cache.keys;
     std::uint8_t* fresh = shared + Tile::kNewAt + (is_value ? Tile::kLineBytes : 0);
@@ -120,4 +121,4 @@ struct Heads {
   }
 };
 
-}  // namespace krasis::cuda::few
+}  // namespace krasis::cuda::decode

@@ -3,9 +3,9 @@
 #include "kernels/cuda/operations/tensor_cores/fragments.cuh"
 #include "kernels/cuda/operations/cache/layout.cuh"
 
-/// Attention of one token (attention_few.cu): the job, the tile of keys and values that a warp takes, the weights that
+/// Attention of one token (decode_fused.cu): the job, the tile of keys and values that a warp takes, the weights that
 /// it makes of scores.
-namespace krasis::cuda::few {
+namespace krasis::cuda::decode {
 
 constexpr int kWarps = 8;
 constexpr int kThreads = kWarps * kWarp;
@@ -13,7 +13,7 @@ constexpr int kWarpKeys = 16;
 constexpr int kBlockKeys = kWarps * kWarpKeys;
 constexpr float kLog2E = 1.4426950408889634f;
 
-struct FewJob {
+struct DecodeJob {
   const __nv_bfloat16* q;
   const __nv_bfloat16* k;
   const __nv_bfloat16* v;
@@ -33,7 +33,7 @@ struct FewJob {
 
 /// kD: head_dim; kRows: query heads of a cache head at most, 8 or 16.
 template <KvElement kElement, int kD, int kRows>
-struct FewTile {
+struct DecodeTile {
   static constexpr bool kFp8 = kElement == KvElement::Fp8;
   static constexpr int kPieces = kD / 32;  ///< of a lane in a key
   static constexpr int kEach = kD / 32;    ///< numbers of a lane in a value
@@ -204,4 +204,4 @@ struct RowStats {
   }
 };
 
-}  // namespace krasis::cuda::few
+}  // namespace krasis::cuda::decode

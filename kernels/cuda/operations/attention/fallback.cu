@@ -8,8 +8,8 @@ constexpr int kMostEach = 16;  ///< numbers of a head that a lane holds: head_di
 
 template <KvElement kElement>
 __global__ void __launch_bounds__(kWarps* kWarp)
-    attention_any_kernel(const __nv_bfloat16* q, KvPointers cache, BatchPointers batch, __nv_bfloat16* out, int heads,
-                         float scale) {
+    attention_fallback_kernel(const __nv_bfloat16* q, KvPointers cache, BatchPointers batch, __nv_bfloat16* out,
+                              int heads, float scale) {
   const std::int64_t index = static_cast<std::int64_t>(blockIdx.x) * kWarps + warp_id();
   if (index >= static_cast<std::int64_t>(batch.tokens) * heads) return;
   const int t = static_cast<int>(index / heads);
@@ -61,10 +61,10 @@ __global__ void __launch_bounds__(kWarps* kWarp)
 
 }  // namespace
 
-void attention_any(const Launch& launch, const AttentionArgs& args) {
+void attention_fallback(const Launch& launch, const AttentionArgs& args) {
   const std::int64_t warps = static_cast<std::int64_t>(args.batch.tokens) * args.heads;
-  const auto kernel = args.cache.element == KvElement::Bf16 ? attention_any_kernel<KvElement::Bf16>
-                                                            : attention_any_kernel<KvElement::Fp8>;
+  const auto kernel = args.cache.element == KvElement::Bf16 ? attention_fallback_kernel<KvElement::Bf16>
+                                                            : attention_fallback_kernel<KvElement::Fp8>;
   kernel<<<blocks_for(warps, kWarps), kWarps * kWarp, 0, launch.stream>>>(
       device_bf16(args.q.data), pointers_of(args.cache), pointers_of(args.batch), device_bf16(args.out.data),
       args.heads, args.scale);

@@ -104,7 +104,7 @@ void run(const Launch& launch, const AttentionArgs& args) {
                                                    : attention_tiles_fp8(launch, args, split);
     }
     case AttentionPath::Fallback:
-      return attention_any(launch, args);
+      return attention_fallback(launch, args);
   }
 }
 

@@ -35,10 +35,10 @@ void normed_products(const Launch& launch, const RmsNormArgs& norm, std::int64_t
   const std::span<const ProductOutput> outputs(to.data(), weights.size());
   if (together && fuses_norm(norm, tokens)) {
     const NormJob job{norm.x.data, device_bf16(norm.weight.data), nullptr, static_cast<int>(norm.width), norm.epsilon};
-    if (matmul_few_normed(launch, job, tokens, weights, outputs)) return;
+    if (matmul_rows_normed(launch, job, tokens, weights, outputs)) return;
   }
   run(launch, norm);
-  if (together) return matmul_few(launch, x.data, tokens, weights, outputs);
+  if (together) return matmul_rows(launch, x.data, tokens, weights, outputs);
   for (std::size_t i = 0; i < weights.size(); ++i) run(launch, jobs[i]);
 }
 
@@ -53,7 +53,7 @@ void run(const Launch& launch, const AttentionBlock& b) {
   normed_products<bf16>(launch, {b.residual, b.input_norm, b.normed, b.q_proj.layout.columns, b.epsilon}, tokens,
                         weights, outs);
   if (fuses_decode(target_of(launch), b)) {
-    attention_few(launch, b);
+    attention_decode(launch, b);
   } else {
     prepare_heads(launch, b);
     run(launch, AttentionArgs{b.q, b.cache, b.batch, b.attended, b.heads, b.scale(), b.attention_workspace});
@@ -75,7 +75,7 @@ void run(const Launch& launch, const MlpBlock& b) {
 template <>
 void run(const Launch& launch, const RouterBlock& b) {
   if (b.tokens == 0) return;
-  if (fuses_router(target_of(launch), b)) return router_few(launch, b);
+  if (fuses_router(target_of(launch), b)) return router_fused(launch, b);
   b.expand([&](const auto& part) { run(launch, part); });
 }
 

@@ -22,8 +22,8 @@ __device__ void prefetch_offsets(const ExpertPool& pool) {
 /// kLong: a warp has more units than it requests at once.
 template <class Product, bool kLong>
 __global__ void __launch_bounds__(kWarps* kWarp, kLong ? 2 : 3)
-    activate_few_kernel(const __grid_constant__ ExpertPool pool, const std::int32_t* ids, const __nv_bfloat16* x,
-                        __nv_bfloat16* activated, int top_k, int split) {
+    activate_decode_kernel(const __grid_constant__ ExpertPool pool, const std::int32_t* ids, const __nv_bfloat16* x,
+                           __nv_bfloat16* activated, int top_k, int split) {
   __shared__ float2 partial[kWarps][kTileRows];
   prefetch_offsets(pool);
   const std::int64_t pair = blockIdx.y;
@@ -70,8 +70,8 @@ constexpr int kMostPicks = 64;  ///< whose weights are kept in shared memory
 /// experts' rows.
 template <class Product>
 __global__ void __launch_bounds__(kDownWarps* kWarp, 1)
-    down_few_kernel(const __grid_constant__ ExpertPool pool, const std::int32_t* ids, const float* weights,
-                    const __nv_bfloat16* activated, float* out, int top_k, int split) {
+    down_decode_kernel(const __grid_constant__ ExpertPool pool, const std::int32_t* ids, const float* weights,
+                       const __nv_bfloat16* activated, float* out, int top_k, int split) {
   __shared__ float partial[kDownWarps][kDownRows];
   __shared__ float pick_weight[kMostPicks];
   __shared__ bool pick_here[kMostPicks];
@@ -135,7 +135,7 @@ __global__ void __launch_bounds__(kDownWarps* kWarp, 1)
 
 }  // namespace
 
-void experts_few(const Launch& launch, const ExpertsArgs& args) {
+void experts_decode(const Launch& launch, const ExpertsArgs& args) {
   const ExpertPool pool = pool_of(args);
   const auto pairs = static_cast<int>(args.ids.size);
   const int tokens = pairs / args.top_k;
@@ -148,8 +148,8 @@ void experts_few(const Launch& launch, const ExpertsArgs& args) {
     while (split < kWarps && tiles * pairs * split < launch.multiprocessors * 16 && units / (split * 2) >= 2)
       split *= 2;
     const dim3 grid(static_cast<unsigned>(ceil_div(tiles, kWarps / split)), static_cast<unsigned>(pairs));
-    const auto kernel = ceil_div(units, split) > Product::kAhead ? activate_few_kernel<Product, true>
-                                                                 : activate_few_kernel<Product, false>;
+    const auto kernel = ceil_div(units, split) > Product::kAhead ? activate_decode_kernel<Product, true>
+                                                                 : activate_decode_kernel<Product, false>;
     launch_overlapped(launch, kernel, grid, kWarps * kWarp, 0, pool, args.ids.data, device_bf16(args.x.data), activated,
                       args.top_k, split);
   });
@@ -160,7 +160,7 @@ void experts_few(const Launch& launch, const ExpertsArgs& args) {
     while (args.top_k * split * 2 <= kDownWarps && units / (split * 2) >= 2) split *= 2;
     const int warps = std::min(args.top_k * split, kDownWarps / split * split);
     const dim3 grid(static_cast<unsigned>(ceil_div(pool.down.rows, kDownRows)), static_cast<unsigned>(tokens));
-    launch_overlapped(launch, down_few_kernel<Product>, grid, static_cast<unsigned>(warps * kWarp), 0, pool,
+    launch_overlapped(launch, down_decode_kernel<Product>, grid, static_cast<unsigned>(warps * kWarp), 0, pool,
                       args.ids.data, args.weights.data, activated, args.out.data, args.top_k, split);
   });
 }

@@ -6,7 +6,7 @@ namespace {
 constexpr int kWarps = 8;
 constexpr int kThreads = 256;
 
-__device__ float dot_any(const WeightShape& shape, const std::uint8_t* weight, int row, const __nv_bfloat16* x) {
+__device__ float dot_fallback(const WeightShape& shape, const std::uint8_t* weight, int row, const __nv_bfloat16* x) {
   float sum = 0.0f;
   for (int i = lane_id(); i < shape.columns; i += kWarp) {
     sum += weight_at(shape, weight, row, i) * __bfloat162float(x[i]);
@@ -16,8 +16,8 @@ __device__ float dot_any(const WeightShape& shape, const std::uint8_t* weight, i
 
 /// A warp for each (pair, row of gate and up).
 __global__ void __launch_bounds__(kWarps* kWarp)
-    activate_any_kernel(ExpertPool pool, const std::int32_t* ids, const __nv_bfloat16* x, __nv_bfloat16* activated,
-                        std::int64_t outputs, int top_k) {
+    activate_fallback_kernel(ExpertPool pool, const std::int32_t* ids, const __nv_bfloat16* x, __nv_bfloat16* activated,
+                             std::int64_t outputs, int top_k) {
   const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * kWarps;
   for (std::int64_t at = static_cast<std::int64_t>(blockIdx.x) * kWarps + warp_id(); at < outputs; at += stride) {
     const std::int64_t pair = at / pool.gate.rows;
@@ -25,22 +25,22 @@ __global__ void __launch_bounds__(kWarps* kWarp)
     const std::uint8_t* block = pool.block(ids[pair]);
     if (!block) continue;
     const __nv_bfloat16* from = x + pair / top_k * pool.gate.columns;
-    const float gate = dot_any(pool.gate, block, row, from);
-    const float up = dot_any(pool.up, block + pool.up_offset, row, from);
+    const float gate = dot_fallback(pool.gate, block, row, from);
+    const float up = dot_fallback(pool.up, block + pool.up_offset, row, from);
     if (lane_id() == 0) activated[at] = __float2bfloat16_rn(activate(pool.glu, gate, up));
   }
 }
 
 __global__ void __launch_bounds__(kWarps* kWarp)
-    down_any_kernel(ExpertPool pool, const std::int32_t* ids, const __nv_bfloat16* activated, float* down,
-                    std::int64_t outputs) {
+    down_fallback_kernel(ExpertPool pool, const std::int32_t* ids, const __nv_bfloat16* activated, float* down,
+                         std::int64_t outputs) {
   const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * kWarps;
   for (std::int64_t at = static_cast<std::int64_t>(blockIdx.x) * kWarps + warp_id(); at < outputs; at += stride) {
     const std::int64_t pair = at / pool.down.rows;
     const int row = static_cast<int>(at % pool.down.rows);
     const std::uint8_t* block = pool.block(ids[pair]);
     if (!block) continue;
-    const float sum = dot_any(pool.down, block + pool.down_offset, row, activated + pair * pool.down.columns);
+    const float sum = dot_fallback(pool.down, block + pool.down_offset, row, activated + pair * pool.down.columns);
     if (lane_id() == 0) down[at] = sum;
   }
 }
@@ -95,15 +95,15 @@ void combine_experts(const Launch& launch, const ExpertsArgs& args, const float*
       pool_of(args), args.ids.data, args.weights.data, down, args.out.data, args.top_k);
 }
 
-void experts_any(const Launch& launch, const ExpertsArgs& args) {
+void experts_fallback(const Launch& launch, const ExpertsArgs& args) {
   const ExpertPool pool = pool_of(args);
   const ExpertsScratch scratch = scratch_of(args);
   const auto pairs = static_cast<std::int64_t>(args.ids.size);
   const std::int64_t activated = pairs * args.layout.width();
   const std::int64_t outputs = pairs * args.layout.hidden();
-  activate_any_kernel<<<grid_for(launch, activated), kWarps * kWarp, 0, launch.stream>>>(
+  activate_fallback_kernel<<<grid_for(launch, activated), kWarps * kWarp, 0, launch.stream>>>(
       pool, args.ids.data, device_bf16(args.x.data), scratch.activated, activated, args.top_k);
-  down_any_kernel<<<grid_for(launch, outputs), kWarps * kWarp, 0, launch.stream>>>(
+  down_fallback_kernel<<<grid_for(launch, outputs), kWarps * kWarp, 0, launch.stream>>>(
       pool, args.ids.data, scratch.activated, scratch.down, outputs);
   combine_experts(launch, args, scratch.down);
 }

@@ -53,7 +53,7 @@ inline ExpertsScratch scratch_of(const ExpertsArgs& args) {
 }
 
 /// ExpertsPath::Decode: a launch for each pair reads the weights as fast as sorting pairs would let it.
-void experts_few(const Launch& launch, const ExpertsArgs& args);
+void experts_decode(const Launch& launch, const ExpertsArgs& args);
 
 /// out[t, :] += sum_j weights[t, j] * down[t * top_k + j, :], j in order, only for experts that are here.
 void combine_experts(const Launch& launch, const ExpertsArgs& args, const float* down);

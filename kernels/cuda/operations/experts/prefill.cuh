@@ -11,8 +11,8 @@ namespace krasis::cuda {
 /// blockIdx.x: tile of tokens, so that blocks which share weights run together; blockIdx.y: 64 rows.
 template <class Product>
 __global__ void __launch_bounds__(kTileThreads, 1)
-    activate_many_kernel(ExpertPool pool, ExpertTiles tiles, const __nv_bfloat16* x, __nv_bfloat16* activated,
-                         int top_k) {
+    activate_tiles_kernel(ExpertPool pool, ExpertTiles tiles, const __nv_bfloat16* x, __nv_bfloat16* activated,
+                          int top_k) {
   extern __shared__ __align__(128) std::uint8_t shared[];
   if (static_cast<int>(blockIdx.x) >= *tiles.count) return;
   const ExpertTile tile = tiles.tiles[blockIdx.x];
@@ -54,7 +54,7 @@ __global__ void __launch_bounds__(kTileThreads, 1)
 /// down[order[i], :] = down(activated[i, :])
 template <class Product>
 __global__ void __launch_bounds__(kTileThreads, 1)
-    down_many_kernel(ExpertPool pool, ExpertTiles tiles, const __nv_bfloat16* activated, float* down) {
+    down_tiles_kernel(ExpertPool pool, ExpertTiles tiles, const __nv_bfloat16* activated, float* down) {
   extern __shared__ __align__(128) std::uint8_t shared[];
   if (static_cast<int>(blockIdx.x) >= *tiles.count) return;
   const ExpertTile tile = tiles.tiles[blockIdx.x];
@@ -85,7 +85,7 @@ __global__ void __launch_bounds__(kTileThreads, 1)
   }
 }
 
-void activate_many(const Launch& launch, const ExpertsArgs& args, const ExpertTiles& tiles, int tile_tokens);
-void down_many(const Launch& launch, const ExpertsArgs& args, const ExpertTiles& tiles, int tile_tokens);
+void activate_tiles(const Launch& launch, const ExpertsArgs& args, const ExpertTiles& tiles, int tile_tokens);
+void down_tiles(const Launch& launch, const ExpertsArgs& args, const ExpertTiles& tiles, int tile_tokens);
 
 }  // namespace krasis::cuda

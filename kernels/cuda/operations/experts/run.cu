@@ -21,8 +21,8 @@ void by_tiles(const Launch& launch, const ExpertsArgs& args) {
   const int tile_tokens = args.ids.size >= args.offsets.size * 96 ? 128 : 64;
   const ExpertTiles tiles = tiles_of(args, tile_tokens);
   sort_by_expert(launch, args, tiles, tile_tokens);
-  activate_many(launch, args, tiles, tile_tokens);
-  down_many(launch, args, tiles, tile_tokens);
+  activate_tiles(launch, args, tiles, tile_tokens);
+  down_tiles(launch, args, tiles, tile_tokens);
   combine_experts(launch, args, scratch_of(args).down);
 }
 
@@ -33,13 +33,13 @@ void run(const Launch& launch, const ExpertsArgs& args) {
   if (args.ids.empty()) return;
   switch (choose_experts(target_of(launch), args).value()) {
     case ExpertsPath::Decode:
-      return experts_few(launch, args);
+      return experts_decode(launch, args);
     case ExpertsPath::Hopper:
       return on_hopper(launch, args);
     case ExpertsPath::Tiles:
       return by_tiles(launch, args);
     case ExpertsPath::Fallback:
-      return experts_any(launch, args);
+      return experts_fallback(launch, args);
   }
 }
 

@@ -13,7 +13,7 @@ constexpr int kTileRows = 16;
 constexpr int kTokens = 8;  ///< of one token tile
 
 struct Jobs {
-  FewTokensJob job[kMostJobs];
+  RowsJob job[kMostJobs];
   WeightShape shape[kMostJobs];
   int first_tile[kMostJobs + 1];  ///< of each job, then the number of tiles
   NormJob norm;                   ///< with kNorm
@@ -26,7 +26,7 @@ struct Jobs {
 /// kLong: a warp has more units than it requests at once.
 template <class Product, int kTokenTiles, bool kLong, bool kNorm>
 __global__ void __launch_bounds__(kWarps* kWarp, kLong || kTokenTiles > 1 ? 2 : 3)
-    matmul_few_kernel(const __grid_constant__ Jobs jobs) {
+    matmul_rows_kernel(const __grid_constant__ Jobs jobs) {
   extern __shared__ __align__(16) __nv_bfloat16 normed[];
   __shared__ float4 partial[kWarps][kTokenTiles][kWarp];
   __shared__ float scratch[kWarps];
@@ -144,24 +144,24 @@ void run_jobs(const Launch& launch, Jobs& jobs, const WeightFormat& format, std:
       launch_overlapped(launch, kernel, dim3(blocks), kWarps * kWarp, shared_bytes, jobs);
     };
     if (kNorm || jobs.tokens <= kTokens) {
-      is_long ? run(matmul_few_kernel<Product, 1, true, kNorm>) : run(matmul_few_kernel<Product, 1, false, kNorm>);
+      is_long ? run(matmul_rows_kernel<Product, 1, true, kNorm>) : run(matmul_rows_kernel<Product, 1, false, kNorm>);
     } else if constexpr (!kNorm) {
-      is_long ? run(matmul_few_kernel<Product, 2, true, false>) : run(matmul_few_kernel<Product, 2, false, false>);
+      is_long ? run(matmul_rows_kernel<Product, 2, true, false>) : run(matmul_rows_kernel<Product, 2, false, false>);
     }
   });
 }
 
 }  // namespace
 
-void matmul_few(const Launch& launch, const bf16* x, std::int64_t tokens, std::span<const Matrix> weights,
-                std::span<const ProductOutput> outputs) {
+void matmul_rows(const Launch& launch, const bf16* x, std::int64_t tokens, std::span<const Matrix> weights,
+                 std::span<const ProductOutput> outputs) {
   Jobs jobs = jobs_of(tokens, weights, outputs);
   jobs.x = device_bf16(x);
   run_jobs<false>(launch, jobs, weights[0].layout.format, 0);
 }
 
-bool matmul_few_normed(const Launch& launch, const NormJob& norm, std::int64_t tokens, std::span<const Matrix> weights,
-                       std::span<const ProductOutput> outputs) {
+bool matmul_rows_normed(const Launch& launch, const NormJob& norm, std::int64_t tokens, std::span<const Matrix> weights,
+                        std::span<const ProductOutput> outputs) {
   Jobs jobs = jobs_of(tokens, weights, outputs);
   jobs.norm = norm;
   const std::int64_t most_tiles = static_cast<std::int64_t>(launch.multiprocessors) * 8;

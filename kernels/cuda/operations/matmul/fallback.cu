@@ -6,8 +6,8 @@ namespace {
 constexpr int kWarps = 8;
 
 __global__ void __launch_bounds__(kWarps* kWarp)
-    matmul_any_kernel(const __nv_bfloat16* x, WeightShape shape, const std::uint8_t* weight, ProductOutput out,
-                      std::int64_t outputs) {
+    matmul_fallback_kernel(const __nv_bfloat16* x, WeightShape shape, const std::uint8_t* weight, ProductOutput out,
+                           std::int64_t outputs) {
   const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * kWarps;
   for (std::int64_t at = static_cast<std::int64_t>(blockIdx.x) * kWarps + warp_id(); at < outputs; at += stride) {
     const std::int64_t t = at / shape.rows;
@@ -24,13 +24,13 @@ __global__ void __launch_bounds__(kWarps* kWarp)
 
 }  // namespace
 
-void matmul_any(const Launch& launch, const MatmulArgs& args) {
+void matmul_fallback(const Launch& launch, const MatmulArgs& args) {
   const std::int64_t outputs = args.tokens * args.weight.layout.rows;
   if (outputs == 0) return;
   const auto most = static_cast<unsigned>(launch.multiprocessors) * 8u;
   const unsigned wanted = blocks_for(outputs, kWarps);
   const unsigned blocks = wanted < most ? wanted : most;
-  matmul_any_kernel<<<blocks, kWarps * kWarp, 0, launch.stream>>>(
+  matmul_fallback_kernel<<<blocks, kWarps * kWarp, 0, launch.stream>>>(
       device_bf16(args.x.data), shape_of(args.weight.layout), bytes_of(args.weight.data), output_of(args), outputs);
 }
 

@@ -24,8 +24,8 @@ __device__ void put_two(const ProductOutput& out, std::int64_t at, float first, 
 /// memory once.
 template <class Product>
 __global__ void __launch_bounds__(kTileThreads, 1)
-    matmul_many_kernel(const __nv_bfloat16* x, WeightShape shape, const std::uint8_t* weight, ProductOutput out,
-                       int tokens) {
+    matmul_tiles_kernel(const __nv_bfloat16* x, WeightShape shape, const std::uint8_t* weight, ProductOutput out,
+                        int tokens) {
   extern __shared__ __align__(128) std::uint8_t shared[];
   const int first_token = static_cast<int>(blockIdx.x) * Product::kTokens;
   const int first_row = static_cast<int>(blockIdx.y) * kTileWeightRows;
@@ -60,7 +60,7 @@ void run(const Launch& launch, const MatmulArgs& args) {
   with_tile_product<kM>(args.weight.layout.format, [&](auto product) {
     using Product = decltype(product);
     const dim3 grid(blocks_for(args.tokens, Product::kTokens), blocks_for(shape.rows, kTileWeightRows));
-    launch_with_shared(launch, matmul_many_kernel<Product>, grid, kTileThreads, Product::kSharedBytes,
+    launch_with_shared(launch, matmul_tiles_kernel<Product>, grid, kTileThreads, Product::kSharedBytes,
                        device_bf16(args.x.data), shape, bytes_of(args.weight.data), output_of(args),
                        static_cast<int>(args.tokens));
   });
@@ -68,7 +68,7 @@ void run(const Launch& launch, const MatmulArgs& args) {
 
 }  // namespace
 
-void matmul_many(const Launch& launch, const MatmulArgs& args) {
+void matmul_tiles(const Launch& launch, const MatmulArgs& args) {
   if (args.tokens == 0 || args.weight.layout.rows == 0) return;
   // Large tiles read shared memory less for each product, but the device has to have enough of them.
   const std::int64_t large =

@@ -5,6 +5,6 @@
 /// Products of many tokens by tensor cores, weights unpacked tile by tile (tile_product.cuh).
 namespace krasis::cuda {
 
-void matmul_many(const Launch& launch, const MatmulArgs& args);
+void matmul_tiles(const Launch& launch, const MatmulArgs& args);
 
 }  // namespace krasis::cuda

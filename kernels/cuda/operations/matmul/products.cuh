@@ -21,7 +21,7 @@ __device__ inline void put(const ProductOutput& out, std::int64_t at, float valu
 }
 
 /// Any format, any shape, a warp for each number: right and slow.
-void matmul_any(const Launch& launch, const MatmulArgs& args);
-void experts_any(const Launch& launch, const ExpertsArgs& args);
+void matmul_fallback(const Launch& launch, const MatmulArgs& args);
+void experts_fallback(const Launch& launch, const ExpertsArgs& args);
 
 }  // namespace krasis::cuda

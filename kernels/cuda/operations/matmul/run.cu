@@ -19,7 +19,7 @@ void run(const Launch& launch, const MatmulArgs& args) {
   switch (path.value()) {
     case MatmulPath::Rows: {
       const ProductOutput out = output_of(args);
-      return matmul_few(launch, args.x.data, args.tokens, {&args.weight, 1}, {&out, 1});
+      return matmul_rows(launch, args.x.data, args.tokens, {&args.weight, 1}, {&out, 1});
     }
     case MatmulPath::Library:
       return;
@@ -30,9 +30,9 @@ void run(const Launch& launch, const MatmulArgs& args) {
       return;
 #endif
     case MatmulPath::Tiles:
-      return matmul_many(launch, args);
+      return matmul_tiles(launch, args);
     case MatmulPath::Fallback:
-      return matmul_any(launch, args);
+      return matmul_fallback(launch, args);
   }
 }
 

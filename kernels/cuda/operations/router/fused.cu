@@ -27,7 +27,7 @@ struct RouterJob {
 /// A warp for each expert: its row is requested before the residual is there. The last block of threads picks.
 /// kHalf: rows of half the most width at most. kEach: experts of a lane that picks.
 template <bool kHalf, int kEach>
-__global__ void __launch_bounds__(kThreads, 2) router_few_kernel(const __grid_constant__ RouterJob job) {
+__global__ void __launch_bounds__(kThreads, 2) router_fused_kernel(const __grid_constant__ RouterJob job) {
   constexpr int kRowLoads = kHalf ? kLoads / 2 : kLoads;
   extern __shared__ __align__(16) __nv_bfloat16 normed[];
   __shared__ float scratch[kWarps];
@@ -75,7 +75,7 @@ __global__ void __launch_bounds__(kThreads, 2) router_few_kernel(const __grid_co
 
 }  // namespace
 
-void router_few(const Launch& launch, const RouterBlock& b) {
+void router_fused(const Launch& launch, const RouterBlock& b) {
   const auto experts = static_cast<int>(b.router.layout.rows);
   const NormJob norm{b.residual.data, device_bf16(b.norm.data), device_bf16(b.normed.data),
                      static_cast<int>(b.router.layout.columns), b.epsilon};
@@ -95,9 +95,9 @@ void router_few(const Launch& launch, const RouterBlock& b) {
                       job);
   };
   const bool half = norm.width <= kMostFusedWidth / 2;
-  if (experts <= 4 * kWarp) return half ? run(router_few_kernel<true, 4>) : run(router_few_kernel<false, 4>);
-  if (experts <= 8 * kWarp) return half ? run(router_few_kernel<true, 8>) : run(router_few_kernel<false, 8>);
-  return half ? run(router_few_kernel<true, 16>) : run(router_few_kernel<false, 16>);
+  if (experts <= 4 * kWarp) return half ? run(router_fused_kernel<true, 4>) : run(router_fused_kernel<false, 4>);
+  if (experts <= 8 * kWarp) return half ? run(router_fused_kernel<true, 8>) : run(router_fused_kernel<false, 8>);
+  return half ? run(router_fused_kernel<true, 16>) : run(router_fused_kernel<false, 16>);
 }
 
 }  // namespace krasis::cuda

@@ -6,6 +6,6 @@
 namespace krasis::cuda {
 
 /// A router block that fuses_router(), in one kernel.
-void router_few(const Launch& launch, const RouterBlock& block);
+void router_fused(const Launch& launch, const RouterBlock& block);
 
 }  // namespace krasis::cuda

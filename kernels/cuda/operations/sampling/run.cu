@@ -2,9 +2,9 @@
 #include "kernels/cuda/operations/sampling/rank.cuh"
 #include "kernels/host/operations/sampling/sampling.h"
 
-/// The next token, chosen as kernels/host/operations/sampling/sampling.h says, by one block, on any GPU and for any vocabulary;
-/// sample_cluster.cu is faster. Nothing needs memory of its own. Sums
-/// run in an order that the number of threads fixes, so equal seeds give equal tokens.
+/// The next token, chosen as kernels/host/operations/sampling/sampling.h says, by one block, on any GPU and for any
+/// vocabulary; cluster.cu is faster. Nothing needs memory of its own. Sums run in an order that the number of threads
+/// fixes, so equal seeds give equal tokens.
 namespace krasis::cuda {
 namespace {
 

@@ -1,4 +1,4 @@
-// Compiled with AVX-512 F, BW, DQ, VL and AMX: only intrinsics and functions of this file (simd_kernels.h says
+// Compiled with AVX-512 F, BW, DQ, VL and AMX: only intrinsics and functions of this file (vector/kernels.h says
 // why).
 #include <immintrin.h>
 

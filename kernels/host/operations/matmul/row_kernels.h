@@ -8,7 +8,7 @@
 
 /// Products of packed rows with a few tokens: what decode and short prompts are made of. Each row is read once, in
 /// order, and multiplied as it lies; so the limit is the memory's speed. A table's source file is compiled with flags
-/// of its own and calls no inline function of another header (simd_kernels.h says why).
+/// of its own and calls no inline function of another header (vector/kernels.h says why).
 ///
 /// Activations are prepared once for all rows. For BF16 weights they are widened. For the others each block of 128
 /// columns becomes integers of 15 bits with one scale, x = scale * (128 * high + low), |128 * high + low| <= 16256, so

@@ -1,12 +1,11 @@
 // Compiled with AVX-512 F, BW, DQ, VL and AMX: only intrinsics and functions of this file and of others that are
-// compiled so (simd_kernels.h says why).
+// compiled so (vector/kernels.h says why).
 #include <immintrin.h>
 
 #include "kernels/host/operations/matmul/row_kernels.h"
 // Behind the table's header:
 #include "kernels/host/operations/matmul/rows_amx_body.h"
 #include "kernels/host/operations/matmul/rows_avx512_body.h"
-#include "kernels/host/operations/vector/amx_body.h"
 
 /// Products of packed rows with several tokens by tiles. One tile instruction (TDPBSSD, Intel SDM volume 2) is
 ///

@@ -1,10 +1,9 @@
-// Compiled with AVX-512 F, BW, DQ, VL and AMX: only intrinsics and functions of this file (simd_kernels.h says why).
+// Compiled with AVX-512 F, BW, DQ, VL and AMX: only intrinsics and functions of this file (vector/kernels.h says why).
 #include <immintrin.h>
 
 #include "kernels/host/operations/matmul/row_kernels.h"
 // Behind the table's header:
 #include "kernels/host/operations/matmul/rows_amx_body.h"
-#include "kernels/host/operations/vector/amx_body.h"
 
 /// Products of BF16 rows with several tokens by tiles (TDPBF16PS): weights are A as they lie, activations B, 16 tokens
 /// in a C, whose FP32 sums stay in the tile to the end.

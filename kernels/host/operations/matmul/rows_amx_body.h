@@ -1,4 +1,8 @@
-// What products of rows by AMX share; included behind vector/amx_body.h.
+// What products of rows by AMX share; included behind <immintrin.h> and the table's header, compiled with their flags.
+#pragma once
+
+#include "kernels/host/operations/vector/amx_body.h"
+
 namespace krasis::simd {
 namespace {
 

@@ -1,4 +1,4 @@
-// Compiled with -mavx2: only intrinsics and functions of this file (simd_kernels.h says why).
+// Compiled with -mavx2: only intrinsics and functions of this file (vector/kernels.h says why).
 #include <immintrin.h>
 
 #include <cstdint>

@@ -5,7 +5,8 @@
 #include "base/bf16.h"
 #include "base/format.h"
 
-/// The inner loops of packing, as one table for each instruction set; simd_kernels.h says how their files are compiled.
+/// The inner loops of packing, as one table for each instruction set; vector/kernels.h says how their files are
+/// compiled.
 namespace krasis::simd {
 
 /// One row of a matrix that is packed: where its elements and scales go.

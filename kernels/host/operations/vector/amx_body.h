@@ -1,4 +1,6 @@
 // What the sources for AMX share; included behind <immintrin.h> and compiled with their flags.
+#pragma once
+
 namespace krasis::simd {
 namespace {
 

@@ -1,4 +1,4 @@
-// Compiled with -mavx2 -mfma -mf16c: only intrinsics and functions of this file (simd_kernels.h says why).
+// Compiled with -mavx2 -mfma -mf16c: only intrinsics and functions of this file (vector/kernels.h says why).
 #include <immintrin.h>
 
 #include "kernels/host/operations/vector/kernels.h"
