@@ -49,7 +49,7 @@ struct Factors {
       for (int t = 0; t < tokens; ++t) _mm512_store_ps(of[t], _mm512_mul_ps(scale16, _mm512_loadu_ps(x[t].scales + g)));
     }
   }
-  alignas(64) float of[group == 128 ? tokens : 1][16];
+  alignas(64) float of[group == 128 ? tokens : 1][16];  // NOLINT(bugprone-branch-clone): equal where tokens is 1
 };
 
 /// 4-bit weights: a piece is 64 bytes, 128 columns, whose low nibbles are columns 0-31 and 64-95.
