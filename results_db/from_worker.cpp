@@ -104,7 +104,8 @@ std::vector<LogLine> log_lines_of(const protocol::Event& event) {
 std::optional<LogLine> log_line_of(const RunOutcome& outcome) {
   const FailureRecord& failure = outcome.failure;
   if (failure.cause.empty()) return std::nullopt;
-  return LogLine{{}, is_failure(outcome.status) ? "error" : "info", failure.stage, failure.cause + " " + failure.remedy};
+  return LogLine{
+      {}, is_failure(outcome.status) ? "error" : "info", failure.stage, failure.cause + " " + failure.remedy};
 }
 
 }  // namespace krasis::results

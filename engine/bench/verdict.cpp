@@ -31,8 +31,8 @@ double reference_flop(const Engine& engine, std::size_t tokens) {
   return 2.0 * static_cast<double>(active_parameter_count(spec)) * n + 2.0 * head_numbers * n * n;
 }
 
-/// Tokens of the prompt that is judged instead of a run whose reference pass would exceed kLongestReferenceSeconds; 0 if
-/// the whole run is judged.
+/// Tokens of the prompt that is judged instead of a run whose reference pass would exceed kLongestReferenceSeconds; 0
+/// if the whole run is judged.
 std::size_t short_prompt_tokens(const Engine& engine, std::size_t tokens_of_run) {
   if (reference_seconds(engine, tokens_of_run) <= Judge::kLongestReferenceSeconds) return 0;
   std::size_t tokens = 32;

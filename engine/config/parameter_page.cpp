@@ -60,8 +60,17 @@ std::string values_text(const Parameter& parameter) {
   return parameter.unit.empty() ? range : fmt::format("{} {}", range, parameter.unit);
 }
 
+/// Help of a cell that is read at a glance; what goes beyond its first sentence stands below the table.
+constexpr std::size_t kLongestCell = 200;
+std::size_t cell_end(std::string_view help) {
+  if (help.size() <= kLongestCell) return help.size();
+  const std::size_t end = help.find(". ");
+  return end == std::string_view::npos ? help.size() : end + 1;
+}
+
 std::string row(const Parameter& parameter) {
-  std::string what(parameter.help);
+  const std::string_view help = parameter.help;
+  std::string what(help.substr(0, cell_end(help)));
   if (!parameter.sweepable) what += " No axis of a sweep.";
   if (const Applicability by_default = parameter.applies(RunConfiguration{}); !by_default) {
     what += fmt::format(" By default without effect: {}", by_default.reason);
@@ -73,16 +82,20 @@ std::string row(const Parameter& parameter) {
 }  // namespace
 
 std::string parameter_page() {
-  std::string page(kIntroduction);
+  std::string page(kIntroduction), below;
   const Parameter* before = nullptr;
   for (const Parameter& parameter : parameters()) {
     if (before == nullptr || before->group != parameter.group) {
-      page += fmt::format("\n## {}\n\n{}", name_of(parameter.group), kHeading);
+      page += std::exchange(below, {}) + fmt::format("\n## {}\n\n{}", name_of(parameter.group), kHeading);
     }
     page += row(parameter);
+    const std::string_view help = parameter.help;
+    if (const std::size_t end = cell_end(help); end < help.size()) {
+      below += fmt::format("\n`{}`: {}\n", parameter.name, help.substr(end + 1));
+    }
     before = &parameter;
   }
-  return page;
+  return page + below;
 }
 
 }  // namespace krasis

@@ -105,7 +105,8 @@ void add_device(Plan& plan, const ModelSpec& m, const RunConfiguration& r, int d
     plan.items.push_back({device, place, bytes, meanings.of(place)});
   }
   if (const std::size_t bytes = driver_bytes(r); bytes > 0) {
-    plan.items.push_back({device, std::string(place::kDriver), bytes, "at most, beside the budget: what CUDA itself takes"});
+    plan.items.push_back(
+        {device, std::string(place::kDriver), bytes, "at most, beside the budget: what CUDA itself takes"});
   }
   plan.cached_experts += static_cast<int>(cache.experts);
 }

@@ -46,7 +46,8 @@ Decode::Decode(const PackedModel& model, std::span<DeviceState> devices, const D
 
 void Decode::compute_on_cpu(const Tokens& tokens, std::int64_t layer, std::int64_t expert_layer) {
   const auto count = static_cast<std::size_t>(tokens.count);
-  if (!tokens.prompt) cache_.count(expert_layer, staging_.ids.sub(0, count * static_cast<std::size_t>(model_.spec.top_k())));
+  if (!tokens.prompt)
+    cache_.count(expert_layer, staging_.ids.sub(0, count * static_cast<std::size_t>(model_.spec.top_k())));
   compute_cpu_experts(model_, cpu_, staging_, layer, count, cache_.cpu_offsets(expert_layer));
 }
 
@@ -107,11 +108,13 @@ void Decode::hand_to_cpu(DeviceState& owner, const Tokens& tokens, std::int64_t 
   const View<bf16> x = staging_.x.sub(0, elements);
   const View<std::int32_t> ids = staging_.ids.sub(0, picks);
   const View<float> weights = staging_.weights.sub(0, picks);
-  device.copy_and_raise(owner.compute,
-                        std::array{CopyArgs{bytes_of(x), bytes_of(owner.scratch.normed.sub(0, elements)), "activations to the CPU"},
-                                   CopyArgs{bytes_of(ids), bytes_of(owner.scratch.experts.ids.sub(0, picks)), "picks to the CPU"},
-                                   CopyArgs{bytes_of(weights), bytes_of(owner.scratch.experts.weights.sub(0, picks)), "picks to the CPU"}},
-                        to_cpu_[index]);
+  device.copy_and_raise(
+      owner.compute,
+      std::array{
+          CopyArgs{bytes_of(x), bytes_of(owner.scratch.normed.sub(0, elements)), "activations to the CPU"},
+          CopyArgs{bytes_of(ids), bytes_of(owner.scratch.experts.ids.sub(0, picks)), "picks to the CPU"},
+          CopyArgs{bytes_of(weights), bytes_of(owner.scratch.experts.weights.sub(0, picks)), "picks to the CPU"}},
+      to_cpu_[index]);
 
   Device& home = *devices_[0].device;
   home.await(cpu_lane_, to_cpu_[index], "activations are on the host");

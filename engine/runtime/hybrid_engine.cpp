@@ -400,7 +400,8 @@ Expected<Evaluation> HybridEngine::evaluate(std::span<const std::int32_t> tokens
   }
   Evaluation result;
   PickHooks hooks{.forced = options.forced_picks, .tokens = tokens.size()};
-  const std::size_t picks = static_cast<std::size_t>(model_->spec.expert_layers() * model_->spec.top_k()) * tokens.size();
+  const std::size_t picks =
+      static_cast<std::size_t>(model_->spec.expert_layers() * model_->spec.top_k()) * tokens.size();
   if (options.record_picks) {
     result.picks.ids.assign(picks, -1);
     result.picks.weights.assign(picks, 0.0f);

@@ -34,8 +34,8 @@ Expected<void> check_groups(const ModelSpec& spec, const std::vector<PackedPart>
       const WeightFormat& format = part.targets[static_cast<std::size_t>(t)].layout.format;
       if (format.group_size == 0 || part.slot.columns % format.group_size == 0) continue;
       return fail(ErrorCode::InvalidArgument,
-                  spec.architecture->hub(spec, part.name()).tensor + " has " + std::to_string(part.slot.columns) + " columns, which " +
-                      std::string(name_of(format.element)) + " cannot hold in groups of " +
+                  spec.architecture->hub(spec, part.name()).tensor + " has " + std::to_string(part.slot.columns) +
+                      " columns, which " + std::string(name_of(format.element)) + " cannot hold in groups of " +
                       std::to_string(format.group_size) + ".",
                   "Choose another precision.");
     }
@@ -71,7 +71,8 @@ Expected<void> reserve_regions(PackedModel& model) {
   const Precision& p = model.precision;
   // What devices alone read is interleaved: the dense weights, and the GPU's experts where the CPU has its own.
   Shards gpu, cpu;
-  (bytes.cpu_experts > 0 ? cpu : gpu) = expert_shards(expert_layout(model.spec, p.cpu_experts, p.group_size), model.numa_shards);
+  (bytes.cpu_experts > 0 ? cpu : gpu) =
+      expert_shards(expert_layout(model.spec, p.cpu_experts, p.group_size), model.numa_shards);
   KRASIS_TRY(model.dense, HostRegion::reserve("dense weights", bytes.dense));
   KRASIS_TRY(model.gpu_experts, HostRegion::reserve("experts (GPU)", bytes.gpu_experts, std::move(gpu)));
   KRASIS_TRY(model.cpu_experts, HostRegion::reserve("experts (CPU)", bytes.cpu_experts, std::move(cpu)));

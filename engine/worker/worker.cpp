@@ -238,7 +238,8 @@ class Worker {
     if (session_->tokenizer) {
       KRASIS_TRY(prompt, text_prompt(*session_->tokenizer, session_->text, c.prompt_tokens));
     } else {
-      prompt = random_prompt(session_->engine->model().spec.vocabulary, c.prompt_tokens, static_cast<std::uint64_t>(c.seed));
+      prompt =
+          random_prompt(session_->engine->model().spec.vocabulary, c.prompt_tokens, static_cast<std::uint64_t>(c.seed));
     }
     output_.send(WorkerEvent{loaded(id, prompt.fingerprint, prompt.notes)});
     if (ceilings_.threads != session_->engine->team().size() || measured_on_ != c.device + c.gpus + c.numa) {

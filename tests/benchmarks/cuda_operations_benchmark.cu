@@ -321,9 +321,9 @@ void small_operations() {
   }
 }
 
-/// The residual of 10,000 tokens from a device to the next, on another GPU if there is one: by one copy, with and without
-/// peer access (between logical devices of one GPU it stays inside its memory), and by our own pieces through page-locked
-/// memory, where the way up follows the way down by a piece.
+/// The residual of 10,000 tokens from a device to the next, on another GPU if there is one: by one copy, with and
+/// without peer access (between logical devices of one GPU it stays inside its memory), and by our own pieces through
+/// page-locked memory, where the way up follows the way down by a piece.
 void copies_between_devices() {
   constexpr std::size_t kBytes = std::size_t{10000} * 2048 * sizeof(float), kPiece = std::size_t{4} << 20;
   int gpus = 1, possible = 0;
@@ -348,7 +348,8 @@ void copies_between_devices() {
   };
   const auto at_once = [&] { return time_of(4, [&](int) { copy(to.bytes(), from.bytes(), kBytes, launch.stream); }); };
   std::printf("%d GPU%s\n", gpus, gpus == 1 ? "" : "s");
-  print(gpus > 1 ? "residual of 10,000 tokens to a GPU, without peer access" : "residual of 10,000 tokens to a device", at_once());
+  print(gpus > 1 ? "residual of 10,000 tokens to a GPU, without peer access" : "residual of 10,000 tokens to a device",
+        at_once());
   if (gpus > 1 && cudaDeviceCanAccessPeer(&possible, 0, other) == cudaSuccess && possible != 0) {
     check(cudaDeviceEnablePeerAccess(other, 0), "peer access");
     print("the same with peer access", at_once());

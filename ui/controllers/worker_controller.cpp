@@ -222,7 +222,8 @@ void WorkerController::handle(const protocol::Finished& event) {
   figures.prompt_tokens = event.prompt_tokens;
   figures.tokens = event.tokens;
   figures.ttft_s = event.ttft_s;
-  if (event.prefill_s > 0) figures.prefill_tokens_per_second = static_cast<double>(event.prompt_tokens) / event.prefill_s;
+  if (event.prefill_s > 0)
+    figures.prefill_tokens_per_second = static_cast<double>(event.prompt_tokens) / event.prefill_s;
   // The first token belongs to prefill.
   if (event.decode_s > 0) figures.decode_tokens_per_second = static_cast<double>(event.tokens - 1) / event.decode_s;
   figures.stop_reason = QString::fromStdString(event.stop_reason);

@@ -189,7 +189,8 @@ void HomePage::refresh_models() {
   all << folders_;
   for (const QString& name : all) {
     const auto model = resolve_model(name.toStdString(), configuration_->services().resources);
-    const QString about = model ? QString::fromStdString(model_summary(*model)) : QStringLiteral("\u26a0 ") + format_error(model.error());
+    const QString about =
+        model ? QString::fromStdString(model_summary(*model)) : QStringLiteral("\u26a0 ") + format_error(model.error());
     auto* item = new QListWidgetItem(QStringLiteral("%1\n%2").arg(name, about), models_);
     item->setData(Qt::UserRole, name);
   }

@@ -263,9 +263,9 @@ void ParameterForm::refresh() {
   }
   if (summary_) {
     const auto& model = controller_->model();
-    QString text = model
-                       ? tr("%1: %2").arg(QString::fromStdString(model->name), QString::fromStdString(model_summary(*model)))
-                       : QString();
+    QString text =
+        model ? tr("%1: %2").arg(QString::fromStdString(model->name), QString::fromStdString(model_summary(*model)))
+              : QString();
     if (model && model->synthetic) text += tr("\nSynthetic weights: figures say nothing about quality.");
     summary_->setText(text);
     summary_->setVisible(!text.isEmpty());

@@ -146,7 +146,8 @@ TEST(TracedEngine, SeesEveryByteOfThePrefill) {
 
   // Activations, picks and weights go to the CPU in each layer and a sum comes back; the token goes to the host.
   const ModelSpec& m = engine.model().spec;
-  const std::size_t a_layer = static_cast<std::size_t>(m.hidden) * (2 + 4) + static_cast<std::size_t>(m.top_k()) * (4 + 4);
+  const std::size_t a_layer =
+      static_cast<std::size_t>(m.hidden) * (2 + 4) + static_cast<std::size_t>(m.top_k()) * (4 + 4);
   EXPECT_EQ(traced->generation.step_copied_bytes, static_cast<double>(layers * a_layer + 4));
   EXPECT_GT(traced->generation.decode_host_s, 0);
   const double decode_s = std::accumulate(traced->generation.token_s.begin(), traced->generation.token_s.end(), 0.0);

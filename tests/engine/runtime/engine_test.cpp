@@ -261,7 +261,9 @@ TEST(Engine, AnAdaptiveCacheFollowsTheText) {
       std::vector<std::int32_t> coldest(static_cast<std::size_t>(model.experts()));
       std::iota(coldest.begin(), coldest.end(), 0);
       std::stable_sort(coldest.begin(), coldest.end(), [&](std::int32_t a, std::int32_t b) {
-        const auto count = [&](std::int32_t e) { return t.engine->heatmap()[static_cast<std::size_t>(layer * model.experts() + e)]; };
+        const auto count = [&](std::int32_t e) {
+          return t.engine->heatmap()[static_cast<std::size_t>(layer * model.experts() + e)];
+        };
         return count(a) < count(b);
       });
       for (std::size_t token = 0; token < tokens.size(); ++token) {
@@ -276,7 +278,9 @@ TEST(Engine, AnAdaptiveCacheFollowsTheText) {
     double hits = 0;
     for (std::int64_t layer = 0; layer < model.expert_layers(); ++layer) {
       for (int j = 0; j < model.top_k(); ++j) {
-        const std::int32_t expert = picks.ids[static_cast<std::size_t>(layer) * tokens.size() * static_cast<std::size_t>(model.top_k()) + static_cast<std::size_t>(j)];
+        const std::int32_t expert =
+            picks.ids[static_cast<std::size_t>(layer) * tokens.size() * static_cast<std::size_t>(model.top_k()) +
+                      static_cast<std::size_t>(j)];
         hits += cached.at(191, layer * model.experts() + expert);
       }
     }
@@ -447,7 +451,8 @@ TEST(Engine, PickedExpertsAloneAreCopied) {
       std::set<std::size_t> copied;  // layer * experts + expert
       const std::size_t of_layer = length * static_cast<std::size_t>(model.spec.top_k());
       for (std::size_t i = 0; i < picks->picks.ids.size(); ++i) {
-        const std::size_t expert = i / of_layer * static_cast<std::size_t>(model.spec.experts()) + static_cast<std::size_t>(picks->picks.ids[i]);
+        const std::size_t expert = i / of_layer * static_cast<std::size_t>(model.spec.experts()) +
+                                   static_cast<std::size_t>(picks->picks.ids[i]);
         if (t.engine->cached_experts()[expert] < 0) copied.insert(expert);
       }
       const auto bytes = [&](PrefillPath path) {
@@ -500,7 +505,8 @@ TEST(Engine, CacheHitsAndMissesAddUpToAllPicks) {
 
   // The heatmap counts each pick of each token once, and the cache keeps the most picked half.
   const auto& heatmap = t.engine->heatmap();
-  EXPECT_EQ(std::accumulate(heatmap.begin(), heatmap.end(), std::int64_t{0}), 64 * model.expert_layers() * model.top_k());
+  EXPECT_EQ(std::accumulate(heatmap.begin(), heatmap.end(), std::int64_t{0}),
+            64 * model.expert_layers() * model.top_k());
   std::int64_t coldest_cached = std::numeric_limits<std::int64_t>::max(), hottest_left = 0;
   std::int64_t cached = 0;
   for (std::size_t i = 0; i < heatmap.size(); ++i) {

@@ -48,7 +48,8 @@ TEST_P(PlanMemory, IsWhatIsAllocatedToTheByte) {
   const auto report = t.engine->memory_report();
   ASSERT_FALSE(report.empty());
   for (const PlaceReport& row : report) {
-    if (row.place == place::kDriver) {  // a bound, and that of a GPU, whichever of its logical devices it is measured at
+    if (row.place ==
+        place::kDriver) {  // a bound, and that of a GPU, whichever of its logical devices it is measured at
       EXPECT_LE(row.high_water_bytes, row.planned_bytes);
       std::printf("driver: %.1f MiB of %.1f\n", static_cast<double>(row.high_water_bytes) / 0x1p20,
                   static_cast<double>(row.planned_bytes) / 0x1p20);
@@ -268,7 +269,8 @@ TEST(Plan, StreamedAttentionMovesWeightsIntoTwoBuffersAndOverTheLink) {
   EXPECT_EQ(streamed->prefill_copy_bytes, resident->prefill_copy_bytes + pass);
   EXPECT_EQ(streamed->bytes(0, "attention buffers"), 2 * pass / static_cast<std::size_t>(model->layer_count()));
   EXPECT_EQ(resident->bytes(0, "attention buffers"), 0u);
-  EXPECT_LT(streamed->bytes(0, "resident weights") + pass, resident->bytes(0, "resident weights") + 4096u * static_cast<std::size_t>(model->layer_count()));
+  EXPECT_LT(streamed->bytes(0, "resident weights") + pass,
+            resident->bytes(0, "resident weights") + 4096u * static_cast<std::size_t>(model->layer_count()));
   EXPECT_EQ(streamed->bytes(-1, "dense weights"), resident->bytes(-1, "dense weights"));
   EXPECT_DOUBLE_EQ(streamed->predicted_decode_s_per_token, static_cast<double>(pass) / 1e6);
 

@@ -64,8 +64,8 @@ __global__ void __launch_bounds__(kHeadWarps* kWarp)
 
 /// One warp for each row.
 __global__ void __launch_bounds__(kHeadWarps* kWarp)
-    gated_norm_kernel(const __nv_bfloat16* x, const __nv_bfloat16* gate, const __nv_bfloat16* weight, __nv_bfloat16* out,
-                      std::int64_t rows, int width, float epsilon) {
+    gated_norm_kernel(const __nv_bfloat16* x, const __nv_bfloat16* gate, const __nv_bfloat16* weight,
+                      __nv_bfloat16* out, std::int64_t rows, int width, float epsilon) {
   const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * kHeadWarps + warp_id();
   if (row >= rows) return;
   const std::int64_t begin = row * width;

@@ -5,8 +5,8 @@
 #include "kernels/cuda/operations/sampling/rank.cuh"
 #include "kernels/host/operations/sampling/sampling.h"
 
-/// The next token (kernels/host/operations/sampling/sampling.h) by a cluster of 16 multiprocessors, which hold all logits in
-/// registers and meet in each other's shared memory.
+/// The next token (kernels/host/operations/sampling/sampling.h) by a cluster of 16 multiprocessors, which hold all
+/// logits in registers and meet in each other's shared memory.
 ///
 /// Weights are summed in fixed point (44 bits behind the point: rounding moves a sum by less than 2^-28 of the largest
 /// weight), so no sum depends on an order and equal seeds give equal tokens. top-k and top-p look for the candidate at
