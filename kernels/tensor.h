@@ -27,6 +27,9 @@ struct View {
   }
 };
 
+template <class T>
+View(T*, std::size_t) -> View<T>;
+
 /// A packed weight matrix [rows, columns] in memory (base/format.h says where its rows and scales lie).
 struct Matrix {
   MatrixLayout layout;
