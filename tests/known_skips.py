@@ -28,7 +28,7 @@ KNOWN = [
     (r"[Nn]o (NVIDIA )?(GPU|driver|CUDA device)|has no NVIDIA driver|needs CUDA|but no GPU|no GPU here"
      r"|NVIDIA's management library|older than compute capability", lambda: not has_gpu()),
     (r"there is a GPU|this machine has an NVIDIA driver", has_gpu),
-    (r"not of compute capability 9|has not 5 GiB free", has_gpu),
+    (r"not of compute capability 9|has not 5 GiB free|This machine has one GPU", has_gpu),
     (r"a device may round|a device keeps NaN|a kernel cannot throw|parts of a context depend", has_gpu),
     (r"this CPU has no AVX2", lambda: cpu_lacks("avx2")),
     (r"this CPU has no AVX-512 VNNI", lambda: cpu_lacks("avx512_vnni")),

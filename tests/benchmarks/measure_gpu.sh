@@ -2,9 +2,9 @@
 # Checks and measures what docs/performance/gpu.md says, correctness first:
 #   tests/benchmarks/measure_gpu.sh BUILD_DIR [STEP...]
 # Steps: checks operations decode load, and the names of sweeps (prefill-a, lengths-a, decode-a, host-a, ...); prefill
-# and host are all three shapes, two-gpus those on one and two GPUs with the copies between them. Without any, all of them, some twenty minutes. Takes 64 GB of GPU memory, 48 GB of host
-# memory and, for `load`, 17 GB of disk; shape B 32 GB more, `prefill-b-94` 126 GB in all. A step that fails does not
-# stop the others; the script ends with 1 then.
+# and host are all three shapes, two-gpus those on one and two GPUs with the copies between them. Without any, all but
+# two-gpus, some twenty minutes. Takes 64 GB of GPU memory, 48 GB of host memory and, for `load`, 17 GB of disk; shape B
+# 32 GB more, `prefill-b-94` 126 GB in all. A step that fails does not stop the others; the script ends with 1 then.
 #
 # BUILD_DIR is a build directory or a folder that holds its programs side by side. Beside them only resources/ and
 # tests/ of the source tree are needed, for `checks` under the path that the programs were built from. Runs are stored in
